@@ -1,0 +1,68 @@
+"""Why a request did not get the provider's answer: the one table from Reason to status and public words.
+
+Everything that can go wrong on the request path is raised as one `GatewayError` with a `Reason`. The status code, the
+OpenAI error type and code, and whether another try may help derive from the Reason here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """What follows from a Reason.
+
+    `label` is the `reason` of metrics and logs, in the vocabulary of agentgateway's `agentgateway_requests_total`.
+    """
+
+    status: int
+    type: str
+    code: str
+    label: str
+    retryable: bool = False
+
+
+_CLIENT = "invalid_request_error"
+_SERVER = "api_error"
+
+
+class Reason(Enum):
+    """Every way a request can end without the provider's own answer."""
+
+    BAD_HTTP = Fault(400, _CLIENT, "bad_http_request", "InvalidRequest")
+    BAD_JSON = Fault(400, _CLIENT, "invalid_request_body", "InvalidRequest")
+    MODEL_MISSING = Fault(400, _CLIENT, "missing_model", "InvalidRequest")
+    NO_ROUTE = Fault(404, _CLIENT, "route_not_found", "NotFound")
+    METHOD_NOT_ALLOWED = Fault(405, _CLIENT, "method_not_allowed", "InvalidRequest")
+    REQUEST_TIMEOUT = Fault(408, _CLIENT, "request_timeout", "Timeout")
+    BODY_TOO_LARGE = Fault(413, _CLIENT, "request_body_too_large", "InvalidRequest")
+    TARGET_TOO_LONG = Fault(414, _CLIENT, "uri_too_long", "InvalidRequest")
+    EXPECTATION_FAILED = Fault(417, _CLIENT, "expectation_failed", "InvalidRequest")
+    MISDIRECTED = Fault(421, _CLIENT, "misdirected_request", "NotFound")
+    HEADERS_TOO_LARGE = Fault(431, _CLIENT, "request_headers_too_large", "InvalidRequest")
+    HTTP_VERSION = Fault(505, _CLIENT, "http_version_not_supported", "InvalidRequest")
+    INTERNAL = Fault(500, _SERVER, "internal_error", "Internal")
+    FILTER_FAILED = Fault(500, _SERVER, "filter_failed", "Internal")
+    NO_BACKEND = Fault(500, _SERVER, "no_valid_backend", "NoHealthyBackend")
+    BAD_ANSWER = Fault(502, _SERVER, "bad_upstream_answer", "UpstreamFailure", retryable=True)
+    UPSTREAM_CLOSED = Fault(502, _SERVER, "upstream_closed", "UpstreamFailure", retryable=True)
+    CONNECT_FAILED = Fault(503, _SERVER, "upstream_connect_failed", "UpstreamFailure", retryable=True)
+    OVERLOADED = Fault(503, _SERVER, "overloaded", "Internal")
+    UPSTREAM_TIMEOUT = Fault(504, _SERVER, "upstream_timeout", "Timeout", retryable=True)
+    CLIENT_LEFT = Fault(499, _CLIENT, "client_left", "ClientClosed")
+
+    @property
+    def fault(self) -> Fault:
+        return self.value
+
+
+class GatewayError(Exception):
+    """A request cannot go on. `message` is for the client: no secret and no internal detail; `detail` is for the log."""
+
+    def __init__(self, reason: Reason, message: str, detail: str = "", param: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.detail = detail
+        self.param = param

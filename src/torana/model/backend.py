@@ -1,0 +1,61 @@
+"""A place upstream, fully decided: where to connect and what it sees."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from torana.model.policy import Authority, BackendAuth, BackendTls, HeaderModifier, PathRule, Redirect
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where to connect: a host and a port, or a Unix socket path (then `host` is `localhost` for the Host header)."""
+
+    host: str
+    port: int
+    unix: str | None = None
+
+    def __str__(self) -> str:
+        if self.unix is not None:
+            return f"unix:{self.unix}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class ProviderKind(Enum):
+    """The API family an AI backend speaks; each is one file in `llm/providers/`."""
+
+    OPENAI = "openai"
+    CUSTOM = "custom"
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """The language-model side of a backend. `model` always wins over the request's; None leaves the request's."""
+
+    kind: ProviderKind
+    model: str | None = None
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """One place upstream. `tls` None is plaintext; `provider` None is a plain HTTP backend whose bodies are streamed.
+
+    `name` is stable across reloads: it names the backend in logs and metrics, and keys what outlives a snapshot.
+    """
+
+    name: str
+    target: Target
+    tls: BackendTls | None = None
+    authority: Authority = Authority()
+    path: PathRule = PathRule()
+    auth: BackendAuth | None = None
+    provider: Provider | None = None
+    request_headers: HeaderModifier | None = None
+    response_headers: HeaderModifier | None = None
+    redirect: Redirect | None = None
+
+
+class BackendRef(msgspec.Struct, frozen=True):
+    """A backend's share of a route: picked in proportion to `weight`; 0 is never picked."""
+
+    backend: Backend
+    weight: int = 1

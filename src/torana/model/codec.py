@@ -1,0 +1,46 @@
+"""The model as JSON for people (secrets masked) and as bytes for worker processes (secrets kept)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from torana.model.config import Config
+from torana.model.secret import MASK, Secret
+
+
+def dump(config: msgspec.Struct) -> Any:
+    """Plain dicts, lists and texts; every secret is `***`. For the admin API, `explain` and golden files."""
+    return msgspec.to_builtins(config, enc_hook=_mask)
+
+
+def pack(config: Config) -> bytes:
+    """For a worker process only: the secrets are in it."""
+    return _packer.encode(config)
+
+
+def unpack(data: bytes) -> Config:
+    return _unpacker.decode(data)
+
+
+def _mask(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return MASK
+    raise NotImplementedError(type(value).__name__)
+
+
+def _reveal(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise NotImplementedError(type(value).__name__)
+
+
+def _hide(kind: type, value: Any) -> Any:
+    if kind is Secret:
+        return Secret(value)
+    raise NotImplementedError(kind.__name__)
+
+
+_packer = msgspec.msgpack.Encoder(enc_hook=_reveal)
+_unpacker = msgspec.msgpack.Decoder(Config, dec_hook=_hide)
