@@ -55,6 +55,8 @@ class Limits(msgspec.Struct, frozen=True):
     """From a request's first byte to the end of its head, and between two reads of its body; slower is 408."""
     idle_timeout: float = 600.0
     """A connection on which no request is under way."""
+    send_timeout: float = 60.0
+    """A client that takes nothing of its answer for this long is cut off."""
     max_connections: int = 10_000
     """Open client connections per worker; one more is answered 503 and closed."""
     max_connection_age: float | None = None

@@ -1,0 +1,279 @@
+"""The upstream end: one connection, one request on it at a time.
+
+`send` writes a request; `answer` waits for the head of its answer, whose body then arrives by itself. A connection is
+`reusable` when the whole answer has been read and the upstream did not say it would close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from torana.errors import GatewayError, Reason
+from torana.http.body import Body, Source
+from torana.http.message import Fields, Framing, ResponseHead
+from torana.http.sweep import INTERVAL, Sweep, intervals
+
+_MAX_HEAD = 256 * 1024  # bytes of an answer's head; upstreams are trusted more than clients, not endlessly
+_MAX_FIELDS = 1000
+_WRITE_HIGH = 64 * 1024  # bytes waiting for the upstream before the client's body is paused
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to one upstream address. Raises nothing into the event loop: faults end the request under way."""
+
+    __slots__ = (
+        "_answer", "_answer_intervals", "_broken", "_coupled", "_fields", "_framing", "_loop", "_no_body",
+        "_on_idle_close", "_parser", "_phrase", "_pieces", "_pieces_size", "_quiet", "_reading_paused", "_sweep",
+        "_trailers", "_transport", "body", "busy", "complete", "received", "uses",
+    )  # fmt: skip
+
+    def __init__(self, sweep: Sweep, answer_timeout: float) -> None:
+        # configured
+        self._loop = asyncio.get_running_loop()
+        self._sweep = sweep
+        self._answer_intervals = intervals(answer_timeout)
+        self._on_idle_close: Callable[[UpstreamConnection], None] | None = None
+        # per connection
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._broken = False
+        self._reading_paused = False
+        self._quiet = 0
+        self.uses = 0
+        self.busy = False
+        # per request
+        self._answer: asyncio.Future[ResponseHead] | None = None
+        self._fields: Fields = []
+        self._phrase = b""
+        self._framing = Framing.CLOSE
+        self._no_body = False
+        self._trailers = False
+        self._pieces: list[bytes] = []
+        self._pieces_size = 0
+        self._coupled: Source | None = None
+        self.body: Body
+        self.received = False
+        self.complete = False
+
+    # the gateway's side
+
+    def send(self, data: bytes, method: bytes) -> None:
+        """Write a request's head, with its body when that is at hand; further pieces go by `write`."""
+        self.busy = True
+        self.uses += 1
+        self.received = self.complete = self._trailers = False
+        self._quiet = 0
+        self._no_body = method == b"HEAD"
+        self._answer = self._loop.create_future()
+        self.body = Body(self._loop, self)
+        if self._broken or self._transport.is_closing():
+            self._fail("the connection was closed")
+        else:
+            self._transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def couple(self, source: Source | None) -> None:
+        """While the upstream takes no more of the request's body, `source` is paused."""
+        self._coupled = source
+
+    async def answer(self) -> ResponseHead:
+        """The head of the answer (1xx ones are passed over). Raises UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT."""
+        return await cast("asyncio.Future[ResponseHead]", self._answer)
+
+    def abandon(self, error: GatewayError) -> None:
+        """End the wait of `answer`, and the connection, with `error`."""
+        self._settle(error)
+        self.close()
+
+    @property
+    def reusable(self) -> bool:
+        return self.complete and not self._broken and not self._transport.is_closing()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether this is the connection's first request: one on a used connection may meet a close on its way."""
+        return self.uses <= 1
+
+    def join_pool(self, on_close: Callable[[UpstreamConnection], None]) -> None:
+        """Wait in a pool; `on_close` is told when the upstream ends the connection meanwhile."""
+        self.busy = False
+        self._on_idle_close = on_close
+        self._coupled = None
+        self.resume()
+
+    def leave_pool(self) -> None:
+        self._on_idle_close = None
+
+    def close(self) -> None:
+        """At once, whatever is under way."""
+        self._broken = True
+        self._transport.abort()
+
+    # the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
+        self._sweep.members.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sweep.members.discard(self)
+        ended_body = self.busy and self._answered and self._framing is Framing.CLOSE and exc is None and not self._broken
+        self._broken = True
+        if self._on_idle_close is not None:
+            self._on_idle_close(self)
+        elif ended_body:
+            self.complete = True  # a body without a length lasts until the connection closes (RFC 9112, 6.3)
+            self.body.end()
+        else:
+            self._fail("the upstream closed the connection" if exc is None else f"the connection broke: {exc}")
+
+    def data_received(self, data: bytes) -> None:
+        self._quiet = 0
+        if self._broken:
+            return
+        if not self.busy:
+            self.close()  # nobody asked: what comes now would be taken for the next request's answer
+            return
+        self.received = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._spoil("it switched to another protocol")
+        except httptools.HttpParserError as error:
+            cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
+            self._spoil(str(cause or error))
+        else:
+            if self._pieces:
+                self._deliver()
+
+    def pause_writing(self) -> None:
+        if self._coupled is not None:
+            self._coupled.pause()
+
+    def resume_writing(self) -> None:
+        if self._coupled is not None:
+            self._coupled.resume()
+
+    def swept(self) -> None:
+        if self.busy and not self.complete and not self._reading_paused:
+            self._quiet += 1
+            if self._quiet >= self._answer_intervals:
+                what = "nothing more came from the upstream" if self._answered else "the upstream did not answer"
+                seconds = f"{self._answer_intervals * INTERVAL:g}"
+                self.abandon(GatewayError(Reason.UPSTREAM_TIMEOUT, f"{what.capitalize()} within {seconds} seconds."))
+
+    # the parser's side
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self._broken = True  # more than one answer to one request
+        self._fields = []
+        self._phrase = b""
+
+    def on_status(self, phrase: bytes) -> None:
+        self._phrase += phrase
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._trailers:
+            return
+        self._fields.append((name.lower(), name, value))
+        if len(self._fields) > _MAX_FIELDS:
+            raise ValueError(f"more than {_MAX_FIELDS} header fields")
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status == 101:
+                raise ValueError("it switched to another protocol")
+            return
+        self._trailers = True
+        framing = Framing.CLOSE
+        lengths = 0
+        for lower, _, value in self._fields:
+            if lower == b"transfer-encoding":
+                if value.strip().lower() != b"chunked":
+                    raise ValueError("its transfer coding is not `chunked`")
+                framing = Framing.CHUNKED
+            elif lower == b"content-length":
+                lengths += 1
+        if lengths:
+            if framing is Framing.CHUNKED or lengths > 1:
+                raise ValueError("its length is told twice")
+            framing = Framing.LENGTH
+        if self._no_body or status in (204, 304):
+            framing = Framing.NONE
+        self._framing = framing
+        self._settle(ResponseHead(status, self._phrase, self._fields, framing))
+        if framing is Framing.NONE:
+            self.complete = True
+            self._broken = self._no_body  # llhttp would wait for the body that a HEAD answer announces and never has
+            self.body.end()
+
+    def on_body(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._pieces_size += len(data)
+
+    def on_message_complete(self) -> None:
+        if not self._answered or self.complete:
+            return  # a 1xx, or a HEAD's answer
+        if self._pieces:
+            self._deliver()
+        self.complete = True
+        if not self._parser.should_keep_alive():
+            self._broken = True
+        self.body.end()
+
+    # a body's source
+
+    def pause(self) -> None:
+        if not self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = False
+            self._quiet = 0
+            self._transport.resume_reading()
+
+    # inside
+
+    @property
+    def _answered(self) -> bool:
+        return self._answer is not None and self._answer.done()
+
+    def _deliver(self) -> None:
+        pieces, size = self._pieces, self._pieces_size
+        self._pieces, self._pieces_size = [], 0
+        self.body.feed(pieces, size)
+
+    def _spoil(self, why: str) -> None:
+        if self._pieces:
+            self._deliver()
+        self.abandon(GatewayError(Reason.BAD_ANSWER, "The upstream's answer is not valid HTTP.", why))
+
+    def _fail(self, why: str) -> None:
+        if self._pieces:
+            self._deliver()
+        when = "in the middle of its answer" if self._answered else "before it answered"
+        self._settle(GatewayError(Reason.UPSTREAM_CLOSED, f"The upstream closed the connection {when}.", why))
+
+    def _settle(self, result: ResponseHead | GatewayError) -> None:
+        answer = self._answer
+        if isinstance(result, ResponseHead):
+            if answer is not None and not answer.done():
+                answer.set_result(result)
+            return
+        if answer is not None and not answer.done():
+            answer.set_exception(result)
+            answer.exception()  # whoever waited may be gone; asked once, asyncio does not complain
+        elif self.busy and not self.complete:
+            self.body.fail(result)

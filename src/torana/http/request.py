@@ -1,0 +1,106 @@
+"""A request as the parser delivers it, and the rules of RFC 9112 that llhttp leaves to its user."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torana.errors import GatewayError, Reason
+from torana.http.body import Body
+from torana.http.message import Fields
+
+_METHODS_REFUSED = frozenset((b"CONNECT", b"TRACE"))
+_MAX_TARGET = 16 * 1024  # bytes; RFC 9112, 3 asks for 8,000 at least
+
+
+class Target(NamedTuple):
+    """A request target taken apart. `authority` is set for the absolute form, and then replaces Host (RFC 9112, 3.2.2)."""
+
+    path: bytes
+    query: bytes | None
+    authority: bytes | None
+
+
+class Request:
+    """One request: its head, checked, and its body, still arriving."""
+
+    __slots__ = ("body", "content_length", "fields", "host", "keep_alive", "method", "path", "query", "version")
+
+    def __init__(self) -> None:
+        self.fields: Fields = []
+        self.method = b""
+        self.path = b"/"
+        self.query: bytes | None = None
+        self.host = b""
+        self.version = b"1.1"
+        self.content_length: int | None = None
+        self.keep_alive = True
+        self.body: Body
+
+    @property
+    def has_body(self) -> bool:
+        return self.body.size > 0 or not self.body.done
+
+
+def split_target(target: bytes) -> Target:
+    """Origin form, absolute form and `*`. Raises BAD_HTTP for anything else."""
+    authority = None
+    if target[:1] != b"/":
+        if target == b"*":
+            return Target(b"*", None, None)
+        scheme, separator, rest = target.partition(b"://")
+        if not separator or scheme.lower() not in (b"http", b"https"):
+            raise _bad("the request target must be a path or an http(s) URL")
+        end = min(i for i in (rest.find(b"/"), rest.find(b"?"), len(rest)) if i >= 0)
+        authority, target = rest[:end], rest[end:]
+        if not authority or b"@" in authority:
+            raise _bad("the request target names no valid host")
+        if target[:1] != b"/":
+            target = b"/" + target
+    target = target.partition(b"#")[0]  # a fragment is the client's own business (RFC 9110, 4.2.5)
+    path, mark, query = target.partition(b"?")
+    return Target(path, query if mark else None, authority)
+
+
+def check_head(request: Request, target: bytes, version: str) -> bool:
+    """Fill in what follows from the head; True when the client waits for `100 Continue`.
+
+    What llhttp refuses itself (both lengths, obs-fold, bare CR and LF, space before a colon, ...) never gets here. What it
+    lets pass is refused here: no Host or several, a transfer coding that is not just `chunked`, one on HTTP/1.0, a version
+    that is not 1.x, methods that make a tunnel. Raises GatewayError.
+    """
+    if version not in ("1.1", "1.0"):
+        raise GatewayError(Reason.HTTP_VERSION, f"HTTP/{version} is not spoken here; use HTTP/1.1.")
+    if len(target) > _MAX_TARGET:
+        raise GatewayError(Reason.TARGET_TOO_LONG, f"The request target is longer than {_MAX_TARGET:,} bytes.")
+    if request.method in _METHODS_REFUSED:
+        raise GatewayError(Reason.METHOD_NOT_ALLOWED, f"{request.method.decode()} is not served by this gateway.")
+    request.version = version.encode("ascii")
+    request.path, request.query, authority = split_target(target)
+    hosts = 0
+    waits = False
+    for lower, _, value in request.fields:
+        if lower == b"host":
+            hosts += 1
+            request.host = value
+        elif lower == b"content-length":
+            request.content_length = int(value)
+        elif lower == b"transfer-encoding":
+            if value.strip().lower() != b"chunked":
+                raise _bad("the only transfer coding taken is `chunked`")
+            if version == "1.0":
+                raise _bad("HTTP/1.0 has no Transfer-Encoding")
+        elif lower == b"expect":
+            if value.strip().lower() != b"100-continue":
+                raise GatewayError(Reason.EXPECTATION_FAILED, "The only expectation met here is `100-continue`.")
+            waits = version == "1.1"
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        raise _bad("a request has exactly one Host field")
+    if authority is not None:
+        request.host = authority
+    if b"@" in request.host or b"/" in request.host:
+        raise _bad("the Host field is not a host")
+    return waits
+
+
+def _bad(what: str) -> GatewayError:
+    return GatewayError(Reason.BAD_HTTP, f"The request is not valid HTTP/1.1: {what}.")

@@ -1,0 +1,83 @@
+"""TLS contexts, for listeners and towards upstreams, as OpenSSL can do them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from functools import lru_cache
+
+import certifi
+
+from torana.model.config import ServerTls
+from torana.model.policy import BackendTls, TlsVersion
+
+_VERSIONS = {TlsVersion.V1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.V1_3: ssl.TLSVersion.TLSv1_3}
+_ALPN = ["http/1.1"]
+
+
+@lru_cache(maxsize=256)
+def upstream_context(tls: BackendTls) -> ssl.SSLContext:
+    """A context for connecting by the rules of `tls`; equal rules share one. Raises ssl.SSLError for unusable PEM.
+
+    Without `roots` the system's store is used (SSL_CERT_FILE and SSL_CERT_DIR are honoured by OpenSSL), and certifi's
+    where the system has none. The minimum is TLS 1.2 (RFC 8996).
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(_ALPN)
+    if tls.insecure and not tls.insecure_host:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        # Accepted names are compared by `check_names` after the handshake; OpenSSL then only checks the chain.
+        context.check_hostname = not (tls.insecure_host or tls.subject_alt_names)
+        if tls.roots is not None:
+            context.load_verify_locations(cadata=tls.roots)
+        else:
+            _load_system_roots(context)
+    if tls.cert is not None and tls.key is not None:
+        _load_pair(context, tls.cert, tls.key.reveal())
+    return context
+
+
+def check_names(tls: BackendTls, certificate: dict[str, object]) -> None:
+    """Any of `subject_alt_names` must stand in the certificate's. Raises ssl.SSLCertVerificationError."""
+    if not tls.subject_alt_names or tls.insecure_host or tls.insecure:
+        return
+    names = certificate.get("subjectAltName", ())
+    found = {str(name) for _, name in names} if isinstance(names, tuple) else set()
+    if found.isdisjoint(tls.subject_alt_names):
+        message = f"certificate is for {', '.join(sorted(found)) or 'no name'}, not {', '.join(tls.subject_alt_names)}"
+        raise ssl.SSLCertVerificationError(message)
+
+
+def server_context(tls: ServerTls) -> ssl.SSLContext:
+    """A context for one listener. Raises ssl.SSLError for PEM that is no certificate, or a key that does not fit it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[tls.min_version] if tls.min_version else ssl.TLSVersion.TLSv1_2
+    if tls.max_version:
+        context.maximum_version = _VERSIONS[tls.max_version]
+    context.set_alpn_protocols(_ALPN)
+    _load_pair(context, tls.cert, tls.key.reveal())
+    if tls.client_roots is not None:
+        context.load_verify_locations(cadata=tls.client_roots)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _load_system_roots(context: ssl.SSLContext) -> None:
+    context.set_default_verify_paths()
+    paths = ssl.get_default_verify_paths()
+    # `capath` folders are read during the handshake, so their certificates are not counted yet.
+    has_folder = paths.capath is not None and any(os.scandir(paths.capath))
+    if not context.cert_store_stats()["x509_ca"] and not has_folder:
+        context.load_verify_locations(certifi.where())
+
+
+def _load_pair(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """OpenSSL's Python binding takes certificate chains from files only: one that only we can read, gone at once."""
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # made with mode 0600
+        file.write(f"{cert.rstrip()}\n{key.rstrip()}\n")
+        file.flush()
+        context.load_cert_chain(file.name)
