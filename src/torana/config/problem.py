@@ -1,0 +1,53 @@
+"""Configuration faults are values: each says where it is, what is wrong and what would be right.
+
+They are collected, never raised one at a time, so that a user sees everything that is wrong with a file in one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+import msgspec
+
+
+class Severity(Enum):
+    """ERROR: the configuration is refused. WARNING: it runs, and probably not as meant."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One fault. `where` is a file name, `<stdin>`, `-c` or `environment`; line and column count from 1, 0 is unknown.
+
+    `path` is the key path, such as `binds[0].listeners[0].routes[0].policies.backendTLS`. No text of it ever holds a
+    value that came from an environment variable or a file.
+    """
+
+    where: str
+    line: int
+    column: int
+    path: str
+    what: str
+    hint: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        place = f"{self.where}:{self.line}:{self.column}" if self.line else self.where
+        path = f"{self.path}: " if self.path else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{place}: {self.severity.value}: {path}{self.what}{hint}"
+
+
+class ConfigError(Exception):
+    """A configuration that cannot run. `problems` holds every error and warning found, in file order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = in_order(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """File order; what has no line comes last."""
+    return tuple(sorted(problems, key=lambda problem: (problem.line == 0, problem.line, problem.column)))
