@@ -26,7 +26,7 @@ lint: .venv/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/mypy tests bench
-	@$(BIN)/lint-imports --quiet 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: .venv/.dev ## Format the code and apply the safe fixes
 	$(BIN)/ruff format
