@@ -1,0 +1,10 @@
+"""Any server that speaks OpenAI's API under `/v1`: vLLM, llama.cpp, Ollama, a vendor of one's own choice."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from torana.llm.operation import Operation
+from torana.llm.providers.facts import ProviderFacts
+
+CUSTOM: Final = ProviderFacts(name="custom", host=None, port=443, base="/v1", operations=frozenset(Operation))

@@ -1,0 +1,203 @@
+"""A request body on its way upstream: the configured model goes in, and no other byte changes.
+
+Only the top level is decoded, to `dict[str, Raw]`: a Raw is the client's own bytes of one value. Encoding such a
+dict again gives the shortest form of the body with its nested values untouched. That form has exactly the length of the
+body when, and only when, the body was compact JSON without a repeated key, and then it also is the body, byte for byte.
+Otherwise a walk over the top level splices the new values in. What the walk cannot follow is sent in the joined form,
+where a key stands once, so the upstream cannot read another model than the one that was checked and logged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import product
+from typing import Final
+
+import msgspec
+
+from torana.errors import GatewayError, Reason
+
+
+class Prepared(msgspec.Struct, frozen=True, gc=False):
+    """A body ready to be sent.
+
+    `model` is what the upstream reads, `asked_model` what the client wrote (None: nothing, or no text). `usage_added`
+    tells that the gateway asked for the stream's usage and the client did not; the usage event is then not the client's.
+    """
+
+    body: bytes
+    model: str
+    asked_model: str | None
+    stream: bool
+    usage_added: bool
+
+
+_TRUE: Final = msgspec.Raw(b"true")
+_NULL: Final = msgspec.Raw(b"null")
+_members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_text_of = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+
+# Go's encoding/json, and so Ollama, reads `Model` as `model`, and the last one wins.
+_LOOK_ALIKES: Final = frozenset(map("".join, product(*((c, c.upper()) for c in "model")))) - {"model"}
+
+
+def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noqa: FBT001 - as in the operation's table
+    """Make `body` ready: `model`, when given, always wins over the request's.
+
+    `add_usage` sets `stream_options.include_usage` on a stream whose client left it out; to ask again without it,
+    prepare the client's body again. When nothing changes, `body` itself is returned, not a copy.
+
+    Raises GatewayError: BAD_JSON when the body is no JSON object in UTF-8, MODEL_MISSING when nobody names a model.
+    """
+    try:
+        members = _members_of(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise GatewayError(Reason.BAD_JSON, _complaint(body, error)) from None
+
+    asked = _text(members.get("model"))
+    chosen = model or asked
+    if not chosen:
+        raise GatewayError(Reason.MODEL_MISSING, _NO_MODEL, param="model")
+
+    changes: dict[str, bytes] = {}
+    if chosen != asked:
+        changes["model"] = _encode(chosen)
+    if model and not _LOOK_ALIKES.isdisjoint(members):
+        members = {name: raw for name, raw in members.items() if name not in _LOOK_ALIKES}
+
+    stream = members.get("stream") == _TRUE
+    usage_added = False
+    if add_usage and stream:
+        options = _with_usage(members.get("stream_options"))
+        if options is not None:
+            changes["stream_options"] = options
+            usage_added = True
+
+    return Prepared(_rewritten(body, members, changes), chosen, asked, stream, usage_added)
+
+
+def refuses_stream_options(status: int, body: bytes) -> bool:
+    """Whether an upstream's answer says that it does not know `stream_options`, so that asking without it may help."""
+    return status in {400, 422} and b"stream_options" in body
+
+
+# --- reading members ---
+
+
+def _text(raw: msgspec.Raw | None) -> str | None:
+    if raw is None:
+        return None
+    try:
+        return _text_of(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _with_usage(raw: msgspec.Raw | None) -> bytes | None:
+    """The client's `stream_options` with `include_usage` true; None when it is already, or is no object at all."""
+    if raw is None or raw == _NULL:
+        return b'{"include_usage":true}'
+    try:
+        options = _members_of(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # the upstream will refuse it in its own words
+    if options.get("include_usage") == _TRUE:
+        return None
+    options["include_usage"] = _TRUE
+    return _encode(options)
+
+
+# --- writing members ---
+
+
+def _rewritten(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> bytes:
+    """`body` with `changes` in it. Each name is in the result once, whatever the body held."""
+    after = dict(members)
+    expected = len(body)
+    for name, value in changes.items():
+        old = after.get(name)
+        # A new member brings its quotes and colon, and a comma unless it is the first.
+        expected += len(value) + (len(name) + 3 + bool(after) if old is None else -len(memoryview(old)))
+        after[name] = msgspec.Raw(value)
+    joined = _encode(after)
+    if len(joined) == expected:
+        return joined if changes else body
+    return _spliced(body, members, changes) or joined
+
+
+_SPACE = rb"[ \t\n\r]*+"
+_KEY = re.compile(_SPACE + rb"[{,]" + _SPACE + rb'"(?:[^"\\]++|\\.)*+"' + _SPACE + rb":" + _SPACE)
+_EMPTY = re.compile(_SPACE + rb"\{")
+_END = re.compile(_SPACE + rb"\}" + _SPACE + rb"\Z")
+
+
+def _spliced(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> bytes | None:
+    """`body` with the values of `changes` put in place; None when it does not hold exactly `members`, each once.
+
+    `body` is known to be a valid object. If it had more members than `members`, as a repeated key makes it, the walk
+    would not stand at the closing brace after the last one; so a walk that ends has met them all, in order.
+    """
+    parts: list[bytes] = []
+    copied = at = 0
+    for name, raw in members.items():
+        key = _KEY.match(body, at)
+        value = bytes(raw)
+        if key is None or not body.startswith(value, key.end()):
+            return None
+        at = key.end() + len(value)
+        if name in changes:
+            parts += body[copied : key.end()], changes[name]
+            copied = at
+    if not members:
+        empty = _EMPTY.match(body)
+        at = empty.end() if empty else 0
+    if _END.match(body, at) is None:
+        return None
+    if not changes:
+        return body
+
+    added = [_encode(name) + b":" + value for name, value in changes.items() if name not in members]
+    if added:
+        parts += body[copied:at], b"," if members else b"", b",".join(added)
+        copied = at
+    parts.append(body[copied:])
+    return b"".join(parts)
+
+
+# --- words for the client ---
+
+_NO_MODEL = (
+    'No model: the request body has no "model" and the gateway sets none. '
+    "Send one in the body, or set the model of this route's provider in the gateway's configuration."
+)
+
+
+_FIRST_BYTES: Final = (
+    (b"\xef\xbb\xbf", "begins with a byte order mark; send JSON as UTF-8 without it (RFC 8259, section 8.1)."),
+    (b"\xff\xfe", "is UTF-16 or UTF-32; send JSON as UTF-8 (RFC 8259, section 8.1)."),
+    (b"\xfe\xff", "is UTF-16; send JSON as UTF-8 (RFC 8259, section 8.1)."),
+    (b"{\0", "is UTF-16 or UTF-32; send JSON as UTF-8 (RFC 8259, section 8.1)."),
+    (b"\0", "is UTF-16 or UTF-32; send JSON as UTF-8 (RFC 8259, section 8.1)."),
+    (b"\x1f\x8b", "is compressed with gzip; send it as plain JSON."),
+)
+
+
+def _complaint(body: bytes, error: Exception) -> str:
+    """What is wrong with a body, in words that hold none of it. Positions are bytes from 0."""
+    for first, words in _FIRST_BYTES:
+        if body.startswith(first):
+            return f"The request body {words}"
+    match error:
+        case _ if not body.strip():
+            words = "is empty; a JSON object is expected."
+        case msgspec.ValidationError():
+            words = "must be a JSON object."
+        case RecursionError():
+            words = "is nested too deeply."
+        case UnicodeDecodeError():
+            words = "is not valid JSON: a member's name is not valid UTF-8."
+        case _:
+            words = f"is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}."
+    return f"The request body {words}"

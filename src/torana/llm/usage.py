@@ -1,0 +1,159 @@
+"""Usage: tokens in and out, read from an answer of any of the API families, in one meaning for all.
+
+Reading never fails because of an odd value: what is no count is 0, what is no usage is None. An answer is passed on
+whatever it holds; counting it must not get in the way.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Counts of tokens, as OpenAI counts: each total includes its parts.
+
+    `input_tokens` includes those read from a cache (`cached_tokens`) and written to one (`cache_creation_tokens`),
+    `output_tokens` includes `reasoning_tokens`. Anthropic's `input_tokens` is without both; they are added (OpenTelemetry, semantic conventions for Anthropic).
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_creation_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def joined(self, other: Usage) -> Usage:
+        """The larger of each count, for a stream that tells its counts in parts or more than once."""
+        return Usage(
+            max(self.input_tokens, other.input_tokens),
+            max(self.output_tokens, other.output_tokens),
+            max(self.cached_tokens, other.cached_tokens),
+            max(self.cache_creation_tokens, other.cache_creation_tokens),
+            max(self.reasoning_tokens, other.reasoning_tokens),
+        )
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What a whole JSON answer tells: the model that answered and what it used, None where it does not say."""
+
+    model: str | None
+    usage: Usage | None
+
+
+class _Wire(msgspec.Struct, gc=False):
+    """The two members that are read; the decoder skips the rest, so that large embeddings cost no objects."""
+
+    model: Any = None
+    usage: Any = None
+
+
+_decode = msgspec.json.Decoder(_Wire).decode
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON asked for."""
+
+
+def read_answer(body: bytes) -> Answer | None:
+    """Model and usage of a whole answer: OpenAI chat, completions, embeddings, Responses, or Anthropic Messages.
+
+    None when it is no JSON object. Skipping what is not read costs 0.5 ms a MB: 10 ms for an answer of 20 MB.
+    """
+    try:
+        wire = _decode(body)
+    except UNREADABLE:
+        return None
+    return Answer(wire.model if isinstance(wire.model, str) else None, usage_of(wire.usage))
+
+
+def usage_of(value: Any) -> Usage | None:
+    """A decoded `usage` member; None when it is no object or names no token count.
+
+    Sources: platform.openai.com/docs/api-reference (chat `CompletionUsage`, `ResponseUsage`), docs.anthropic.com
+    (Messages `usage`).
+    """
+    if not isinstance(value, dict):
+        return None
+    get = value.get
+    if "prompt_tokens" in value or "completion_tokens" in value:
+        inward = _part(get("prompt_tokens_details"))
+        outward = _part(get("completion_tokens_details"))
+        return Usage(
+            _count(get("prompt_tokens")),
+            _count(get("completion_tokens")),
+            _count(inward.get("cached_tokens")),
+            0,
+            _count(outward.get("reasoning_tokens")),
+        )
+    if "input_tokens" in value or "output_tokens" in value:
+        read = _count(get("cache_read_input_tokens"))
+        created = _count(get("cache_creation_input_tokens"))
+        return Usage(
+            _count(get("input_tokens")) + read + created,
+            _count(get("output_tokens")),
+            read or _count(_part(get("input_tokens_details")).get("cached_tokens")),
+            created,
+            _count(_part(get("output_tokens_details")).get("reasoning_tokens")),
+        )
+    return None
+
+
+def decoded_copy(chunks: Iterable[bytes], encoding: str, limit: int) -> bytes | None:
+    """The content of a body that travels with `encoding` (`Content-Encoding`: gzip, deflate, identity or empty).
+
+    None when the encoding is another, the data is damaged or cut off, or the content is longer than `limit` bytes; no
+    more than that is ever unpacked, so a small body cannot grow large here.
+    """
+    match encoding.strip().lower():
+        case "" | "identity":
+            content = b"".join(chunks)
+            return content if len(content) <= limit else None
+        case "gzip" | "x-gzip":
+            return _inflated(b"".join(chunks), _GZIP, limit)
+        case "deflate":
+            packed = b"".join(chunks)
+            # RFC 9110 section 8.4.1.2: deflate is the zlib format; "some non-conformant implementations" leave its
+            # wrapper out.
+            content_or_none = _inflated(packed, _ZLIB, limit)
+            return content_or_none if content_or_none is not None else _inflated(packed, _BARE, limit)
+        case _:
+            return None
+
+
+# zlib's `wbits`: the largest window, and which wrapper is around the data.
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_ZLIB: Final = zlib.MAX_WBITS
+_BARE: Final = -zlib.MAX_WBITS
+
+
+def _inflated(packed: bytes, wbits: int, limit: int) -> bytes | None:
+    decoder = zlib.decompressobj(wbits)
+    try:
+        # One byte more than allowed tells "exactly the limit" from "longer"; 0 would mean no limit to zlib.
+        content = decoder.decompress(packed, limit + 1)
+    except zlib.error:
+        return None
+    return content if decoder.eof and len(content) <= limit else None
+
+
+def _part(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+_MOST: Final = 2**53  # the largest count that JSON carries exactly (RFC 8259, section 6)
+_MOST_DIGITS: Final = 16
+
+
+def _count(value: Any) -> int:
+    if type(value) is int:  # and not bool
+        number = value
+    elif (isinstance(value, float) and value.is_integer()) or (
+        isinstance(value, str) and len(value) <= _MOST_DIGITS and value.isdecimal()
+    ):
+        number = int(value)
+    else:
+        number = 0
+    return number if 0 <= number <= _MOST else 0
