@@ -110,7 +110,9 @@ def core_value(scalar: Scalar) -> str | int | float | bool | None:
         return None
     if _BOOL.fullmatch(text):
         return text in ("true", "True", "TRUE")
-    if _INT.fullmatch(text) and len(text) <= 20:  # more digits than any 64-bit number, and int() limits how many it reads
+    if (
+        _INT.fullmatch(text) and len(text) <= 20
+    ):  # more digits than any 64-bit number, and int() limits how many it reads
         return int(text, _BASES.get(text[:2], 10))
     if _FLOAT.fullmatch(text):
         return float(text)
@@ -199,10 +201,14 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if event.tag is not None and event.tag != "!" and event.tag not in _TAGS:
-            self._problem(event.start_mark.index, "YAML tags of an application's own have no meaning here", "leave it out")
+            self._problem(
+                event.start_mark.index, "YAML tags of an application's own have no meaning here", "leave it out"
+            )
         node: Node
         if isinstance(event, yaml.ScalarEvent):
-            plain = event.tag != "!" and (event.implicit[0] or (event.tag or "").endswith((":int", ":float", ":bool", ":null")))
+            plain = event.tag != "!" and (
+                event.implicit[0] or (event.tag or "").endswith((":int", ":float", ":bool", ":null"))
+            )
             node = Scalar(event.value, plain, event.start_mark.index, event.end_mark.index)
         else:
             node = self._collection(event)
@@ -268,7 +274,11 @@ class _Composer:
         node = self._anchors.get(event.anchor)
         if event.anchor not in self._open and node is not None:
             return node
-        what = "this alias refers to what it is part of" if event.anchor in self._open else "this alias has no anchor before it"
+        what = (
+            "this alias refers to what it is part of"
+            if event.anchor in self._open
+            else "this alias has no anchor before it"
+        )
         self._problem(event.start_mark.index, what, "text that begins with `*` has to be in quotes")
         return Scalar("", True, event.start_mark.index, event.end_mark.index)
 

@@ -1,0 +1,201 @@
+"""From nodes to the schema's records, by one walk that the records' types steer.
+
+It never stops at the first fault: a place that is wrong is reported and passed over, and its neighbours are still read.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from torana.config.standalone.findings import Findings
+from torana.config.standalone.nodes import Entry, Mapping, Node, Path, Scalar, Sequence, core_value
+from torana.config.standalone.schema.record import Empty, Record
+from torana.config.standalone.shape import Key, Shape, keys
+
+_R = TypeVar("_R", bound=Record)
+
+_BAD: Any = object()
+"""Stands for a value that was reported and cannot be used."""
+
+
+def decode(kind: type[_R], findings: Findings) -> _R | None:
+    """The document as this record; None when anything was wrong, which the findings then hold."""
+    value = _value(Shape(record=kind), findings.document.root, (), findings)
+    return value if isinstance(value, kind) else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: the same but for case, else the most similar one."""
+    candidates = list(known)
+    folded = {candidate.lower(): candidate for candidate in candidates}
+    if name.lower() in folded:
+        return folded[name.lower()]
+    close = difflib.get_close_matches(name.lower(), folded, n=1)
+    return folded[close[0]] if close else None
+
+
+def _value(shape: Shape, node: Node, path: Path, findings: Findings) -> Any:
+    match node:
+        case Mapping() if shape.record is not None:
+            return _record(shape.record, node, path, findings)
+        case Mapping() if shape.values is not None:
+            inner = shape.values
+            values = {
+                name: _value(inner, entry.value, (*path, name), findings) for name, entry in node.entries.items()
+            }
+            return _BAD if any(value is _BAD for value in values.values()) else values
+        case Sequence() if shape.items is not None:
+            inner = shape.items
+            items = tuple(_value(inner, item, (*path, i), findings) for i, item in enumerate(node.items))
+            return _BAD if any(item is _BAD for item in items) else items
+        case Scalar():
+            return _scalar(shape, node, path, findings)
+    return _wrong(shape, node, path, findings)
+
+
+# --- Objects --------------------------------------------------------------------------------------------------------
+
+
+def _record(record: type[Record], node: Mapping, path: Path, findings: Findings) -> Any:
+    known = keys(record)
+    fields: dict[str, Any] = {}
+    spelled: dict[str, str] = {}
+    bad = False
+    for name, entry in node.entries.items():
+        proper = record.spellings.get(name, name)
+        if proper not in known:
+            _unknown(record, entry, path, findings)
+            bad = True
+        elif proper in spelled:
+            what = f'"{name}" and "{spelled[proper]}" are two spellings of one key'
+            findings.error(path, what, "give one of them", offset=entry.key.start)
+            bad = True
+        else:
+            spelled[proper] = name
+            key = known[proper]
+            value = _field(record, proper, key, entry, (*path, name), findings)
+            bad = bad or value is _BAD
+            fields[key.field] = value
+    for name, key in known.items():
+        if key.required and name not in spelled:
+            findings.error(path, f'"{name}" is missing', f"give {key.shape.expected}")
+            bad = True
+    if not _one_given(record, node, spelled, path, findings) or bad:
+        return _BAD
+    return record(**{name: value for name, value in fields.items() if value is not _ABSENT})
+
+
+_ABSENT: Any = object()
+"""Stands for a key without a value, where that means the same as no key."""
+
+
+def _field(record: type[Record], name: str, key: Key, entry: Entry, path: Path, findings: Findings) -> Any:
+    """The value of a known key. Nothing (`policies:` and no more) counts as no key, except where that could hide a slip."""
+    node = entry.value
+    if not isinstance(node, Scalar) or core_value(node) is not None or key.required:
+        return _value(key.shape, node, path, findings)
+    if key.shape.record is not None and key.shape.record.empty is Empty.REFUSED and not key.shape.text:
+        findings.error(path, "has no value", f"write `{name}: {{}}` if it is meant, or remove the key")
+        return _BAD
+    if name in record.exactly_one:
+        findings.error(path, "has no value", f"give {key.shape.expected}, or remove the key")
+        return _BAD
+    return _ABSENT
+
+
+def _unknown(record: type[Record], entry: Entry, path: Path, findings: Findings) -> None:
+    name = entry.key.text
+    if findings.document.source.hides(entry.key.start, entry.key.end):
+        findings.error(path, "unknown key, from a variable", f"known here: {', '.join(keys(record))}", offset=entry.key.start)
+        return
+    proper = nearest(name, (*keys(record), *record.not_yet))
+    if name in record.not_yet:
+        findings.error(path, f'"{name}" is not supported yet', offset=entry.key.start)
+    elif proper is not None:
+        findings.error(path, f'unknown key "{name}"', f'did you mean "{proper}"?', offset=entry.key.start)
+    else:
+        known = f"known here: {', '.join(keys(record))}" if keys(record) else "no keys are known here"
+        findings.error(path, f'unknown key "{name[:80]}"', known, offset=entry.key.start)
+
+
+def _one_given(
+    record: type[Record], node: Mapping, spelled: dict[str, str], path: Path, findings: Findings
+) -> bool:
+    """Whether exactly one key of the record's group is there; keys that are not supported yet have been reported."""
+    given = [name for name in record.exactly_one if name in spelled]
+    if not record.exactly_one or len(given) == 1 or any(name in record.not_yet for name in node.entries):
+        return True
+    found = " and ".join(given) if given else "none"
+    findings.error(path, f"give exactly one of {', '.join(record.exactly_one)}; found {found}")
+    return False
+
+
+# --- Single values --------------------------------------------------------------------------------------------------
+
+
+def _scalar(shape: Shape, node: Scalar, path: Path, findings: Findings) -> Any:
+    """Where text is allowed, a plain scalar is the text as it stands: a key of digits only is still a key."""
+    value = core_value(node)
+    match value:
+        case bool() if shape.boolean:
+            return value
+        case int() if shape.integer and not isinstance(value, bool):
+            return _bounded(shape, value, node, path, findings)
+        case None:
+            return _wrong(shape, node, path, findings)
+    if node.text in shape.choices:
+        return node.text
+    if shape.text:
+        return _text(shape, node, path, findings)
+    return _wrong(shape, node, path, findings)
+
+
+def _bounded(shape: Shape, value: int, node: Scalar, path: Path, findings: Findings) -> Any:
+    too_small = shape.least is not None and value < shape.least
+    too_large = shape.most is not None and value > shape.most
+    return _wrong(shape, node, path, findings) if too_small or too_large else value
+
+
+def _text(shape: Shape, node: Scalar, path: Path, findings: Findings) -> Any:
+    if len(node.text) < shape.min_length:
+        findings.error(path, "is empty", f"give {shape.expected}")
+        return _BAD
+    if shape.pattern is not None and not shape.pattern.fullmatch(node.text):
+        return _wrong(shape, node, path, findings)
+    return node.text
+
+
+def _wrong(shape: Shape, node: Node, path: Path, findings: Findings) -> Any:
+    if isinstance(node, Scalar) and node.text in shape.not_yet:
+        findings.error(path, f'"{node.text}" is not supported yet', f"use {shape.expected}")
+    else:
+        findings.error(path, f"found {_found(node, findings)} where {shape.expected} is expected", _advice(shape, node))
+    return _BAD
+
+
+def _found(node: Node, findings: Findings) -> str:
+    match node:
+        case Mapping():
+            return "an object"
+        case Sequence():
+            return "a list"
+        case Scalar():
+            match core_value(node):
+                case None:
+                    return "nothing"
+                case bool() | int() | float() as value if not findings.document.source.hides(node.start, node.end):
+                    return str(value).lower()[:40]
+            return findings.quote_node(node, node.text)
+
+
+def _advice(shape: Shape, node: Node) -> str:
+    if isinstance(node, Scalar) and not node.plain and shape.integer and node.text.isdecimal():
+        return "remove the quotes"
+    if isinstance(node, Scalar) and shape.choices:
+        meant = nearest(node.text, shape.choices)
+        return f'did you mean "{meant}"?' if meant else ""
+    if isinstance(node, Scalar | Mapping) and shape.items is not None:
+        return "begin each item with `- `"
+    return ""

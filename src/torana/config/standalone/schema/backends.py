@@ -1,0 +1,104 @@
+"""The places upstream."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from torana.config.standalone.schema.policies import BackendPolicies
+from torana.config.standalone.schema.record import Empty, Name, Record
+
+
+class OpenAi(Record):
+    """OpenAI's API, at `api.openai.com` or, with `hostOverride`, at any provider that offers the same."""
+
+    not_yet = ("moderation",)
+    empty = Empty.REFUSED
+
+    model: Annotated[
+        Name | None, Meta(description="The model to use; replaces the request's. Left out: the request's.")
+    ] = None
+
+
+class Custom(Record):
+    """An OpenAI-style provider without a place of its own: needs `hostOverride` or `urlRewrite.authority`."""
+
+    not_yet = ("formats", "providerOverride")
+    empty = Empty.REFUSED
+
+    model: Annotated[
+        Name | None, Meta(description="The model to use; replaces the request's. Left out: the request's.")
+    ] = None
+
+
+class Provider(Record):
+    """Which API the backend speaks. Give exactly one key."""
+
+    not_yet = ("anthropic", "gemini", "vertex", "bedrock", "azure", "azureOpenAI", "copilot")
+    exactly_one = ("openAI", "custom")
+    spellings = {"openai": "openAI"}  # noqa: RUF012 - a class variable by its declaration in Record
+
+    open_ai: Annotated[OpenAi | None, Meta(description="OpenAI, or a provider that offers OpenAI's API.")] = field(
+        default=None, name="openAI"
+    )
+    custom: Annotated[Custom | None, Meta(description="An OpenAI-style provider without a place of its own.")] = None
+
+
+class Ai(Record):
+    """A backend that serves a language model."""
+
+    not_yet = ("groups",)
+
+    provider: Annotated[Provider, Meta(description="Which API it speaks.")]
+    name: Annotated[Name | None, Meta(description="Its name in logs and metrics.")] = None
+    host_override: Annotated[
+        str | None,
+        Meta(
+            description="Where to connect: `host:port`, `host` (port 443 with TLS, 80 without), `[v6]:port`, `unix:/path`, or "
+            "`http://` and `https://` before a host. Left out: `urlRewrite.authority`, else the provider's own place."
+        ),
+    ] = None
+    path_override: Annotated[
+        str | None, Meta(description="The path that goes on, whatever the client's; its query is dropped.")
+    ] = None
+    path_prefix: Annotated[str | None, Meta(description="What takes the place of the provider's base path, `/v1`.")] = (
+        None
+    )
+    tokenize: Annotated[bool, Meta(description="Counting tokens before the call; only `false` is supported.")] = False
+    policies: Annotated[BackendPolicies | None, Meta(description="Policies of this provider.")] = None
+
+
+class RouteBackend(Record):
+    """A backend's share of a route. Give exactly one of `host`, `ai` and `backend`."""
+
+    not_yet = ("mcp", "service", "dynamic", "aws", "routeGroup", "internal", "invalid")
+    exactly_one = ("host", "ai", "backend")
+
+    weight: Annotated[int, Meta(ge=0, description="It is picked in proportion to this; 0 is never picked.")] = 1
+    host: Annotated[
+        str | None,
+        Meta(description="A plain HTTP backend: `name:port`, `1.2.3.4:80`, `[v6]:port`, `unix:/path`, `https://name`."),
+    ] = None
+    ai: Annotated[Ai | None, Meta(description="A backend that serves a language model.")] = None
+    backend: Annotated[
+        str | None, Meta(description="One of the top-level `backends`: `/name` or `namespace/name`.")
+    ] = None
+    policies: Annotated[BackendPolicies | None, Meta(description="Policies of this backend on this route.")] = None
+
+
+class NamedBackend(Record):
+    """A backend that routes refer to by name. Give exactly one of `host` and `ai`."""
+
+    not_yet = ("mcp", "service", "dynamic", "aws", "internal")
+    exactly_one = ("host", "ai")
+
+    name: Annotated[Name, Meta(description="The name that routes use: `backend: /name`.")]
+    namespace: Annotated[
+        str | None, Meta(description="Its namespace; routes then write `backend: namespace/name`.")
+    ] = None
+    host: Annotated[str | None, Meta(description="A plain HTTP backend, as in `routes[].backends[].host`.")] = None
+    ai: Annotated[Ai | None, Meta(description="A backend that serves a language model.")] = None
+    policies: Annotated[BackendPolicies | None, Meta(description="Policies of this backend wherever it is used.")] = (
+        None
+    )

@@ -1,0 +1,44 @@
+"""The base of all records of the file, and the few types that several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from torana.config import duration
+
+
+class Empty(Enum):
+    """What an object key without a value means: nothing was said, or the user has to say `{}` if that is meant."""
+
+    ABSENT = "absent"
+    REFUSED = "refused"
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """An object of the file. Field names are the file's names in snake case, unless a field says otherwise."""
+
+    not_yet: ClassVar[tuple[str, ...]] = ()
+    """Keys that agentgateway has in this place and Torana does not support yet."""
+    exactly_one: ClassVar[tuple[str, ...]] = ()
+    """Keys of which one, and only one, has to be given."""
+    spellings: ClassVar[Mapping[str, str]] = {}
+    """Second spelling -> the field's name in the file; they differ in case only."""
+    empty: ClassVar[Empty] = Empty.ABSENT
+
+
+Duration = Annotated[str, Meta(pattern=duration.PATTERN, extra={"expected": duration.EXPECTED})]
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+Count = Annotated[int, Meta(ge=1)]
+
+Size = Annotated[int, Meta(ge=0)]
+
+Name = Annotated[str, Meta(min_length=1)]
+
+HeaderValues = dict[str, str]
