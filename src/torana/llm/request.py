@@ -23,7 +23,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     """A body ready to be sent.
 
     `model` is what the upstream reads, `asked_model` what the client wrote (None: nothing, or no text). `usage_added`
-    tells that the gateway asked for the stream's usage and the client did not; the usage event is then not the client's.
+    tells that the gateway asked for the stream's usage and the client did not, who must then not see the usage event.
     """
 
     body: bytes

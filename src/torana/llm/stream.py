@@ -75,7 +75,7 @@ class StreamReader:
         self._released = False  # the tail cannot be the usage event
 
     def feed(self, data: bytes) -> bytes:
-        """Read the next piece of the body; returns what goes to the client now: `data` itself when nothing is hidden."""
+        """Read the next piece of the body; returns what goes to the client now: `data` itself if nothing is hidden."""
         if not self._tail and data.endswith((b"\n\n", b"\r\n\r\n")):
             hidden = self._read_events(data)
             return data if hidden is None else data[: hidden.start] + data[hidden.stop :]
@@ -135,26 +135,20 @@ class StreamReader:
     def _release(self, before: int) -> bytes:
         """The part of the tail that need not wait any longer; its first `before` bytes have been looked at before."""
         tail = self._tail
-        # Four cases, one branch each: nothing is to be hidden any more; the event is known not to be the usage event;
-        # it becomes known now; only the comments and empty lines before the event can go.
-        if not self._hides:
-            free = len(tail)
-        elif self._released:
-            free = len(tail)
-            if free > INSPECTED:
-                out = bytes(tail[self._sent :])
-                _forget(tail)
-                self._sent = len(tail)
-                return out
-        else:
+        free = len(tail)
+        if self._hides and not self._released:
             front = _front(tail)
-            if len(tail) - front > HELD or _CHOICE.search(tail, max(before - _LONGEST_CHOICE, front)):
+            if tail.startswith(b":", front):
+                pass  # a comment whose end has not come: what follows it may yet be the usage event
+            elif free - front > HELD or _CHOICE.search(tail, max(before - _LONGEST_CHOICE, front)):
                 self._released = True
-                free = len(tail)
             else:
-                free = len(tail) if tail.startswith(b":", front) else front
+                free = front
         out = bytes(tail[self._sent : free])
         self._sent = free
+        if free == len(tail) > INSPECTED:
+            _forget(tail)
+            self._sent = len(tail)
         return out
 
     # --- whole events ---

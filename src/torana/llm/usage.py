@@ -17,7 +17,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """Counts of tokens, as OpenAI counts: each total includes its parts.
 
     `input_tokens` includes those read from a cache (`cached_tokens`) and written to one (`cache_creation_tokens`),
-    `output_tokens` includes `reasoning_tokens`. Anthropic's `input_tokens` is without both; they are added (OpenTelemetry, semantic conventions for Anthropic).
+    `output_tokens` includes `reasoning_tokens`. Anthropic's `input_tokens` is without both; they are added
+    (OpenTelemetry, semantic conventions for Anthropic).
     """
 
     input_tokens: int = 0

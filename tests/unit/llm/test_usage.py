@@ -1,0 +1,134 @@
+"""Model and usage of whole answers."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torana.llm.usage import Answer, Usage, decoded_copy, read_answer, usage_of
+
+CHAT = {
+    "prompt_tokens": 11,
+    "completion_tokens": 20,
+    "total_tokens": 31,
+    "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 7},
+}
+
+
+@pytest.mark.parametrize(
+    ("usage", "read"),
+    [
+        (CHAT, Usage(11, 20, 4, 0, 7)),
+        ({"prompt_tokens": 5, "total_tokens": 5}, Usage(5)),
+        ({"prompt_tokens": 5, "completion_tokens": 6, "prompt_tokens_details": None}, Usage(5, 6)),
+        (
+            {
+                "input_tokens": 9,
+                "input_tokens_details": {"cached_tokens": 3},
+                "output_tokens": 8,
+                "output_tokens_details": {"reasoning_tokens": 2},
+            },
+            Usage(9, 8, 3, 0, 2),
+        ),
+        (
+            {
+                "input_tokens": 9,
+                "cache_read_input_tokens": 100,
+                "cache_creation_input_tokens": 10,
+                "cache_creation": {"ephemeral_5m_input_tokens": 10},
+                "output_tokens": 8,
+            },
+            Usage(119, 8, 100, 10),
+        ),
+        ({"input_tokens": 9, "cache_read_input_tokens": None, "output_tokens": 8}, Usage(9, 8)),
+        ({"prompt_tokens": "12", "completion_tokens": 3.0}, Usage(12, 3)),
+        ({"prompt_tokens": None, "completion_tokens": True}, Usage()),
+        ({"prompt_tokens": -1, "completion_tokens": "many"}, Usage()),
+        ({"prompt_tokens": 1.5, "completion_tokens": 1e300}, Usage()),
+        ({"prompt_tokens": 10**30, "completion_tokens": "9" * 5000}, Usage()),
+        ({"prompt_tokens": 1, "prompt_tokens_details": [], "completion_tokens_details": "x"}, Usage(1)),
+        ({}, None),
+        ({"total_tokens": 3}, None),
+        (None, None),
+        ("12", None),
+        ([], None),
+    ],
+)
+def test_usage_has_one_meaning(usage: Any, read: Usage | None) -> None:
+    """Each API family's usage reads to the same counts, totals including their parts; what is no count is 0."""
+    assert usage_of(usage) == read
+    assert read_answer(json.dumps({"model": "m", "usage": usage}).encode()) == Answer("m", read)
+
+
+@pytest.mark.parametrize("body", [b"", b"oops", b"[]", b"null", b'{"usage":', b'{"usage":"\xff"}', b"\x1f\x8b"])
+def test_what_is_no_answer_is_none(body: bytes) -> None:
+    """An answer that is no JSON object tells nothing, and reading it does not fail."""
+    assert read_answer(body) is None
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"model":7,"usage":7}', b'{"model":null,"usage":null}'])
+def test_an_answer_may_tell_nothing(body: bytes) -> None:
+    """Members that are absent or odd are None."""
+    assert read_answer(body) == Answer(None, None)
+
+
+NAMES = st.sampled_from([*CHAT, "input_tokens", "output_tokens", "cached_tokens"])
+SCALARS = st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.text())
+
+
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner)))
+def test_no_value_makes_reading_fail(value: Any) -> None:
+    """Usage of any type at any place reads to counts or to None."""
+    usage = usage_of(value)
+    assert usage is None or min(usage.input_tokens, usage.output_tokens, usage.cached_tokens) >= 0
+
+
+def bare(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+TEXT = b'{"usage":{"prompt_tokens":1}}' * 20
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("", TEXT),
+        ("identity", TEXT),
+        ("gzip", gzip.compress(TEXT)),
+        ("GZip ", gzip.compress(TEXT)),
+        ("x-gzip", gzip.compress(TEXT)),
+        ("deflate", zlib.compress(TEXT)),
+        ("deflate", bare(TEXT)),
+    ],
+)
+def test_a_copy_is_decoded(encoding: str, packed: bytes) -> None:
+    """A copy comes out of each encoding, however it is cut, up to exactly the limit."""
+    pieces = [packed[at : at + 7] for at in range(0, len(packed), 7)]
+    assert decoded_copy(pieces, encoding, len(TEXT)) == TEXT
+    assert decoded_copy(pieces, encoding, len(TEXT) - 1) is None
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("br", b"x"),
+        ("gzip, gzip", gzip.compress(TEXT)),
+        ("gzip", TEXT),
+        ("gzip", gzip.compress(TEXT)[:-1]),
+        ("gzip", b""),
+        ("deflate", b"\xff\xff"),
+        ("gzip", gzip.compress(bytes(50_000_000))),
+    ],
+)
+def test_what_cannot_be_decoded_is_none(encoding: str, packed: bytes) -> None:
+    """An unknown encoding, damaged or cut data, and a body that unpacks to more than the limit are None."""
+    assert decoded_copy([packed], encoding, 1_000_000) is None
