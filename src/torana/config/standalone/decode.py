@@ -42,9 +42,7 @@ def _value(shape: Shape, node: Node, path: Path, findings: Findings) -> Any:
             return _record(shape.record, node, path, findings)
         case Mapping() if shape.values is not None:
             inner = shape.values
-            values = {
-                name: _value(inner, entry.value, (*path, name), findings) for name, entry in node.entries.items()
-            }
+            values = {name: _value(inner, entry.value, (*path, name), findings) for name, entry in node.entries.items()}
             return _BAD if any(value is _BAD for value in values.values()) else values
         case Sequence() if shape.items is not None:
             inner = shape.items
@@ -108,7 +106,9 @@ def _field(record: type[Record], name: str, key: Key, entry: Entry, path: Path, 
 def _unknown(record: type[Record], entry: Entry, path: Path, findings: Findings) -> None:
     name = entry.key.text
     if findings.document.source.hides(entry.key.start, entry.key.end):
-        findings.error(path, "unknown key, from a variable", f"known here: {', '.join(keys(record))}", offset=entry.key.start)
+        findings.error(
+            path, "unknown key, from a variable", f"known here: {', '.join(keys(record))}", offset=entry.key.start
+        )
         return
     proper = nearest(name, (*keys(record), *record.not_yet))
     if name in record.not_yet:
@@ -120,12 +120,12 @@ def _unknown(record: type[Record], entry: Entry, path: Path, findings: Findings)
         findings.error(path, f'unknown key "{name[:80]}"', known, offset=entry.key.start)
 
 
-def _one_given(
-    record: type[Record], node: Mapping, spelled: dict[str, str], path: Path, findings: Findings
-) -> bool:
-    """Whether exactly one key of the record's group is there; keys that are not supported yet have been reported."""
+def _one_given(record: type[Record], node: Mapping, spelled: dict[str, str], path: Path, findings: Findings) -> bool:
+    """Whether exactly one key of the record's group is there; a key that is not known may have been meant, and is reported."""
     given = [name for name in record.exactly_one if name in spelled]
-    if not record.exactly_one or len(given) == 1 or any(name in record.not_yet for name in node.entries):
+    if not record.exactly_one or len(given) == 1:
+        return True
+    if not given and any(record.spellings.get(name, name) not in keys(record) for name in node.entries):
         return True
     found = " and ".join(given) if given else "none"
     findings.error(path, f"give exactly one of {', '.join(record.exactly_one)}; found {found}")
@@ -171,7 +171,9 @@ def _wrong(shape: Shape, node: Node, path: Path, findings: Findings) -> Any:
     if isinstance(node, Scalar) and node.text in shape.not_yet:
         findings.error(path, f'"{node.text}" is not supported yet', f"use {shape.expected}")
     else:
-        findings.error(path, f"found {_found(node, findings)} where {shape.expected} is expected", _advice(shape, node))
+        findings.error(
+            path, f"found {_found(node, findings)} where {shape.expected} is expected", _advice(shape, node, findings)
+        )
     return _BAD
 
 
@@ -190,10 +192,10 @@ def _found(node: Node, findings: Findings) -> str:
             return findings.quote_node(node, node.text)
 
 
-def _advice(shape: Shape, node: Node) -> str:
+def _advice(shape: Shape, node: Node, findings: Findings) -> str:
     if isinstance(node, Scalar) and not node.plain and shape.integer and node.text.isdecimal():
         return "remove the quotes"
-    if isinstance(node, Scalar) and shape.choices:
+    if isinstance(node, Scalar) and shape.choices and not findings.document.source.hides(node.start, node.end):
         meant = nearest(node.text, shape.choices)
         return f'did you mean "{meant}"?' if meant else ""
     if isinstance(node, Scalar | Mapping) and shape.items is not None:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import yaml
 
 from torana.config.problem import Problem
-from torana.config.standalone.nodes import Path, path_at, path_text, scan
+from torana.config.standalone.compose import path_at, scan
+from torana.config.standalone.nodes import Path, path_text
 from torana.config.standalone.source import Source, Span
 
 _REFERENCE = re.compile(

@@ -29,6 +29,11 @@ class Findings:
     def warning(self, path: Path, what: str, hint: str = "") -> None:
         self._add(path, what, hint, None, Severity.WARNING)
 
+    def fault(self, path: Path, text: str, fault: str | None) -> None:
+        """An error made of a quotation and the words that follow it; None is no fault."""
+        if fault is not None:
+            self.error(path, f"{self.quote(path, text)} {fault}")
+
     def elsewhere(self, problem: Problem) -> None:
         """A fault that is not in this document, but in the environment."""
         self.failed = True
@@ -38,6 +43,11 @@ class Findings:
         """The text in quotes, or words for it when it came from a variable."""
         return self.quote_node(self.node(path), text)
 
+    def hides(self, path: Path) -> bool:
+        """Whether the value at this path came from a variable."""
+        node = self.node(path)
+        return self.document.source.hides(node.start, node.end)
+
     def quote_node(self, node: Node, text: str) -> str:
         if self.document.source.hides(node.start, node.end):
             return "the value of this variable"
@@ -45,27 +55,19 @@ class Findings:
 
     def node(self, path: Path) -> Node:
         """The node at this path, or the nearest one above it that is there."""
-        return self._locate(path)[0]
-
-    def written(self, path: Path) -> bool:
-        """Whether the user gave a value at this path."""
-        return len(self._locate(path)[1]) == len(path)
-
-    def _add(self, path: Path, what: str, hint: str, offset: int | None, severity: Severity) -> None:
-        node, _ = self._locate(path)
-        source = self.document.source
-        place = source.place(node.start if offset is None else offset)
-        text = path_text(self._shown(path))
-        self.problems.append(Problem(source.where, place.line, place.column, text, what, hint, severity))
-
-    def _locate(self, path: Path) -> tuple[Node, Path]:
         node = self.document.root
-        for depth, part in enumerate(path):
+        for part in path:
             found = _child(node, part)
             if found is None:
-                return node, path[:depth]
+                break
             node = found
-        return node, path
+        return node
+
+    def _add(self, path: Path, what: str, hint: str, offset: int | None, severity: Severity) -> None:
+        source = self.document.source
+        place = source.place(self.node(path).start if offset is None else offset)
+        text = path_text(self._shown(path))
+        self.problems.append(Problem(source.where, place.line, place.column, text, what, hint, severity))
 
     def _shown(self, path: Path) -> Path:
         """The path with every key that came from a variable masked."""

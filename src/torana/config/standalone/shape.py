@@ -78,7 +78,7 @@ class Shape(msgspec.Struct):
 def keys(record: type[Record]) -> dict[str, Key]:
     """The keys of an object, in the spelling of the file."""
     described = inspect.type_info(record)
-    assert isinstance(described, inspect.StructType)  # noqa: S101 - a Record is a Struct
+    assert isinstance(described, inspect.StructType)
     return {field.encode_name: Key(field.name, field.required, shape_of(field.type)) for field in described.fields}
 
 

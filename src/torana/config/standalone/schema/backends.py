@@ -37,7 +37,7 @@ class Provider(Record):
 
     not_yet = ("anthropic", "gemini", "vertex", "bedrock", "azure", "azureOpenAI", "copilot")
     exactly_one = ("openAI", "custom")
-    spellings = {"openai": "openAI"}  # noqa: RUF012 - a class variable by its declaration in Record
+    spellings = {"openai": "openAI"}
 
     open_ai: Annotated[OpenAi | None, Meta(description="OpenAI, or a provider that offers OpenAI's API.")] = field(
         default=None, name="openAI"

@@ -77,7 +77,7 @@ class ListenerTls(Record):
     """The certificate of an HTTPS listener."""
 
     not_yet = ("spiffe", "cipherSuites", "keyExchangeGroups")
-    spellings = {"minTlsVersion": "minTLSVersion", "maxTlsVersion": "maxTLSVersion"}  # noqa: RUF012 - as in Provider
+    spellings = {"minTlsVersion": "minTLSVersion", "maxTlsVersion": "maxTLSVersion"}
 
     cert: Annotated[Name, Meta(description="File of the certificate and its chain, PEM.")]
     key: Annotated[Name, Meta(description="File of the certificate's key, PEM.")]

@@ -1,0 +1,139 @@
+"""The file's routes as the model's: matches, policies, and backends with everything of the route baked in."""
+
+from __future__ import annotations
+
+import re
+
+from torana.config.standalone.backends import Backends, OfRoute
+from torana.config.standalone.findings import Findings
+from torana.config.standalone.nodes import Path, Scalar
+from torana.config.standalone.policies import authority, path_rule, route_policies
+from torana.config.standalone.schema import listeners as schema
+from torana.config.standalone.schema import policies
+from torana.config.syntax import header_name_fault, hostname_fault, method_fault, path_fault
+from torana.model.policy import RoutePolicies
+from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
+
+_PSEUDO_HEADERS = (":method", ":path", ":authority", ":scheme")
+
+
+def route(written: schema.Route, path: Path, index: int, backends: Backends, findings: Findings) -> Route:
+    name = written.name or f"route{index}"
+    matches = tuple(_match(match, (*path, "matches", i), findings) for i, match in enumerate(written.matches))
+    of_route = _of_route(written, name, (*path, "policies"), findings)
+    refs = [backends.translate(ref, (*path, "backends", i), i, of_route) for i, ref in enumerate(written.backends)]
+    _check_reachable(written, path, findings)
+    return Route(
+        name=name,
+        hostnames=hostnames(written.hostnames, (*path, "hostnames"), findings),
+        matches=matches or (RouteMatch(),),
+        policies=route_policies(written.policies, (*path, "policies"), findings)
+        if written.policies
+        else RoutePolicies(),
+        backends=tuple(ref for ref in refs if ref is not None),
+    )
+
+
+def hostnames(names: tuple[str, ...], path: Path, findings: Findings) -> tuple[str, ...]:
+    for index, name in enumerate(names):
+        hostname((*path, index), name, findings)
+    return tuple(name.lower() for name in names)
+
+
+def hostname(path: Path, name: str, findings: Findings) -> str:
+    """Host names are compared without case (RFC 9110, section 4.2.3)."""
+    if name == "*":
+        findings.error(path, "`*` alone is no host name", "leave it out to take every host")
+    else:
+        findings.fault(path, name, hostname_fault(name))
+    return name.lower()
+
+
+# --- Policies -------------------------------------------------------------------------------------------------------
+
+
+def _of_route(written: schema.Route, name: str, path: Path, findings: Findings) -> OfRoute:
+    rewrite = written.policies.url_rewrite if written.policies else None
+    host = target = None
+    if rewrite is not None:
+        here = (*path, "urlRewrite")
+        host = authority(rewrite.authority, (*here, "authority"), findings) if rewrite.authority else None
+        target = path_rule(rewrite.path, (*here, "path"), findings) if rewrite.path else None
+        _check_prefix(rewrite.path, (*here, "path"), written, findings)
+    redirect = written.policies.request_redirect if written.policies else None
+    if redirect is not None:
+        _check_prefix(redirect.path, (*path, "requestRedirect", "path"), written, findings)
+    return OfRoute(name, written.policies, path, host, target)
+
+
+def _check_prefix(rule: policies.RewritePath | None, path: Path, written: schema.Route, findings: Findings) -> None:
+    """Gateway API, HTTPPathModifier: a prefix is replaced only where one was matched. No match at all is prefix `/`."""
+    if rule is None or rule.prefix is None:
+        return
+    kinds = (match.path for match in written.matches)
+    if any(kind is not None and kind.path_prefix is None for kind in kinds):
+        findings.error((*path, "prefix"), "needs a `pathPrefix` in every match of this route", "or use `full`")
+
+
+def _check_reachable(written: schema.Route, path: Path, findings: Findings) -> None:
+    given = written.policies
+    answers = given is not None and (given.direct_response is not None or given.request_redirect is not None)
+    if not written.backends and not answers:
+        findings.warning(path, "this route has no backend: its requests are answered 500", "give it `backends`")
+    elif written.backends and not any(ref.weight for ref in written.backends):
+        findings.warning(
+            (*path, "backends"), "every weight is 0: requests are answered 500", "give one a weight above 0"
+        )
+
+
+# --- Matches --------------------------------------------------------------------------------------------------------
+
+
+def _match(match: schema.RouteMatch, path: Path, findings: Findings) -> RouteMatch:
+    if match.method is not None:
+        findings.fault((*path, "method"), match.method, method_fault(match.method))
+    for i, header in enumerate(match.headers):
+        if header.name not in _PSEUDO_HEADERS:
+            findings.fault((*path, "headers", i, "name"), header.name, header_name_fault(header.name))
+    return RouteMatch(
+        path=_path_match(match.path, (*path, "path"), findings) if match.path else PathMatch(),
+        method=match.method,
+        headers=tuple(_value_match(header, (*path, "headers", i), findings) for i, header in enumerate(match.headers)),
+        query=tuple(_value_match(query, (*path, "query", i), findings) for i, query in enumerate(match.query)),
+    )
+
+
+def _path_match(match: schema.PathMatch, path: Path, findings: Findings) -> PathMatch:
+    if match.regex is not None:
+        _check_regex(match.regex, (*path, "regex"), findings)
+        return PathMatch(PathMatchKind.REGEX, match.regex)
+    if match.exact is not None:
+        findings.fault((*path, "exact"), match.exact, path_fault(match.exact))
+        return PathMatch(PathMatchKind.EXACT, match.exact)
+    prefix = match.path_prefix or ""
+    findings.fault((*path, "pathPrefix"), prefix, path_fault(prefix))
+    return PathMatch(PathMatchKind.PREFIX, prefix)
+
+
+def _value_match(match: schema.HeaderMatch | schema.QueryMatch, path: Path, findings: Findings) -> ValueMatch:
+    if match.value.regex is not None:
+        _check_regex(match.value.regex, (*path, "value", "regex"), findings)
+        return ValueMatch(match.name, match.value.regex, regex=True)
+    return ValueMatch(match.name, match.value.exact or "")
+
+
+def _check_regex(pattern: str, path: Path, findings: Findings) -> None:
+    """Points into the expression, when it stands in the file as it was read (without escapes and line folding)."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        node = findings.node(path)
+        offset = node.start
+        if isinstance(node, Scalar) and not findings.hides(path):
+            quote = 0 if node.plain else 1
+            source = findings.document.source.text
+            if source.startswith(pattern, offset + quote):
+                offset += quote + (error.pos or 0)
+        # The reason may repeat a piece of the expression.
+        reason = "is no regular expression" if findings.hides(path) else f"is no regular expression: {error.msg}"
+        findings.error(path, f"{findings.quote(path, pattern)} {reason}", offset=offset)
