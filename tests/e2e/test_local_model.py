@@ -9,15 +9,18 @@ from pathlib import Path
 
 import openai
 import pytest
+import yaml
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.e2e.conftest import Model
+from torana.cli.local import run_local
 from torana.local import LocalModel, LocalModelError, ModelServer, find_model
 
 QUESTION = ChatCompletionUserMessageParam(role="user", content="Say hello.")
 
 OWNER = """
 import time
+from torana.cli.local import run_local
 from torana.local import LocalModel, ModelServer, find_model
 with LocalModel(ModelServer(find_model(), slots=1)) as model:
     print(model.port, flush=True)
@@ -93,6 +96,29 @@ def test_taken_port_is_told(capfd: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(LocalModelError, match="did not start"), LocalModel(ModelServer(find_model(), port=port)):
             pass
     assert str(port) in capfd.readouterr().err
+
+
+def test_local_writes_a_configuration_and_tells_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`torana local` serves a file in the user's cache that leads to the running model, and prints how to call it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    served: list[Path] = []
+
+    def serve(file: Path) -> None:
+        served.append(file)
+        backend = yaml.safe_load(file.read_text())["binds"][0]["listeners"][0]["routes"][0]["backends"][0]["ai"]
+        assert backend["provider"]["openAI"]["model"] == "smollm2"
+        with openai.OpenAI(base_url=f"http://{backend['hostOverride']}/v1", api_key="unused") as client:
+            assert [model.id for model in client.models.list()] == ["smollm2"]
+
+    run_local(ModelServer(find_model(), slots=1), 3000, serve)
+
+    assert served == [tmp_path / "torana" / "local-3000.yaml"]
+    printed = capsys.readouterr().out
+    assert str(served[0]) in printed
+    assert "curl http://localhost:3000/v1/chat/completions" in printed
+    assert 'OpenAI(base_url="http://localhost:3000/v1"' in printed
 
 
 def test_missing_packages_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
