@@ -55,7 +55,10 @@ class Operation(Enum):
 
 
 _BY_SUFFIX = {operation.suffix: operation for operation in Operation}
-_BY_PATH = _BY_SUFFIX | {b"/v1" + suffix: operation for suffix, operation in _BY_SUFFIX.items()}
+
+# Prefixes of vendors' APIs (OpenAI and most; Groq, Fireworks, OpenRouter, DeepInfra, Gemini), found in one look-up.
+_PREFIXES = (b"", b"/v1", b"/openai/v1", b"/inference/v1", b"/api/v1", b"/v1/openai", b"/v1beta/openai")
+_BY_PATH = {prefix + suffix: operation for prefix in _PREFIXES for suffix, operation in _BY_SUFFIX.items()}
 
 
 def operation_of(path: bytes) -> Operation | None:

@@ -139,7 +139,8 @@ def _spliced(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[s
     `body` is known to be a valid object. If it had more members than `members`, as a repeated key makes it, the walk
     would not stand at the closing brace after the last one; so a walk that ends has met them all, in order.
     """
-    parts: list[bytes] = []
+    parts: list[bytes | memoryview] = []
+    view = memoryview(body)
     copied = at = 0
     for name, raw in members.items():
         key = _KEY.match(body, at)
@@ -148,7 +149,7 @@ def _spliced(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[s
             return None
         at = key.end() + len(value)
         if name in changes:
-            parts += body[copied : key.end()], changes[name]
+            parts += view[copied : key.end()], changes[name]
             copied = at
     if not members:
         empty = _EMPTY.match(body)
@@ -160,9 +161,9 @@ def _spliced(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[s
 
     added = [_encode(name) + b":" + value for name, value in changes.items() if name not in members]
     if added:
-        parts += body[copied:at], b"," if members else b"", b",".join(added)
+        parts += view[copied:at], b"," if members else b"", b",".join(added)
         copied = at
-    parts.append(body[copied:])
+    parts.append(view[copied:])
     return b"".join(parts)
 
 

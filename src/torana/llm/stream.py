@@ -156,8 +156,7 @@ class StreamReader:
     def _read_events(self, events: bytes) -> slice | None:
         """Learn from whole events; returns where the one to hide lies."""
         hidden = None
-        # A CR cannot be inside JSON text, so one search tells which line ends there are.
-        for index, event in enumerate(events.split(b"\n\n") if events.find(b"\r") < 0 else _END.split(events)):
+        for index, event in enumerate(_split(events)):
             chunk = None
             if event.startswith(b"data: {"):
                 try:
@@ -176,7 +175,7 @@ class StreamReader:
 
     def _read_lines(self, event: bytes) -> _Chunk | None:
         """An event in another form than one `data: {...}` line."""
-        data = b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+        data = b"\n".join([line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")])
         if data == b"[DONE]":
             self.done = True
             return None
@@ -190,7 +189,9 @@ class StreamReader:
             for choice in chunk.choices:
                 if choice.finish_reason and isinstance(choice.finish_reason, str):
                     self.finish_reason = choice.finish_reason
-                if choice.text or _is_output(choice.delta):
+                delta = choice.delta
+                # Nearly every delta is a `content`: asked here, which spares it the call.
+                if (type(delta) is dict and delta.get("content")) or choice.text or _is_output(delta):
                     self.deltas += 1
         if chunk.usage is not None:
             self._add_usage(chunk.usage)
@@ -251,6 +252,15 @@ _CHOICE: Final = re.compile(rb'"choices"[ \t\r\n]{0,20}:[ \t\r\n]{0,20}\[[ \t\r\
 _LONGEST_CHOICE: Final = len(b'"choices":[{') + 3 * 20
 
 
+def _split(events: bytes) -> list[bytes]:
+    """Whole events, each without its end. JSON text holds no CR, so counting tells which line ends there are."""
+    if events.find(b"\r") < 0:
+        return events.split(b"\n\n")
+    if events.count(b"\r\n") == events.count(b"\r") == events.count(b"\n"):
+        return events.split(b"\r\n\r\n")
+    return _END.split(events)
+
+
 def _last_end(tail: bytearray, start: int) -> int:
     """Where the last whole event ends, searching from `start`; 0 when none does."""
     if tail.find(b"\r", start) < 0:
@@ -290,11 +300,7 @@ def _forget(tail: bytearray) -> None:
 
 def _is_output(delta: Any) -> bool:
     """Whether a delta holds more than names: text, reasoning, a tool call, whatever member a vendor puts it in."""
-    if not isinstance(delta, dict):
-        return False
-    if delta.get("content"):
-        return True
-    return any(value for name, value in delta.items() if name not in {"role", "type"})
+    return isinstance(delta, dict) and any(value for name, value in delta.items() if name not in {"role", "type"})
 
 
 def _message_of(error: Any) -> str:
