@@ -18,7 +18,9 @@ help: ## List the targets
 run: .venv/.run ## Start the gateway on port 3000 in front of a real model on this machine
 	@$(BIN)/torana local
 
-test: .venv/.dev sdks ## Run every test; arguments for pytest in ARGS
+# An SDK that cannot be installed fails its own tests, not all of them.
+test: .venv/.dev ## Run every test; arguments for pytest in ARGS
+	-@$(BIN)/python -m tests.e2e.sdk.environments
 	@$(BIN)/pytest -n $(JOBS) -q $(ARGS)
 
 lint: .venv/.dev ## Check style, types and the direction of imports
