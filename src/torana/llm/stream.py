@@ -208,7 +208,9 @@ class StreamReader:
             case "message_start":
                 self._read_whole(chunk.message)
             case "message_delta" if isinstance(chunk.delta, dict):
-                self.finish_reason = chunk.delta.get("stop_reason")
+                stop = chunk.delta.get("stop_reason")
+                if isinstance(stop, str):
+                    self.finish_reason = stop
             case "message_stop":
                 self.done = True
             case "response.created":

@@ -141,6 +141,8 @@ CASES = [
     Case("Responses that fail", [b'data: {"type":"response.failed","response":{"error":{"message":"no"}}}\n\n'],
          Seen(0, None, "failed", True, "no")),
     Case("Messages", MESSAGES, Seen(2, Usage(5, 2, 2), "end_turn", done=True, model="m")),
+    Case("Messages with odd types", [named(type=[]), named(type="message_delta", delta={"stop_reason": 7}),
+                                     named(type="message_start", message=7)], Seen()),
     Case("Messages that fail", [b'event: error\ndata: {"type":"error","error":{"type":"x","message":"no"}}\n\n'],
          Seen(error="no")),
 ]  # fmt: skip
