@@ -1,13 +1,13 @@
 """Where a backend is and how it is reached: connect target, TLS, `Host` and path. One place, for every dialect.
 
-    connect    the host override; else the authority of a URL rewrite; else the provider's own place
+    connect    the host override; else (AI only) the authority of a URL rewrite; else the provider's own place
     TLS        the provider's own place: on. Anywhere else: on when asked for, by TLS settings or by `https://`
     Host       what the URL rewrite says, less the scheme's own port; else the name connected to
     path       the backend's override or prefix; else the URL rewrite's; else, with a place of its own, the client's;
                else the provider's base path
 
-A dialect puts what the user wrote into a Wish and gets a Destination. A fault names the Part of the wish that it is in, so
-that the dialect can point at it in its own words; its text follows a quotation of that part and never repeats it.
+A dialect puts what the user wrote into a Wish and gets a Destination. A fault names the Part of the wish that it is in,
+so that the dialect can point at it in its own words; its text follows a quotation of that part and never repeats it.
 """
 
 from __future__ import annotations
@@ -84,10 +84,9 @@ class UnresolvableError(Exception):
 
 def resolve(wish: Wish) -> Destination:
     """Raises UnresolvableError."""
+    named = None
     if wish.authority is not None and wish.authority.kind in (AuthorityKind.FULL, AuthorityKind.HOST):
         named = _parse(wish.authority.value, Part.AUTHORITY)
-    else:
-        named = None
     if wish.address is not None:
         address = _parse(wish.address, Part.ADDRESS)
         if wish.provider is None and address.port is None and address.scheme is None:
@@ -95,16 +94,21 @@ def resolve(wish: Wish) -> Destination:
     elif wish.provider is not None and named is not None:
         address = named
     elif wish.provider is ProviderKind.OPENAI:
-        tls = wish.tls or BackendTls()
-        return Destination(_OPENAI, tls, _authority(wish, _HTTPS), _path(wish, _BASE), _remarks(wish, _OPENAI, tls))
+        return _destination(wish, _OPENAI, wish.tls or BackendTls(), _BASE)
     else:
         hint = "say where it is with hostOverride"
         raise UnresolvableError(Part.PROVIDER, "this provider has no place of its own", hint)
     tls = _tls(wish, address)
-    scheme_port = _HTTP if tls is None else _HTTPS
-    target = Target(address.host, address.port or scheme_port, address.unix)
-    otherwise = _BASE if wish.provider is ProviderKind.CUSTOM else PathRule()
-    return Destination(target, tls, _authority(wish, scheme_port), _path(wish, otherwise), _remarks(wish, target, tls))
+    target = Target(address.host, address.port or _scheme_port(tls), address.unix)
+    return _destination(wish, target, tls, _BASE if wish.provider is ProviderKind.CUSTOM else PathRule())
+
+
+def _destination(wish: Wish, target: Target, tls: BackendTls | None, otherwise: PathRule) -> Destination:
+    return Destination(target, tls, _authority(wish, tls), _path(wish, otherwise), _remarks(wish, target, tls))
+
+
+def _scheme_port(tls: BackendTls | None) -> int:
+    return _HTTP if tls is None else _HTTPS
 
 
 def authority_fault(authority: Authority) -> str | None:
@@ -191,12 +195,12 @@ def _tls(wish: Wish, address: _Address) -> BackendTls | None:
     return wish.tls
 
 
-def _authority(wish: Wish, scheme_port: int) -> Authority:
+def _authority(wish: Wish, tls: BackendTls | None) -> Authority:
     """RFC 9110, section 4.2: the scheme's own port is left out."""
     if wish.authority is None:
         return Authority()
     if wish.authority.kind is AuthorityKind.FULL:
-        return Authority(AuthorityKind.FULL, wish.authority.value.removesuffix(f":{scheme_port}"))
+        return Authority(AuthorityKind.FULL, wish.authority.value.removesuffix(f":{_scheme_port(tls)}"))
     return wish.authority
 
 

@@ -178,7 +178,7 @@ class Backends:
     # Policies
 
     def _merge(self, places: tuple[_Place, ...], route: _Place | None) -> _Merged:
-        """The more specific place replaces a policy as a whole; the route gives TLS and credential when no other does."""
+        """The more specific place replaces a policy as a whole; TLS and credential may come from the route at last."""
         findings, files = self._findings, self._files
         everywhere = places if route is None else (*places, route)
         tls = _first(everywhere, "backend_tls", "backendTLS")

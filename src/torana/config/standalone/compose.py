@@ -82,7 +82,7 @@ def _child_at(node: Node, offset: int) -> tuple[Node | None, Path]:
 # --- Composing ------------------------------------------------------------------------------------------------------
 
 
-class _Stop(Exception):
+class _UnreadableError(Exception):
     """Nothing sensible can be said about the rest of the text."""
 
 
@@ -113,7 +113,7 @@ class _Composer:
                 return None
         except yaml.YAMLError as error:
             self._syntax(error)
-        except _Stop:
+        except _UnreadableError:
             pass
         else:
             return root
@@ -128,11 +128,12 @@ class _Composer:
                 event.start_mark.index, "YAML tags of an application's own have no meaning here", "leave it out"
             )
         node: Node
+        start, end = event.start_mark.index, event.end_mark.index
         if isinstance(event, yaml.ScalarEvent):
             plain = event.tag != "!" and (
                 event.implicit[0] or (event.tag or "").endswith((":int", ":float", ":bool", ":null"))
             )
-            node = Scalar(event.value, plain, event.start_mark.index, event.end_mark.index)
+            node = Scalar(event.value, plain, start, end)
         else:
             node = self._collection(event)
         if event.anchor is not None:
@@ -144,14 +145,14 @@ class _Composer:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             self._problem(start, f"nested more than {MAX_DEPTH} levels deep", "no configuration needs that")
-            raise _Stop
+            raise _UnreadableError
         self._open.add(event.anchor)
         node = self._sequence(start) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(start)
         self._open.discard(event.anchor)
         self._depth -= 1
         if node.weight > MAX_NODES:
             self._problem(start, "aliases make this file too large", "write out what differs, or use fewer aliases")
-            raise _Stop
+            raise _UnreadableError
         return node
 
     def _sequence(self, start: int) -> Sequence:
@@ -203,7 +204,7 @@ class _Composer:
             else "this alias has no anchor before it"
         )
         self._problem(event.start_mark.index, what, "text that begins with `*` has to be in quotes")
-        return Scalar("", True, event.start_mark.index, event.end_mark.index)
+        return Scalar("", plain=True, start=event.start_mark.index, end=event.end_mark.index)
 
     # Faults of the whole text
 

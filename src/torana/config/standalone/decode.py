@@ -90,7 +90,7 @@ _ABSENT: Any = object()
 
 
 def _field(record: type[Record], name: str, key: Key, entry: Entry, path: Path, findings: Findings) -> Any:
-    """The value of a known key. Nothing (`policies:` and no more) counts as no key, except where that could hide a slip."""
+    """The value of a known key. Nothing (`policies:` and no more) counts as no key, unless that could hide a slip."""
     node = entry.value
     if not isinstance(node, Scalar) or core_value(node) is not None or key.required:
         return _value(key.shape, node, path, findings)
@@ -121,7 +121,7 @@ def _unknown(record: type[Record], entry: Entry, path: Path, findings: Findings)
 
 
 def _one_given(record: type[Record], node: Mapping, spelled: dict[str, str], path: Path, findings: Findings) -> bool:
-    """Whether exactly one key of the record's group is there; a key that is not known may have been meant, and is reported."""
+    """Whether exactly one key of the record's group is there; an unknown key, reported before, may have been meant."""
     given = [name for name in record.exactly_one if name in spelled]
     if not record.exactly_one or len(given) == 1:
         return True

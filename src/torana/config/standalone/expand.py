@@ -1,8 +1,8 @@
 """Environment variables in the text of a configuration, filled in before YAML sees it, as agentgateway does.
 
-`$NAME` and `${NAME}` are the variable, `${NAME:-text}` is the text when there is no such variable, `$$` is a dollar sign,
-and a `~` that opens the whole text is the home directory. Any other `$` stays. Two things are better than the original:
-comments are left alone, and all missing variables are reported at once, each with its place and what it is needed for.
+`$NAME` and `${NAME}` are the variable, `${NAME:-text}` is the text when there is no such variable, `$$` is a dollar
+sign, and a `~` that opens the whole text is the home directory. Any other `$` stays. Two things are better than the
+original: comments are left alone, and all missing variables are reported at once, each with its place and its purpose.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def _values(text: str, masked: str, env: Mapping[str, str]) -> list[tuple[re.Mat
 def _commented(masked: str, offsets: list[int]) -> frozenset[int]:
     """Those of the offsets that lie in a YAML comment.
 
-    What a comment is depends on quotes, block scalars and flow style, so YAML's own scanner decides: with every reference
-    replaced by as many letters, the text is scanned, and whatever lies between two tokens is white space or a comment.
+    What a comment is depends on quotes, block scalars and flow style, so YAML's own scanner decides: with every
+    reference replaced by as many letters, the text is scanned; what lies between two tokens is white space or comment.
     Only references behind a `#` are looked at, and the scan ends behind the last of them.
     """
     suspects = [offset for offset in offsets if "#" in masked[masked.rfind("\n", 0, offset) + 1 : offset]]

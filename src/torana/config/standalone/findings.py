@@ -99,7 +99,7 @@ def _child(node: Node, part: str | int) -> Node | None:
 
 
 def _spelling(node: Mapping, name: str) -> str | None:
-    """How the user spelled a key: the second spellings that are allowed differ in case only (`openai`, `minTlsVersion`)."""
+    """How the user spelled a key: second spellings (`openai`, `minTlsVersion`) differ from the first in case only."""
     if name in node.entries:
         return name
     return next((key for key in node.entries if key.lower() == name.lower()), None)

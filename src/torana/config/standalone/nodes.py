@@ -7,6 +7,7 @@ aliases without bound and overflows the C stack on deep nesting.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
@@ -16,12 +17,21 @@ from torana.config.standalone.source import Source
 Path: TypeAlias = tuple[str | int, ...]
 """The keys and indices from the root to a node."""
 
-_NULL = re.compile(r"(?:null|Null|NULL|~)?")
-_BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)")
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NO_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+
 _BASES = {"0o": 8, "0x": 16}
+_CORE: tuple[tuple[re.Pattern[str], Callable[[str], int | float | bool | None]], ...] = (
+    (re.compile(r"(?:null|Null|NULL|~)?"), lambda _: None),
+    (re.compile(r"true|True|TRUE"), lambda _: True),
+    (re.compile(r"false|False|FALSE"), lambda _: False),
+    # No more digits than 64 bits have: int() itself refuses to read too many. Longer ones are numbers with a fraction.
+    (
+        re.compile(r"[-+]?[0-9]{1,19}|0o[0-7]{1,21}|0x[0-9a-fA-F]{1,16}"),
+        lambda text: int(text, _BASES.get(text[:2], 10)),
+    ),
+    (re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"), float),
+    (re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"), lambda text: float(text.replace(".", ""))),
+)
+"""What a plain scalar means by its look (YAML 1.2.2, section 10.3.2); anything else is text."""
 
 
 class Scalar(msgspec.Struct, gc=False):
@@ -64,23 +74,12 @@ class Document(msgspec.Struct, frozen=True):
 
 
 def core_value(scalar: Scalar) -> str | int | float | bool | None:
-    """What a scalar means in YAML 1.2's core schema (YAML 1.2.2, section 10.3.2): a plain one by its look, others text."""
-    text = scalar.text
-    if not scalar.plain:
-        return text
-    if _NULL.fullmatch(text):
-        return None
-    if _BOOL.fullmatch(text):
-        return text in ("true", "True", "TRUE")
-    if (
-        _INT.fullmatch(text) and len(text) <= 20
-    ):  # more digits than any 64-bit number, and int() limits how many it reads
-        return int(text, _BASES.get(text[:2], 10))
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if _NO_NUMBER.fullmatch(text):
-        return float(text.replace(".", ""))
-    return text
+    """What a scalar means in YAML 1.2's core schema: a plain one by its look, others text."""
+    if scalar.plain:
+        for look, meaning in _CORE:
+            if look.fullmatch(scalar.text):
+                return meaning(scalar.text)
+    return scalar.text
 
 
 def path_text(path: Path) -> str:

@@ -27,7 +27,7 @@ def settings(process: Process, env: Mapping[str, str], cpus: int, findings: Find
         "admin_address": reader.address("ADMIN_ADDR", "adminAddr", process.admin_addr),
         "stats_address": reader.address("STATS_ADDR", "statsAddr", process.stats_addr),
         "readiness_address": reader.address("READINESS_ADDR", "readinessAddr", process.readiness_addr),
-        "ipv6": reader.flag("IPV6_ENABLED", process.enable_ipv6),
+        "ipv6": reader.flag("IPV6_ENABLED", written=process.enable_ipv6),
         "workers": reader.workers(process.worker_threads, cpus),
         "drain_timeout": reader.drain_timeout(process.connection_termination_deadline),
         **_logging(process.logging or Logging(), findings),
@@ -76,10 +76,10 @@ class _Reader:
             self._refuse(given, "is no address", "write ip:port, localhost:port, unix:/path or off")
         return given.text
 
-    def flag(self, variable: str, value: bool | None) -> bool | None:
+    def flag(self, variable: str, *, written: bool | None) -> bool | None:
         text = self._env.get(variable)
         if text is None:
-            return value
+            return written
         if text.lower() not in ("true", "false", "1", "0"):
             self._refuse(_Given(text, (), variable), "is neither true nor false", "")
         return text.lower() in ("true", "1")

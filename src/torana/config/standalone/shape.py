@@ -1,7 +1,7 @@
 """What may stand in one place of the file, worked out once from the records' types.
 
-msgspec describes a type as a tree of unions and annotations. A Shape is that tree flattened to the questions the decoder
-asks of a node: may it be an object, a list, text, a number, and within which bounds.
+msgspec describes a type as a tree of unions and annotations. A Shape is that tree flattened to the questions that the
+decoder asks of a node: may it be an object, a list, text, a number, and within which bounds.
 """
 
 from __future__ import annotations
@@ -96,6 +96,18 @@ def _add(shape: Shape, described: inspect.Type) -> None:
         case inspect.UnionType(types=types):
             for inner in types:
                 _add(shape, inner)
+        case inspect.VarTupleType(item_type=item):
+            shape.items = shape_of(item)
+        case inspect.DictType(value_type=value):
+            shape.values = shape_of(value)
+        case inspect.StructType(cls=cls) if issubclass(cls, Record):
+            shape.record = cls
+        case _:
+            _add_scalar(shape, described)
+
+
+def _add_scalar(shape: Shape, described: inspect.Type) -> None:
+    match described:
         case inspect.NoneType():
             shape.null = True
         case inspect.BoolType():
@@ -107,12 +119,6 @@ def _add(shape: Shape, described: inspect.Type) -> None:
             shape.pattern = re.compile(pattern) if pattern else None
         case inspect.LiteralType(values=values):
             shape.choices = tuple(str(value) for value in values)
-        case inspect.VarTupleType(item_type=item):
-            shape.items = shape_of(item)
-        case inspect.DictType(value_type=value):
-            shape.values = shape_of(value)
-        case inspect.StructType(cls=cls):
-            shape.record = cls
         case _:
             raise TypeError(f"no configuration has a {type(described).__name__}")
 

@@ -1,7 +1,7 @@
 """A configuration's text after expansion, and where each of its characters was in what the user wrote.
 
-Every later step works on offsets into the expanded text. Only here are they turned into lines and columns of the original,
-and only here is it known which of the text came from a variable and must therefore never be shown.
+Every later step works on offsets into the expanded text. Only here are they turned into lines and columns of the
+original, and only here is it known which of the text came from a variable and must therefore never be shown.
 """
 
 from __future__ import annotations

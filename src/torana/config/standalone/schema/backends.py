@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, field
 
@@ -10,7 +11,7 @@ from torana.config.standalone.schema.policies import BackendPolicies
 from torana.config.standalone.schema.record import Empty, Name, Record
 
 
-class OpenAi(Record):
+class OpenAi(Record, frozen=True):
     """OpenAI's API, at `api.openai.com` or, with `hostOverride`, at any provider that offers the same."""
 
     not_yet = ("moderation",)
@@ -21,7 +22,7 @@ class OpenAi(Record):
     ] = None
 
 
-class Custom(Record):
+class Custom(Record, frozen=True):
     """An OpenAI-style provider without a place of its own: needs `hostOverride` or `urlRewrite.authority`."""
 
     not_yet = ("formats", "providerOverride")
@@ -32,12 +33,12 @@ class Custom(Record):
     ] = None
 
 
-class Provider(Record):
+class Provider(Record, frozen=True):
     """Which API the backend speaks. Give exactly one key."""
 
     not_yet = ("anthropic", "gemini", "vertex", "bedrock", "azure", "azureOpenAI", "copilot")
     exactly_one = ("openAI", "custom")
-    spellings = {"openai": "openAI"}
+    spellings: ClassVar[Mapping[str, str]] = {"openai": "openAI"}
 
     open_ai: Annotated[OpenAi | None, Meta(description="OpenAI, or a provider that offers OpenAI's API.")] = field(
         default=None, name="openAI"
@@ -45,7 +46,7 @@ class Provider(Record):
     custom: Annotated[Custom | None, Meta(description="An OpenAI-style provider without a place of its own.")] = None
 
 
-class Ai(Record):
+class Ai(Record, frozen=True):
     """A backend that serves a language model."""
 
     not_yet = ("groups",)
@@ -55,8 +56,9 @@ class Ai(Record):
     host_override: Annotated[
         str | None,
         Meta(
-            description="Where to connect: `host:port`, `host` (port 443 with TLS, 80 without), `[v6]:port`, `unix:/path`, or "
-            "`http://` and `https://` before a host. Left out: `urlRewrite.authority`, else the provider's own place."
+            description="Where to connect: `host:port`, `host` (port 443 with TLS, 80 without), `[v6]:port`, "
+            "`unix:/path`, or `http://` and `https://` before a host. Left out: `urlRewrite.authority`, else the "
+            "provider's own place."
         ),
     ] = None
     path_override: Annotated[
@@ -69,7 +71,7 @@ class Ai(Record):
     policies: Annotated[BackendPolicies | None, Meta(description="Policies of this provider.")] = None
 
 
-class RouteBackend(Record):
+class RouteBackend(Record, frozen=True):
     """A backend's share of a route. Give exactly one of `host`, `ai` and `backend`."""
 
     not_yet = ("mcp", "service", "dynamic", "aws", "routeGroup", "internal", "invalid")
@@ -87,7 +89,7 @@ class RouteBackend(Record):
     policies: Annotated[BackendPolicies | None, Meta(description="Policies of this backend on this route.")] = None
 
 
-class NamedBackend(Record):
+class NamedBackend(Record, frozen=True):
     """A backend that routes refer to by name. Give exactly one of `host` and `ai`."""
 
     not_yet = ("mcp", "service", "dynamic", "aws", "internal")

@@ -12,7 +12,7 @@ from torana.config.standalone.schema.process import FrontendPolicies, Process
 from torana.config.standalone.schema.record import Record
 
 
-class File(Record):
+class File(Record, frozen=True):
     """A Torana configuration."""
 
     not_yet = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
@@ -13,7 +14,7 @@ from torana.config.standalone.schema.record import Name, Port, Record
 TlsVersion = Literal["TLS_V1_2", "TLS_V1_3"]
 
 
-class PathMatch(Record):
+class PathMatch(Record, frozen=True):
     """A rule for the path. Give exactly one key."""
 
     exactly_one = ("exact", "pathPrefix", "regex")
@@ -25,7 +26,7 @@ class PathMatch(Record):
     regex: Annotated[str | None, Meta(description="A regular expression for the whole path.")] = None
 
 
-class TextMatch(Record):
+class TextMatch(Record, frozen=True):
     """A rule for a value. Give exactly one key."""
 
     exactly_one = ("exact", "regex")
@@ -34,21 +35,21 @@ class TextMatch(Record):
     regex: Annotated[str | None, Meta(description="A regular expression for the whole value.")] = None
 
 
-class HeaderMatch(Record):
+class HeaderMatch(Record, frozen=True):
     """A rule for a header."""
 
     name: Annotated[Name, Meta(description="The header, or `:method`, `:path`, `:authority`, `:scheme`.")]
     value: Annotated[TextMatch, Meta(description="What it has to be.")]
 
 
-class QueryMatch(Record):
+class QueryMatch(Record, frozen=True):
     """A rule for a query parameter."""
 
     name: Annotated[Name, Meta(description="The parameter.")]
     value: Annotated[TextMatch, Meta(description="What it has to be.")]
 
 
-class RouteMatch(Record):
+class RouteMatch(Record, frozen=True):
     """Requests that a route takes; all rules given have to hold."""
 
     path: Annotated[PathMatch | None, Meta(description="A rule for the path; every path when left out.")] = None
@@ -57,7 +58,7 @@ class RouteMatch(Record):
     query: Annotated[tuple[QueryMatch, ...], Meta(description="Rules for query parameters.")] = ()
 
 
-class Route(Record):
+class Route(Record, frozen=True):
     """Requests, what happens to them, and where they go."""
 
     name: Annotated[Name | None, Meta(description="Its name in logs; `route<index>` when left out.")] = None
@@ -73,11 +74,11 @@ class Route(Record):
     backends: Annotated[tuple[RouteBackend, ...], Meta(description="Where requests go.")] = ()
 
 
-class ListenerTls(Record):
+class ListenerTls(Record, frozen=True):
     """The certificate of an HTTPS listener."""
 
     not_yet = ("spiffe", "cipherSuites", "keyExchangeGroups")
-    spellings = {"minTlsVersion": "minTLSVersion", "maxTlsVersion": "maxTLSVersion"}
+    spellings: ClassVar[Mapping[str, str]] = {"minTlsVersion": "minTLSVersion", "maxTlsVersion": "maxTLSVersion"}
 
     cert: Annotated[Name, Meta(description="File of the certificate and its chain, PEM.")]
     key: Annotated[Name, Meta(description="File of the certificate's key, PEM.")]
@@ -95,7 +96,7 @@ class ListenerTls(Record):
     )
 
 
-class Listener(Record):
+class Listener(Record, frozen=True):
     """A host name on a port, and its routes."""
 
     not_yet = ("tcpRoutes", "policies")
@@ -113,7 +114,7 @@ class Listener(Record):
     routes: Annotated[tuple[Route, ...], Meta(description="Its routes; the most specific match wins.")] = ()
 
 
-class Bind(Record):
+class Bind(Record, frozen=True):
     """A port to listen on."""
 
     port: Annotated[Port, Meta(description="The port; on all addresses of the machine.")]

@@ -9,7 +9,7 @@ from msgspec import Meta, field
 from torana.config.standalone.schema.record import Duration, Empty, HeaderValues, Name, Port, Record
 
 
-class HeaderModifier(Record):
+class HeaderModifier(Record, frozen=True):
     """Changes headers: `remove` first, then `set`, then `add`."""
 
     add: Annotated[HeaderValues, Meta(description="Headers to append, by name; one that is there already stays.")] = (
@@ -19,7 +19,7 @@ class HeaderModifier(Record):
     remove: Annotated[tuple[str, ...], Meta(description="Names of headers to delete.")] = ()
 
 
-class Authority(Record):
+class Authority(Record, frozen=True):
     """The `Host` that goes on. Give exactly one key."""
 
     exactly_one = ("full", "host", "port")
@@ -34,7 +34,7 @@ class Authority(Record):
 AuthorityRule = Authority | Literal["auto", "none"]
 
 
-class RewritePath(Record):
+class RewritePath(Record, frozen=True):
     """The path that goes on. Give exactly one key."""
 
     exactly_one = ("full", "prefix")
@@ -45,20 +45,20 @@ class RewritePath(Record):
     ] = None
 
 
-class UrlRewrite(Record):
+class UrlRewrite(Record, frozen=True):
     """Changes the host name and the path on the way to the backend."""
 
     authority: Annotated[
         AuthorityRule | None,
         Meta(
-            description="The `Host` that goes on: an object, or `auto` (the backend's own name; the default) or `none` (the "
-            "client's). Without `hostOverride`, `full` and `host` also say where an `ai` backend is."
+            description="The `Host` that goes on: an object, or `auto` (the backend's own name; the default) or `none` "
+            "(the client's). Without `hostOverride`, `full` and `host` also say where an `ai` backend is."
         ),
     ] = None
     path: Annotated[RewritePath | None, Meta(description="The path that goes on.")] = None
 
 
-class RequestRedirect(Record):
+class RequestRedirect(Record, frozen=True):
     """Answers with a redirect; the request goes no further."""
 
     scheme: Annotated[Literal["http", "https"] | None, Meta(description="The scheme to redirect to.")] = None
@@ -67,7 +67,7 @@ class RequestRedirect(Record):
     status: Annotated[int, Meta(description="301, 302, 303, 307 or 308.")] = 302
 
 
-class DirectResponse(Record):
+class DirectResponse(Record, frozen=True):
     """Answers by itself; the request goes no further."""
 
     not_yet = ("bodyExpression", "conditional")
@@ -77,7 +77,7 @@ class DirectResponse(Record):
     headers: Annotated[HeaderValues, Meta(description="Headers of the answer, by name.")] = field(default_factory=dict)
 
 
-class Timeout(Record):
+class Timeout(Record, frozen=True):
     """How long an answer may take to begin; 504 when it takes longer."""
 
     request_timeout: Annotated[
@@ -86,7 +86,7 @@ class Timeout(Record):
     backend_request_timeout: Annotated[Duration | None, Meta(description="The same for one attempt.")] = None
 
 
-class Cors(Record):
+class Cors(Record, frozen=True):
     """Which web pages of other origins may call this route (Fetch standard)."""
 
     allow_origins: Annotated[
@@ -101,8 +101,8 @@ class Cors(Record):
     ] = None
 
 
-class BackendTls(Record):
-    """TLS towards the backend. `{}` is enough: the system's roots, and the host connected to as the name that is checked."""
+class BackendTls(Record, frozen=True):
+    """TLS towards the backend. `{}` is enough: the system's roots, and the host connected to is the name checked."""
 
     not_yet = ("keyExchangeGroups", "spiffe")
     empty = Empty.REFUSED
@@ -127,7 +127,7 @@ class BackendTls(Record):
     ] = ()
 
 
-class KeyFile(Record):
+class KeyFile(Record, frozen=True):
     """A credential in a file of its own."""
 
     file: Annotated[
@@ -135,20 +135,20 @@ class KeyFile(Record):
     ]
 
 
-class HeaderLocation(Record):
+class HeaderLocation(Record, frozen=True):
     """A header for the credential."""
 
     name: Annotated[Name, Meta(description="The header's name.")]
     prefix: Annotated[str, Meta(description="Text before the credential, such as `Bearer ` with its space.")] = ""
 
 
-class NamedLocation(Record):
+class NamedLocation(Record, frozen=True):
     """A query parameter or a cookie for the credential."""
 
     name: Annotated[Name, Meta(description="Its name.")]
 
 
-class KeyLocation(Record):
+class KeyLocation(Record, frozen=True):
     """Where the credential goes. Give exactly one key."""
 
     not_yet = ("expression",)
@@ -159,7 +159,7 @@ class KeyLocation(Record):
     cookie: Annotated[NamedLocation | None, Meta(description="Into a cookie.")] = None
 
 
-class Key(Record):
+class Key(Record, frozen=True):
     """A credential, and where it goes. Give exactly one of `file` and `value`."""
 
     exactly_one = ("file", "value")
@@ -171,14 +171,14 @@ class Key(Record):
     ] = None
 
 
-class Passthrough(Record):
+class Passthrough(Record, frozen=True):
     """Nothing is added: the client's own credential goes on."""
 
     not_yet = ("location",)
     empty = Empty.REFUSED
 
 
-class BackendAuth(Record):
+class BackendAuth(Record, frozen=True):
     """The credential that the backend gets. Give exactly one key."""
 
     not_yet = (
@@ -201,7 +201,7 @@ class BackendAuth(Record):
     passthrough: Annotated[Passthrough | None, Meta(description="The client's own credential goes on.")] = None
 
 
-class BackendPolicies(Record):
+class BackendPolicies(Record, frozen=True):
     """What one backend adds. A more specific place replaces the same policy of a less specific one as a whole."""
 
     not_yet = (
@@ -234,7 +234,7 @@ class BackendPolicies(Record):
     backend_auth: Annotated[BackendAuth | None, Meta(description="The credential that the backend gets.")] = None
 
 
-class RoutePolicies(Record):
+class RoutePolicies(Record, frozen=True):
     """What a route does to its requests and their answers."""
 
     not_yet = (

@@ -9,7 +9,7 @@ from msgspec import Meta
 from torana.config.standalone.schema.record import Count, Duration, Record, Size
 
 
-class Logging(Record):
+class Logging(Record, frozen=True):
     """What the process logs."""
 
     not_yet = ("filter", "fields", "database")
@@ -21,7 +21,7 @@ class Logging(Record):
     format: Annotated[Literal["text", "json"], Meta(description="How a line looks.")] = "text"
 
 
-class BackendConnections(Record):
+class BackendConnections(Record, frozen=True):
     """Connections to backends."""
 
     not_yet = ("keepalives",)
@@ -37,7 +37,7 @@ class BackendConnections(Record):
     ] = None
 
 
-class Process(Record):
+class Process(Record, frozen=True):
     """Settings that are read once, at start."""
 
     not_yet = (
@@ -76,8 +76,8 @@ class Process(Record):
     admin_addr: Annotated[
         str | None,
         Meta(
-            description="Address of the admin API: `ip:port`, `localhost:port`, `unix:/path` or `off`; `localhost:15000` when "
-            "left out. Variable: `ADMIN_ADDR`."
+            description="Address of the admin API: `ip:port`, `localhost:port`, `unix:/path` or `off`; "
+            "`localhost:15000` when left out. Variable: `ADMIN_ADDR`."
         ),
     ] = None
     stats_addr: Annotated[
@@ -105,7 +105,7 @@ class Process(Record):
     backend: Annotated[BackendConnections | None, Meta(description="Connections to backends.")] = None
 
 
-class FrontendHttp(Record):
+class FrontendHttp(Record, frozen=True):
     """Bounds on what clients may send and hold."""
 
     not_yet = (
@@ -142,7 +142,7 @@ class FrontendHttp(Record):
     ] = None
 
 
-class FrontendPolicies(Record):
+class FrontendPolicies(Record, frozen=True):
     """What holds for every client connection."""
 
     not_yet = (
