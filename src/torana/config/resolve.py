@@ -111,16 +111,12 @@ def _scheme_port(tls: BackendTls | None) -> int:
     return _HTTP if tls is None else _HTTPS
 
 
-def authority_fault(authority: Authority) -> str | None:
-    """Why its text is no `host[:port]` or no host, as words that follow a quotation of it; None when it will do."""
+def check_authority(authority: Authority) -> None:
+    """For an authority that no backend uses. Raises UnresolvableError when it is no `host[:port]`, or no host alone."""
     if authority.kind in (AuthorityKind.FULL, AuthorityKind.HOST):
-        try:
-            address = _parse(authority.value, Part.AUTHORITY)
-        except UnresolvableError as error:
-            return f"{error.what}; {error.hint}" if error.hint else error.what
+        address = _parse(authority.value, Part.AUTHORITY)
         if authority.kind is AuthorityKind.HOST and address.port is not None:
-            return "has a port; write `full` in place of `host`"
-    return None
+            raise UnresolvableError(Part.AUTHORITY, "has a port", "write `full` in place of `host`")
 
 
 # --- Address --------------------------------------------------------------------------------------------------------

@@ -84,6 +84,14 @@ class Body:
         chunks, self._chunks, self._held = self._chunks, [], 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    async def peek(self, limit: int) -> bytes:
+        """The beginning of the body, all of it if it is no longer than `limit` octets; it stays to be taken."""
+        while not self.done and self._held <= limit:
+            if self.error is not None:
+                raise self.error
+            await self._wait()
+        return b"".join(self._chunks)
+
     def take(self) -> list[bytes]:
         """What has arrived so far, without waiting."""
         self._want()

@@ -28,7 +28,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answer", "_answer_intervals", "_broken", "_coupled", "_fields", "_framing", "_loop", "_no_body",
         "_on_idle_close", "_parser", "_phrase", "_pieces", "_pieces_size", "_quiet", "_reading_paused", "_sweep",
-        "_trailers", "_transport", "body", "busy", "complete", "received", "uses",
+        "_trailers", "_transport", "_uploading", "body", "busy", "complete", "received",
     )  # fmt: skip
 
     def __init__(self, sweep: Sweep, answer_timeout: float) -> None:
@@ -43,7 +43,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._broken = False
         self._reading_paused = False
         self._quiet = 0
-        self.uses = 0
         self.busy = False
         # per request
         self._answer: asyncio.Future[ResponseHead] | None = None
@@ -54,6 +53,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._trailers = False
         self._pieces: list[bytes] = []
         self._pieces_size = 0
+        self._uploading = False
         self._coupled: Source | None = None
         self.body: Body
         self.received = False
@@ -64,8 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, data: bytes, method: bytes) -> None:
         """Write a request's head, with its body when that is at hand; further pieces go by `write`."""
         self.busy = True
-        self.uses += 1
-        self.received = self.complete = self._trailers = False
+        self.received = self.complete = self._trailers = self._uploading = False
         self._quiet = 0
         self._no_body = method == b"HEAD"
         self._answer = self._loop.create_future()
@@ -75,13 +74,26 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._transport.write(data)
 
-    def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    def couple(self, source: Source | None) -> None:
-        """While the upstream takes no more of the request's body, `source` is paused."""
+    def upload(self, body: Body, source: Source, *, chunked: bool) -> None:
+        """Send `body` as it arrives; `source`, where it comes from, is paused while the upstream takes no more."""
+        self._uploading = True
         self._coupled = source
+
+        def write(chunks: list[bytes]) -> None:
+            if not self._transport.is_closing():
+                parts = [part for chunk in chunks for part in (b"%x\r\n" % len(chunk), chunk, b"\r\n")]
+                self._transport.write(b"".join(parts if chunked else chunks))
+
+        def ended() -> None:
+            self._coupled = None
+            if body.error is not None:
+                self.abandon(body.error)
+                return
+            self._uploading = False
+            if chunked and not self._transport.is_closing():
+                self._transport.write(b"0\r\n\r\n")
+
+        body.attach(write, ended)
 
     async def answer(self) -> ResponseHead:
         """The head of the answer (1xx ones are passed over). Raises UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT."""
@@ -94,12 +106,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self.complete and not self._broken and not self._transport.is_closing()
-
-    @property
-    def fresh(self) -> bool:
-        """Whether this is the connection's first request: one on a used connection may meet a close on its way."""
-        return self.uses <= 1
+        return self.complete and not (self._broken or self._uploading or self._transport.is_closing())
 
     def join_pool(self, on_close: Callable[[UpstreamConnection], None]) -> None:
         """Wait in a pool; `on_close` is told when the upstream ends the connection meanwhile."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -16,7 +16,7 @@ from torana.http.sweep import Sweep
 from torana.http.tls import check_names, upstream_context
 from torana.model.policy import BackendTls
 
-_Info: TypeAlias = "tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]"
+_Info: TypeAlias = "tuple[int, int, int, str, Any]"
 """One of getaddrinfo's answers: family, kind, protocol, canonical name, socket address."""
 
 _HEAD_START = 0.25  # seconds; RFC 8305, 5 recommends 250 ms
@@ -125,7 +125,7 @@ class _Attempt:
         self.phase = "connect"
 
 
-async def _first_that_connects(infos: list[_Info]) -> socket.socket:
+async def _first_that_connects(infos: Sequence[_Info]) -> socket.socket:
     """Addresses in the resolver's order, a quarter of a second's start for each (RFC 8305 in its simplest form).
 
     A silent address holds the next one up for its head start and no longer; the first to connect wins.

@@ -31,7 +31,7 @@ class Request:
         self.path = b"/"
         self.query: bytes | None = None
         self.host = b""
-        self.version = b"1.1"
+        self.version = "1.1"
         self.content_length: int | None = None
         self.keep_alive = True
         self.body: Body
@@ -74,7 +74,7 @@ def check_head(request: Request, target: bytes, version: str) -> bool:
         raise GatewayError(Reason.TARGET_TOO_LONG, f"The request target is longer than {_MAX_TARGET:,} bytes.")
     if request.method in _METHODS_REFUSED:
         raise GatewayError(Reason.METHOD_NOT_ALLOWED, f"{request.method.decode()} is not served by this gateway.")
-    request.version = version.encode("ascii")
+    request.version = version
     request.path, request.query, authority = split_target(target)
     hosts = 0
     waits = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,8 @@ Refusal: TypeAlias = "Callable[[GatewayError, ServerConnection], bytes]"
 _log = logging.getLogger(__name__)
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BACKLOG = 4096  # connections the kernel may hold for us; it cuts this to its own limit
+_HANDSHAKE = 15.0  # seconds a TLS handshake may take; agentgateway's default
 _LINGER = 2.0  # seconds a refused request may go on being sent, so that the client gets to read the refusal (RFC 9112, 9.6)
 _WRITE_HIGH = 64 * 1024  # bytes waiting for the client before its upstream is paused
 
@@ -48,7 +51,6 @@ class Server:
         self.received_bytes = 0
         self.sent_bytes = 0
         self.draining = False
-        self._sockets: asyncio.Server | None = None
         self.set_limits(limits)
 
     def set_limits(self, limits: Limits) -> None:
@@ -59,25 +61,17 @@ class Server:
         self.send_intervals = intervals(limits.send_timeout)
         self.age_intervals = intervals(limits.max_connection_age) if limits.max_connection_age else None
 
-    async def listen(self, host: str | None, port: int, tls: ssl.SSLContext | None, reuse_port: bool) -> None:
-        """Accept on `host` (None: every address); port 0 takes a free one. Raises OSError."""
+    async def accept_on(self, sock: socket.socket, tls: ssl.SSLContext | None) -> asyncio.Server:
+        """Accept connections on a bound socket, which is the returned server's from now on."""
         loop = asyncio.get_running_loop()
-        self._sockets = await loop.create_server(
-            lambda: ServerConnection(self), host, port, ssl=tls, backlog=4096, reuse_port=reuse_port or None
+        handshake = None if tls is None else _HANDSHAKE
+        return await loop.create_server(
+            lambda: ServerConnection(self), sock=sock, ssl=tls, ssl_handshake_timeout=handshake, backlog=_BACKLOG
         )
-        self.port = self._sockets.sockets[0].getsockname()[1]
-
-    async def listen_unix(self, path: str) -> None:
-        self._sockets = await asyncio.get_running_loop().create_unix_server(lambda: ServerConnection(self), path)
-
-    def stop_accepting(self) -> None:
-        if self._sockets is not None:
-            self._sockets.close()
 
     def drain(self) -> None:
         """Take no new request: idle connections close now, busy ones after the answer under way."""
         self.draining = True
-        self.stop_accepting()
         for connection in tuple(self.connections):
             connection.close_when_idle()
 
@@ -285,7 +279,7 @@ class ServerConnection(asyncio.Protocol):
         """The head of an answer whose body follows by `write`; adds what the framing needs. The caller keeps the order."""
         self._started = True
         request = cast(Request, self.active)
-        if framing is Framing.CHUNKED and request.version == b"1.0":
+        if framing is Framing.CHUNKED and request.version == "1.0":
             framing = Framing.CLOSE
         self._framing = framing
         if framing is Framing.CHUNKED:
@@ -425,7 +419,7 @@ class ServerConnection(asyncio.Protocol):
             request.keep_alive = False  # answered before it was received: what is left of it will not be read
         if self.will_close:
             head.append(b"connection: close\r\n")
-        elif request.version == b"1.0":
+        elif request.version == "1.0":
             head.append(b"connection: keep-alive\r\n")
 
     def _refuse(self, error: GatewayError) -> None:

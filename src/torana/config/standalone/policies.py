@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from torana.config.duration import seconds
-from torana.config.resolve import authority_fault
+from torana.config.resolve import UnresolvableError, check_authority
 from torana.config.standalone.files import Files
 from torana.config.standalone.findings import Findings
 from torana.config.standalone.nodes import Path
@@ -85,7 +85,11 @@ def authority(rule: schema.AuthorityRule, path: Path, findings: Findings) -> Aut
             key, made = "host", Authority(AuthorityKind.HOST, text)
         case _:
             return Authority(AuthorityKind.PORT, str(rule.port))
-    findings.fault((*path, key), text, authority_fault(made))
+    try:
+        check_authority(made)
+    except UnresolvableError as error:
+        here = (*path, key)
+        findings.error(here, f"{findings.quote(here, text)} {error.what}", error.hint)
     return made
 
 

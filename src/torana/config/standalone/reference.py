@@ -22,8 +22,8 @@ One YAML file, or the same as JSON. Every key that may stand in it is here, obje
 file; any other key is an error that names the nearest one. Names, types and defaults are those of agentgateway's
 standalone configuration. What is listed as not supported yet is refused with these words, and never passed over.
 
-- Text may hold `$NAME`, `${NAME}` and `${NAME:-default}` for environment variables, and `$$` for a dollar sign. Comments
-  are left alone. A variable that is not set is an error.
+- Text may hold `$NAME`, `${NAME}` and `${NAME:-default}` for environment variables, and `$$` for a dollar sign.
+  Comments are left alone. A variable that is not set is an error.
 - File names are relative to the folder of the configuration file.
 - A duration is a number with its unit: `100ms`, `5s`, `1m30s`, `1h`.
 """

@@ -1,0 +1,1 @@
+"""What operators ask the process: metrics, readiness, and the configuration that runs."""

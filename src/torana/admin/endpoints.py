@@ -1,0 +1,152 @@
+"""The three small servers of operations, with agentgateway's ports and paths.
+
+    stats      [::]:15020        /metrics, /stats/prometheus
+    readiness  [::]:15021        /healthz/ready
+    admin      localhost:15000   /config_dump, POST /quitquitquit
+
+They are served by the same HTTP code as everything else, so the same limits hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from torana import __version__
+from torana.exchange import LocalReply
+from torana.http.message import Field, field
+from torana.http.request import Request
+from torana.http.server import Server, ServerConnection
+from torana.http.sweep import Sweep
+from torana.model import codec
+from torana.model.config import Config, Limits, Settings
+from torana.proxy.reply import refusal, render_reply
+from torana.telemetry.exposition import render
+from torana.telemetry.metrics import State, summed
+
+_log = logging.getLogger(__name__)
+_LIMITS = Limits(max_connections=256, max_body_bytes=64 * 1024)
+_TEXT: Field = (b"content-type", b"content-type", b"text/plain; charset=utf-8")
+_JSON: Field = (b"content-type", b"content-type", b"application/json")
+
+
+class Subject(Protocol):
+    """What is asked about: the running process."""
+
+    config: Config
+    synchronized: bool
+    pending: list[str]
+    """What readiness still waits for."""
+    workers: int
+
+    async def states(self) -> list[State]: ...
+
+    def quit(self) -> None: ...
+
+
+class AdminError(Exception):
+    """An address cannot be listened on; the text says which setting names it."""
+
+
+Handle = Callable[[Request], Awaitable[LocalReply]]
+
+
+class _Place(NamedTuple):
+    setting: str
+    address: str | None
+    routes: dict[tuple[bytes, bytes], Handle]
+
+
+class Endpoints:
+    """The servers, from `start` to `close`."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._sweep = Sweep(asyncio.get_running_loop())
+        self._listening: list[asyncio.Server] = []
+        self._servers: list[Server] = []
+
+    async def start(self, settings: Settings) -> None:
+        """Raises AdminError."""
+        self._sweep.start()
+        metrics, ready = self._metrics, self._ready
+        places = (
+            _Place("statsAddr", settings.stats_address, {(b"GET", b"/metrics"): metrics, (b"GET", b"/stats/prometheus"): metrics}),
+            _Place("readinessAddr", settings.readiness_address, {(b"GET", b"/healthz/ready"): ready}),
+            _Place(
+                "adminAddr",
+                settings.admin_address,
+                {(b"GET", b"/config_dump"): self._config_dump, (b"POST", b"/quitquitquit"): self._quit},
+            ),
+        )
+        for place in places:
+            if place.address is not None:
+                await self._listen(place, place.address)
+
+    def close(self) -> None:
+        for listening in self._listening:
+            listening.close()
+        for server in self._servers:
+            for connection in tuple(server.connections):
+                connection.abort()
+        self._sweep.stop()
+
+    async def _listen(self, place: _Place, address: str) -> None:
+        async def handle(request: Request, connection: ServerConnection) -> None:
+            handler = place.routes.get((b"GET" if request.method == b"HEAD" else request.method, request.path))
+            try:
+                reply = await handler(request) if handler else LocalReply(404, [_TEXT], b"not found\n")
+            except Exception:
+                _log.exception("an operations request failed")
+                reply = LocalReply(500, [_TEXT], b"internal error\n")
+            connection.respond(render_reply(reply), b"" if request.method == b"HEAD" else reply.body)
+
+        server = Server(handle, refusal, _LIMITS, self._sweep)
+        self._servers.append(server)
+        loop = asyncio.get_running_loop()
+        try:
+            if address.startswith("unix:"):
+                path = Path(address.removeprefix("unix:"))
+                with contextlib.suppress(FileNotFoundError):
+                    if stat.S_ISSOCK(path.stat().st_mode):
+                        path.unlink()  # left behind by a process that was killed
+                self._listening.append(await loop.create_unix_server(lambda: ServerConnection(server), os.fspath(path)))
+            else:
+                host, _, port = address.rpartition(":")
+                host = host.strip("[]")
+                everywhere = host in ("", "::", "0.0.0.0")  # noqa: S104 - compared, not bound
+                self._listening.append(
+                    await loop.create_server(lambda: ServerConnection(server), None if everywhere else host, int(port))
+                )
+        except OSError as error:
+            message = f"cannot listen on {address} (config.{place.setting}): {error.strerror}; set another address, or `off`"
+            raise AdminError(message) from error
+
+    async def _metrics(self, request: Request) -> LocalReply:
+        accept = (field(request.fields, b"accept") or b"").decode("latin-1")
+        subject = self._subject
+        state = summed(await subject.states())
+        body, kind = render(state, accept, synchronized=subject.synchronized, workers=subject.workers)
+        return LocalReply(200, [(b"content-type", b"content-type", kind.encode())], body)
+
+    async def _ready(self, _: Request) -> LocalReply:
+        pending = self._subject.pending
+        if pending:
+            return LocalReply(500, [_TEXT], f"not ready, pending: {', '.join(pending)}\n".encode())
+        return LocalReply(200, [_TEXT], b"ready\n")
+
+    async def _config_dump(self, _: Request) -> LocalReply:
+        dump = {"version": __version__, "config": codec.dump(self._subject.config)}
+        return LocalReply(200, [_JSON], msgspec.json.format(msgspec.json.encode(dump), indent=2) + b"\n")
+
+    async def _quit(self, _: Request) -> LocalReply:
+        self._subject.quit()
+        return LocalReply(200, [_TEXT], b"draining\n")

@@ -1,0 +1,263 @@
+"""The process: load, serve, watch, reload, drain. The only file that knows all the others.
+
+A `Source` says where the configuration comes from; `run` serves it until a signal, `validate` only looks at it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Protocol
+
+import msgspec
+import uvloop
+
+from torana import __version__
+from torana.admin.endpoints import AdminError, Endpoints
+from torana.config import watch
+from torana.config.diff import describe
+from torana.config.problem import ConfigError
+from torana.config.standalone.load import Loaded, load
+from torana.http.dial import Override
+from torana.model.config import Config, Settings
+from torana.supervisor import Supervisor
+from torana.telemetry import log
+from torana.telemetry.metrics import State
+from torana.telemetry.writer import LineWriter
+from torana.worker import CannotListenError, Worker
+
+_log = logging.getLogger(__name__)
+
+
+class StartError(Exception):
+    """The process cannot start; the text is for the user."""
+
+
+class Source:
+    """A configuration in the standalone dialect: a file, standard input, or a text of the command line."""
+
+    def __init__(self, path: Path | None, text: str | None, where: str) -> None:
+        self.path = path
+        self._text = text
+        self.where = where
+
+    @classmethod
+    def of(cls, file: str | None, text: str | None) -> Source:
+        """From `-f FILE`, `-f -` and `-c TEXT`. Raises StartError unless exactly one is given, or stdin cannot be read."""
+        if (file is None) == (text is None):
+            raise StartError("give a configuration with either -f FILE (`-f -` reads standard input) or -c TEXT")
+        if text is not None:
+            return cls(None, text, "-c")
+        assert file is not None
+        if file != "-":
+            return cls(Path(file), None, file)
+        try:
+            return cls(None, sys.stdin.buffer.read().decode("utf-8"), "<stdin>")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartError(f"standard input cannot be read: {error}") from error
+
+    def load(self) -> Loaded:
+        """Raises ConfigError, and StartError when the file cannot be read."""
+        text = self._text
+        if self.path is not None:
+            try:
+                text = self.path.read_text(encoding="utf-8")
+            except OSError as error:
+                raise StartError(f"{self.path}: cannot be read: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise StartError(f"{self.path}: is not UTF-8 text (byte {error.start})") from error
+        folder = self.path.parent if self.path is not None else Path()
+        return load(text or "", self.where, os.environ, folder)
+
+
+class Fleet(Protocol):
+    """Whatever serves: one Worker in this process, or a Supervisor with several."""
+
+    async def apply(self, config: Config) -> None: ...
+
+    async def states(self) -> list[State]: ...
+
+    async def drain(self, timeout: float) -> bool: ...
+
+
+class _Alone:
+    """One worker in this very process."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.apply = worker.apply
+        self.drain = worker.drain
+
+    async def states(self) -> list[State]:
+        return [self._worker.state()]
+
+
+class App:
+    """A running gateway; what the operations endpoints ask about."""
+
+    def __init__(self, source: Source, loaded: Loaded, fleet: Fleet, workers: int) -> None:
+        self._source = source
+        self._fleet = fleet
+        self._files = loaded.files
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self.config = loaded.config
+        self.workers = workers
+        self.synchronized = True
+        self.pending = ["configuration"]
+
+    async def states(self) -> list[State]:
+        return await self._fleet.states()
+
+    def quit(self) -> None:
+        """Drain and end; asked a second time, end at once."""
+        if self._stop.is_set():
+            os._exit(0)
+        self._stop.set()
+
+    async def serve(self, ready: Callable[[], None] | None) -> None:
+        """Until `quit`. Raises CannotListenError, AdminError or ssl.SSLError when it cannot begin."""
+        settings = self.config.settings
+        loop = asyncio.get_running_loop()
+        endpoints = Endpoints(self)
+        await self._fleet.apply(self.config)
+        try:
+            await endpoints.start(settings)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self.quit)
+            loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+            self.pending = []
+            gc.freeze()  # what is loaded by now stays; the collector need not look at it again
+            _log.info("torana %s is ready on port %s", __version__, _ports(self.config))
+            if ready is not None:
+                ready()
+            watcher = asyncio.create_task(self._watch())
+            reloader = asyncio.create_task(self._reloads())
+            await self._stop.wait()
+            for task in (watcher, reloader):
+                task.cancel()
+            await asyncio.gather(watcher, reloader, return_exceptions=True)
+            self.pending = ["draining"]
+            _log.info("draining: requests under way have %g seconds to finish", settings.drain_timeout)
+        finally:
+            complete = await self._fleet.drain(settings.drain_timeout)
+            endpoints.close()
+        if not complete:
+            _log.warning("some requests were cut off: they took longer than the drain deadline")
+        _log.info("stopped")
+
+    async def _watch(self) -> None:
+        """Ask for a reload whenever a file of the configuration changes; which ones those are may change with it."""
+        while True:
+            paths = [*self._files, *([self._source.path] if self._source.path else [])]
+            if not paths:
+                return
+            stop = asyncio.Event()
+            try:
+                async for _ in watch.changes(paths, stop):
+                    self._reload.set()
+                    await asyncio.sleep(0)
+                    if {*paths} != {*self._files, *([self._source.path] if self._source.path else [])}:
+                        break
+            except OSError as error:
+                _log.warning("the configuration's files cannot be watched: %s; send SIGHUP to reload", error)
+                return
+            finally:
+                stop.set()
+
+    async def _reloads(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            await self._reload_once()
+
+    async def _reload_once(self) -> None:
+        """Serve by the new configuration if it is good; else go on with the old one and say why."""
+        started = perf_counter()
+        try:
+            loaded = await asyncio.to_thread(self._source.load)
+            # The process's settings are those of its start (agentgateway: `config` is read once).
+            config = msgspec.structs.replace(loaded.config, settings=self.config.settings)
+            await self._fleet.apply(config)
+        except ConfigError as error:
+            self._refuse_reload("\n  ".join(map(str, error.problems)))
+        except (StartError, CannotListenError, ssl.SSLError) as error:
+            self._refuse_reload(str(error))
+        except Exception:
+            _log.exception("the new configuration could not be put into effect; the former one stays")
+            self.synchronized = False
+        else:
+            for warning in loaded.warnings:
+                _log.warning("%s", warning)
+            if loaded.config.settings != self.config.settings:
+                _log.warning("`config` has changed: that takes effect at the next start")
+            milliseconds = (perf_counter() - started) * 1000
+            _log.info("configuration reloaded: %s, %.0f ms", describe(self.config, config), milliseconds)
+            self.config = config
+            self._files = loaded.files
+            self.synchronized = True
+
+    def _refuse_reload(self, why: str) -> None:
+        self.synchronized = False
+        _log.error("the new configuration is refused, the former one stays:\n  %s", why)
+
+
+def validate(source: Source) -> Loaded:
+    """Load without serving; opens no socket. Raises ConfigError or StartError."""
+    return source.load()
+
+
+def run(
+    source: Source,
+    overrides: dict[tuple[str, int], Override],
+    workers: int | None = None,
+    ready: Callable[[], None] | None = None,
+) -> None:
+    """Serve until a signal. `ready` is called once requests are taken. Raises ConfigError or StartError."""
+    loaded = source.load()
+    settings = loaded.config.settings
+    count = workers or settings.workers
+    writer = LineWriter(1)
+    log.configure(writer, settings.log_level, settings.log_format)
+    for warning in loaded.warnings:
+        _log.warning("%s", warning)
+    try:
+        uvloop.run(_serve(source, loaded, overrides, count, writer, ready))
+    except (CannotListenError, AdminError, ssl.SSLError) as error:
+        raise StartError(str(error)) from error
+    finally:
+        writer.close()
+
+
+async def _serve(
+    source: Source,
+    loaded: Loaded,
+    overrides: dict[tuple[str, int], Override],
+    count: int,
+    writer: LineWriter,
+    ready: Callable[[], None] | None,
+) -> None:
+    writer.attach(asyncio.get_running_loop())
+    fleet = _fleet(loaded.config.settings, overrides, count, writer)
+    app = App(source, loaded, fleet, count)
+    with contextlib.suppress(asyncio.CancelledError):
+        await app.serve(ready)
+
+
+def _fleet(settings: Settings, overrides: dict[tuple[str, int], Override], count: int, writer: LineWriter) -> Fleet:
+    if count > 1:
+        return Supervisor(settings, overrides, count)
+    return _Alone(Worker(settings, overrides, writer, reuse_port=False))
+
+
+def _ports(config: Config) -> str:
+    return ", ".join(str(bind.port) for bind in config.binds) or "(none)"

@@ -1,0 +1,56 @@
+"""`torana -f FILE`: serve, or with --validate-only just check."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from torana.app import Source, StartError, run, validate
+from torana.config.problem import ConfigError
+from torana.http.dial import Override
+
+
+def serve(file: str | None, text: str | None, *, validate_only: bool, workers: int | None, resolve: list[str]) -> None:
+    overrides = parse_overrides(resolve)
+    if (file is None) == (text is None):
+        raise typer.BadParameter("give a configuration with either -f FILE (`-f -` reads standard input) or -c YAML")
+    try:
+        source = Source.of(file, text)
+        if validate_only:
+            for warning in validate(source).warnings:
+                typer.echo(str(warning), err=True)
+            typer.echo("Configuration is valid!")
+        else:
+            run(source, overrides, workers)
+    except (ConfigError, StartError) as error:
+        give_up(error)
+
+
+def give_up(error: ConfigError | StartError) -> NoReturn:
+    """Problems to standard error, exit 1."""
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+    else:
+        typer.echo(f"torana: {error}", err=True)
+    sys.exit(1)
+
+
+def parse_overrides(entries: list[str]) -> dict[tuple[str, int], Override]:
+    """`HOST:PORT:ADDRESS[:PORT]`, as curl's --resolve; an IPv6 address stands in brackets. Exits 2 when it is another."""
+    overrides: dict[tuple[str, int], Override] = {}
+    for entry in entries:
+        host, _, rest = entry.partition(":")
+        port, _, address = rest.partition(":")
+        if address.startswith("["):
+            name, _, own = address[1:].partition("]")
+            own = own.removeprefix(":")
+        else:
+            name, _, own = address.partition(":")
+        if not (host and port.isdigit() and name and (own.isdigit() or not own)):
+            message = f"{entry!r} is not HOST:PORT:ADDRESS[:PORT], for example api.x.ai:443:127.0.0.1:8443"
+            raise typer.BadParameter(message, param_hint="--resolve")
+        overrides[host, int(port)] = Override(name, int(own or port))
+    return overrides

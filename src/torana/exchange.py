@@ -1,0 +1,48 @@
+"""Exchange: one request and its answer as they travel. What policies read and change, and nothing else is passed around."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torana.http.message import Fields
+from torana.telemetry.record import Record
+
+
+class LocalReply(NamedTuple):
+    """An answer the gateway makes itself. Content-Length and Date are added when it is sent."""
+
+    status: int
+    fields: Fields
+    body: bytes = b""
+
+
+class Exchange:
+    """The state of one request between its head and its account.
+
+    `fields` are the request's, `path`, `query` and `host` what the client asked for; policies may change `fields` before
+    they go upstream, and the fields of the answer they are handed. `matched_prefix` is the length of the route's matched
+    path prefix, None when the route matched otherwise.
+    """
+
+    __slots__ = ("fields", "host", "matched_prefix", "method", "path", "query", "record", "scheme", "sni")
+
+    def __init__(
+        self,
+        record: Record,
+        method: bytes,
+        scheme: bytes,
+        host: bytes,
+        path: bytes,
+        query: bytes | None,
+        fields: Fields,
+        sni: str | None = None,
+    ) -> None:
+        self.record = record
+        self.method = method
+        self.scheme = scheme
+        self.host = host
+        self.path = path
+        self.query = query
+        self.fields = fields
+        self.sni = sni
+        self.matched_prefix: int | None = None

@@ -1,0 +1,22 @@
+"""directResponse: a fixed reply instead of a backend's."""
+
+from __future__ import annotations
+
+from torana.exchange import Exchange, LocalReply
+from torana.http.message import Field
+from torana.model.policy import DirectResponse
+
+
+class DirectResponsePolicy:
+    """Answers every request with the same reply; its body is `text/plain` unless the headers say otherwise."""
+
+    def __init__(self, direct: DirectResponse) -> None:
+        self._status = direct.status
+        self._body = direct.body.encode()
+        self._fields: list[Field] = [(name.lower().encode(), name.encode(), value.encode()) for name, value in direct.headers]
+        if self._body and all(lower != b"content-type" for lower, _, _ in self._fields):
+            self._fields.append((b"content-type", b"content-type", b"text/plain; charset=utf-8"))
+
+    def on_request(self, exchange: Exchange) -> LocalReply:
+        exchange.record.reason = "DirectResponse"
+        return LocalReply(self._status, [*self._fields], self._body)

@@ -1,0 +1,55 @@
+"""The order in which a route's policies run, with the reason of each place; and the chains made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
+
+from torana.exchange import Exchange, LocalReply
+from torana.http.message import Fields
+from torana.model.policy import RoutePolicies
+from torana.policies.cors import CorsPolicy
+from torana.policies.direct_response import DirectResponsePolicy
+from torana.policies.header_modifier import HeaderModifierPolicy
+from torana.policies.request_redirect import RequestRedirectPolicy
+
+RequestPolicy: TypeAlias = Callable[[Exchange], LocalReply | None]
+ResponsePolicy: TypeAlias = Callable[[Exchange, Fields], None]
+
+
+class Place(IntEnum):
+    """agentgateway's route phase. Answers pass through the same places from the last to the first."""
+
+    CORS = 0  # a preflight carries no credentials and must never meet a policy that asks for some
+    REQUEST_HEADERS = 1  # before anything that answers, so that what answers sees what the upstream would see
+    REDIRECT = 2  # after the headers, before an answer of our own: a moved resource is moved, whatever it would have said
+    DIRECT_RESPONSE = 3  # last: with it no backend is asked
+    RESPONSE_HEADERS = 4  # nearest to the backend, so that CORS has the last word on its own fields
+
+
+class Chains(NamedTuple):
+    before: tuple[RequestPolicy, ...]
+    after: tuple[ResponsePolicy, ...]
+
+
+def compile_route(policies: RoutePolicies) -> Chains:
+    """The policies that are on, in order; the answer's chain in the opposite direction."""
+    before: list[tuple[Place, RequestPolicy]] = []
+    after: list[tuple[Place, ResponsePolicy]] = []
+    if policies.cors is not None:
+        cors = CorsPolicy(policies.cors)
+        before.append((Place.CORS, cors.on_request))
+        after.append((Place.CORS, cors.on_response))
+    if policies.request_headers is not None:
+        before.append((Place.REQUEST_HEADERS, HeaderModifierPolicy(policies.request_headers).on_request))
+    if policies.redirect is not None:
+        before.append((Place.REDIRECT, RequestRedirectPolicy(policies.redirect).on_request))
+    if policies.direct_response is not None:
+        before.append((Place.DIRECT_RESPONSE, DirectResponsePolicy(policies.direct_response).on_request))
+    if policies.response_headers is not None:
+        after.append((Place.RESPONSE_HEADERS, HeaderModifierPolicy(policies.response_headers).on_response))
+    return Chains(
+        tuple(policy for _, policy in sorted(before, key=lambda entry: entry[0])),
+        tuple(policy for _, policy in sorted(after, key=lambda entry: -entry[0])),
+    )

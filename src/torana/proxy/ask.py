@@ -1,0 +1,173 @@
+"""Asking: a request goes upstream and the head of its answer comes back.
+
+Three things are put right on the way without the client noticing: a pooled connection that had been closed meanwhile, a
+usage option the upstream does not know, and a client's body that is still arriving while the upstream already reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from time import perf_counter
+from typing import NamedTuple
+
+from torana.errors import GatewayError, Reason
+from torana.exchange import Exchange
+from torana.http.client import UpstreamConnection
+from torana.http.message import ResponseHead
+from torana.http.request import Request
+from torana.http.server import ServerConnection
+from torana.llm.request import Prepared, prepare, refuses_stream_options
+from torana.model.policy import Timeout
+from torana.proxy.upstream import Outgoing, Upstream
+from torana.telemetry.metrics import Metrics
+
+_REFUSAL_READ = 64 * 1024  # bytes of a 400 or 422 that are looked through for `stream_options`
+
+
+class Call(NamedTuple):
+    """A call of a language model: the client's body, and what goes upstream in its place."""
+
+    body: bytes
+    prepared: Prepared
+
+
+class Answered(NamedTuple):
+    """An answer whose head is here and whose body follows on `connection`."""
+
+    connection: UpstreamConnection
+    head: ResponseHead
+
+
+async def ask(
+    request: Request,
+    client: ServerConnection,
+    exchange: Exchange,
+    timeout: Timeout | None,
+    upstream: Upstream,
+    outgoing: Outgoing,
+    call: Call | None,
+    metrics: Metrics,
+) -> Answered:
+    """The answer's head. Raises CONNECT_FAILED, UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT.
+
+    The connection of the answer is the caller's to give back; one that brought none is closed here.
+    """
+    asking = _Asking(request, client, exchange, upstream, outgoing, metrics)
+    work = asking.unread() if call is None else asking.call(call)
+    try:
+        if timeout is None:
+            return await work
+        return await _within(work, timeout, perf_counter() - exchange.record.started)
+    except GatewayError as error:
+        raise _with_hint(error, upstream) from error
+
+
+class _Asking:
+    """What the ways of asking share for one request."""
+
+    __slots__ = ("_client", "_exchange", "_metrics", "_outgoing", "_request", "_upstream")
+
+    def __init__(
+        self,
+        request: Request,
+        client: ServerConnection,
+        exchange: Exchange,
+        upstream: Upstream,
+        outgoing: Outgoing,
+        metrics: Metrics,
+    ) -> None:
+        self._request = request
+        self._client = client
+        self._exchange = exchange
+        self._upstream = upstream
+        self._outgoing = outgoing
+        self._metrics = metrics
+
+    async def call(self, call: Call) -> Answered:
+        """A call whose body is at hand. If the upstream refuses the usage option, it is asked again without."""
+        answered = await self._send(call.prepared.body)
+        if not call.prepared.usage_added or answered.head.status not in (400, 422):
+            return answered
+        try:
+            refusal = await answered.connection.body.peek(_REFUSAL_READ)
+        except BaseException:
+            answered.connection.close()
+            raise
+        if not refuses_stream_options(answered.head.status, refusal):
+            return answered
+        self._upstream.endpoint.takes_usage_option = False
+        self._upstream.endpoint.lane.give(answered.connection)
+        self._exchange.record.retries += 1
+        return await self._send(prepare(call.body, self._upstream.model, add_usage=False).body)
+
+    async def unread(self) -> Answered:
+        """A request whose body nobody here reads: sent as it arrives, or at once when it has arrived already."""
+        body = self._request.body
+        if body.done:
+            return await self._send(b"".join(body.take()), had_body=body.size > 0)
+        connection = await self._connect()  # never a pooled one: what is streamed cannot be sent twice
+        length = self._request.content_length
+        framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+        try:
+            connection.send(b"".join([*self._outgoing.parts, framing, b"\r\n\r\n"]), self._exchange.method)
+            connection.upload(body, self._client, chunked=length is None)
+            return Answered(connection, await connection.answer())
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _send(self, body: bytes, *, had_body: bool = True) -> Answered:
+        """A request with its body at hand. A pooled connection that turns out closed is replaced by a fresh one, once."""
+        parts = [*self._outgoing.parts]
+        if had_body:
+            parts.append(b"content-length: %d\r\n" % len(body))
+        parts += (b"\r\n", body)
+        data = b"".join(parts)
+        pooled = self._upstream.endpoint.lane.take()
+        if pooled is not None:
+            try:
+                return await self._converse(pooled, data)
+            except GatewayError as error:
+                # RFC 9112, 9.3.1: a connection may close at any time; nothing came back on this one, so it was stale.
+                if error.reason is not Reason.UPSTREAM_CLOSED or pooled.received:
+                    raise
+                self._exchange.record.retries += 1
+        return await self._converse(await self._connect(), data)
+
+    async def _converse(self, connection: UpstreamConnection, data: bytes) -> Answered:
+        connection.send(data, self._exchange.method)
+        try:
+            return Answered(connection, await connection.answer())
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _connect(self) -> UpstreamConnection:
+        started = perf_counter()
+        lane = self._upstream.endpoint.lane
+        connection = await lane.connect()
+        self._metrics.count_connect("plaintext" if lane.address.tls is None else "tls", perf_counter() - started)
+        return connection
+
+
+async def _within(work: Awaitable[Answered], timeout: Timeout, spent: float) -> Answered:
+    """`work`, for as long as the policy allows; `spent` seconds have passed since the request began."""
+    limits = []
+    if timeout.request is not None:
+        limits.append((max(timeout.request - spent, 0.0), f"timeout.requestTimeout of {timeout.request:g} s"))
+    if timeout.backend_request is not None:
+        limits.append((timeout.backend_request, f"timeout.backendRequestTimeout of {timeout.backend_request:g} s"))
+    seconds, name = min(limits, default=(None, ""))
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise GatewayError(Reason.UPSTREAM_TIMEOUT, f"The upstream did not answer within the {name}.") from None
+
+
+def _with_hint(error: GatewayError, upstream: Upstream) -> GatewayError:
+    if not upstream.plaintext_443 or error.reason not in (Reason.UPSTREAM_CLOSED, Reason.BAD_ANSWER):
+        return error
+    hint = f"{upstream.endpoint.text} was reached in plaintext; if it speaks TLS, add `backendTLS: {{}}` to the policies."
+    return GatewayError(error.reason, f"{error.message} {hint}", error.detail)

@@ -1,0 +1,227 @@
+"""The line: one coroutine walks a request from its head to its account, top to bottom.
+
+    match ► request policies ► pick upstream ► read the call ► compose ► ask ► pass the answer on ► account
+
+Each step is one function, in that order; `ask` and `answer` have a file each. A request works with the snapshot it began
+with, whatever is loaded meanwhile, and ends in `_account`, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import perf_counter
+from typing import NamedTuple
+
+from torana.errors import GatewayError, Reason
+from torana.exchange import Exchange, LocalReply
+from torana.http.body import too_large
+from torana.http.request import Request
+from torana.http.server import ServerConnection
+from torana.llm.request import Prepared, prepare
+from torana.proxy.answer import pass_on
+from torana.proxy.ask import Call, ask
+from torana.proxy.reply import error_reply, render_reply, request_id
+from torana.proxy.router import Candidate, host_name
+from torana.proxy.snapshot import CompiledRoute, Snapshot
+from torana.proxy.upstream import Upstream
+from torana.telemetry.access_log import AccessLog
+from torana.telemetry.metrics import Metrics
+from torana.telemetry.record import Placement, Record
+
+_log = logging.getLogger(__name__)
+_BODILESS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
+
+
+class Gateway:
+    """Serves requests by its `snapshot`, which may be replaced at any time."""
+
+    def __init__(self, snapshot: Snapshot, metrics: Metrics, access_log: AccessLog) -> None:
+        self.snapshot = snapshot
+        self.metrics = metrics
+        self._access_log = access_log
+
+    async def serve(self, request: Request, connection: ServerConnection) -> None:
+        """The handler of every listening port."""
+        exchange = _begin(request, connection)
+        record = exchange.record
+        route: CompiledRoute | None = None
+        try:
+            route = match(self.snapshot, connection.server.port, exchange).route
+            record.placement = route.placement
+            reply = before(route, exchange)
+            if reply is not None:
+                _reply(connection, exchange, route, reply)
+            else:
+                await self._forward(request, connection, exchange, route)
+        except GatewayError as error:
+            _fail(connection, exchange, route, error)
+        except asyncio.CancelledError:
+            record.status = record.status or Reason.CLIENT_LEFT.fault.status
+            _note(record, GatewayError(Reason.CLIENT_LEFT, "the client left before the end of its answer"))
+            raise
+        except Exception as error:
+            _log.exception("a request failed inside the gateway")
+            _fail(connection, exchange, route, GatewayError(Reason.INTERNAL, "The gateway failed.", repr(error)))
+        finally:
+            self._account(record)
+
+    async def _forward(
+        self, request: Request, connection: ServerConnection, exchange: Exchange, route: CompiledRoute
+    ) -> None:
+        upstream = pick(route)
+        record = exchange.record
+        record.backend = upstream.backend.name
+        record.endpoint = upstream.endpoint.text
+        target = upstream.target(exchange)
+        call = None
+        if upstream.is_llm:
+            limit = self.snapshot.config.limits.max_body_bytes
+            call = await _read_call(request, exchange, upstream, target, limit)
+        outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
+        answered = await ask(request, connection, exchange, route.timeout, upstream, outgoing, call, self.metrics)
+        try:
+            await pass_on(exchange, connection, answered, route, upstream, call)
+        finally:
+            upstream.endpoint.lane.give(answered.connection)
+
+    def _account(self, record: Record) -> None:
+        record.ended = perf_counter()
+        self.metrics.count(record)
+        self._access_log.write(record)
+
+
+# the steps that `explain` takes too
+
+
+class Matched(NamedTuple):
+    listener: str
+    candidate: Candidate[CompiledRoute]
+
+    @property
+    def route(self) -> CompiledRoute:
+        return self.candidate.route
+
+
+def match(snapshot: Snapshot, port: int, exchange: Exchange) -> Matched:
+    """The route of a request. Raises NO_ROUTE, saying what was looked for, or MISDIRECTED (RFC 9110, 15.5.20)."""
+    bind = snapshot.binds.get(port)
+    if bind is None:
+        raise GatewayError(Reason.NO_ROUTE, f"Port {port} is no longer in the gateway's configuration.")
+    host = host_name(exchange.host)
+    listener = bind.listener_for(host)
+    if exchange.sni is not None and bind.listener_for(exchange.sni.encode()) is not listener and listener is not None:
+        message = f"This connection was made for {exchange.sni}, which another listener than that of the Host serves."
+        raise GatewayError(Reason.MISDIRECTED, message)
+    if listener is None:
+        message = f"No listener on port {port} takes the host {host.decode('latin-1') or '(none)'}."
+        raise GatewayError(Reason.NO_ROUTE, message)
+    candidate = listener.routes.find(exchange, host)
+    if candidate is None:
+        exchange.record.placement = Placement(bind.name, listener.listener.name, "unknown")
+        raise GatewayError(
+            Reason.NO_ROUTE,
+            f"No route matches {exchange.method.decode()} {exchange.path.decode('latin-1')} for the host "
+            f"{host.decode('latin-1') or '(none)'} on port {port}: listener {listener.listener.name} has "
+            f"{len(listener.routes.compiled)} route(s), and none fits in hostname, path, method, headers and query.",
+        )
+    return Matched(listener.listener.name, candidate)
+
+
+def before(route: CompiledRoute, exchange: Exchange) -> LocalReply | None:
+    """Run the request policies; the first that replies ends the request."""
+    for policy in route.before:
+        reply = policy(exchange)
+        if reply is not None:
+            return reply
+    return None
+
+
+def pick(route: CompiledRoute) -> Upstream:
+    """One of the route's backends. Raises NO_BACKEND."""
+    upstream = route.pick()
+    if upstream is None:
+        message = f"The route {route.route.name} has no backend with a weight above 0."
+        raise GatewayError(Reason.NO_BACKEND, message)
+    return upstream
+
+
+def read_call(exchange: Exchange, upstream: Upstream, target: bytes, body: bytes) -> Prepared | None:
+    """What the body of a call asks for, with the backend's model set; None when the operation has no such body.
+
+    Raises BAD_JSON and MODEL_MISSING.
+    """
+    operation = upstream.operation(exchange, target)
+    if operation is None or not operation.carries_model:
+        return None
+    ask_usage = operation.takes_usage_option and upstream.endpoint.takes_usage_option
+    return prepare(body, upstream.model, ask_usage)
+
+
+# the steps between
+
+
+def _begin(request: Request, connection: ServerConnection) -> Exchange:
+    record = Record(perf_counter())
+    record.peer = connection.peer
+    record.sni = connection.sni
+    record.method = request.method.decode("ascii")
+    record.host = request.host.decode("latin-1")
+    record.path = request.path.decode("latin-1")
+    record.version = request.version
+    scheme = b"https" if connection.tls else b"http"
+    return Exchange(
+        record, request.method, scheme, request.host, request.path, request.query, request.fields, connection.sni
+    )
+
+
+async def _read_call(
+    request: Request, exchange: Exchange, upstream: Upstream, target: bytes, limit: int
+) -> Call | None:
+    """Gather the body of a call that names a model; None when the body, if any, is to be streamed unread."""
+    record = exchange.record
+    record.protocol = "llm"
+    record.provider = upstream.provider
+    operation = upstream.operation(exchange, target)
+    if operation is None:
+        return None
+    record.operation = operation.text
+    if not operation.carries_model or exchange.method in _BODILESS:
+        return None
+    if request.content_length is not None and request.content_length > limit:
+        raise too_large(limit)
+    body = await request.body.gather(limit)
+    prepared = read_call(exchange, upstream, target, body)
+    if prepared is None:
+        return None
+    record.model = prepared.model
+    record.streamed = prepared.stream
+    return Call(body, prepared)
+
+
+def _reply(
+    connection: ServerConnection, exchange: Exchange, route: CompiledRoute | None, reply: LocalReply
+) -> None:
+    if route is not None:
+        for policy in route.after:
+            policy(exchange, reply.fields)
+    exchange.record.status = reply.status
+    connection.respond(render_reply(reply), b"" if exchange.method == b"HEAD" else reply.body)
+
+
+def _fail(
+    connection: ServerConnection, exchange: Exchange, route: CompiledRoute | None, error: GatewayError
+) -> None:
+    """End a request with an error: as an answer, or, when an answer has begun, by not completing it."""
+    record = exchange.record
+    record.request_id = request_id(exchange.fields)
+    _note(record, error)
+    if connection.answer_started:
+        connection.cut()
+    else:
+        _reply(connection, exchange, route, error_reply(error, record.request_id))
+
+
+def _note(record: Record, error: GatewayError) -> None:
+    record.reason = error.reason.fault.label
+    record.error = f"{error.message} ({error.detail})" if error.detail else error.message

@@ -1,0 +1,45 @@
+"""Answers the gateway makes itself: errors in the API's own form, and what policies reply."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from torana.errors import GatewayError
+from torana.exchange import LocalReply
+from torana.http.message import Fields, date, field, render, status_line
+from torana.http.server import ServerConnection
+from torana.llm.errors import error_body
+
+_NOTHING: frozenset[bytes] = frozenset()
+_ID = re.compile(rb"[!-~]{1,128}\Z").match
+
+
+def error_reply(error: GatewayError, request_id: str) -> LocalReply:
+    """An error in OpenAI's form, with the id under which the log has its details."""
+    fields: Fields = [
+        (b"content-type", b"content-type", b"application/json"),
+        (b"x-request-id", b"x-request-id", request_id.encode("latin-1")),
+    ]
+    return LocalReply(error.reason.fault.status, fields, error_body(error))
+
+
+def request_id(fields: Fields) -> str:
+    """The client's own `x-request-id` when it is a short visible text, else a new one."""
+    given = field(fields, b"x-request-id")
+    return given.decode("ascii") if given is not None and _ID(given) else uuid.uuid4().hex
+
+
+def render_reply(reply: LocalReply) -> list[bytes]:
+    """The head of a reply, without its blank line."""
+    parts = [status_line(reply.status), b"date: ", date(), b"\r\n"]
+    render(parts, reply.fields, _NOTHING)
+    if reply.status not in (204, 304):
+        parts.append(b"content-length: %d\r\n" % len(reply.body))
+    return parts
+
+
+def refusal(error: GatewayError, connection: ServerConnection) -> bytes:
+    """The whole answer to something that never became a request; the connection closes after it."""
+    reply = error_reply(error, uuid.uuid4().hex)
+    return b"".join([*render_reply(reply), b"connection: close\r\n\r\n", reply.body])

@@ -1,0 +1,97 @@
+"""Upstream: a backend compiled, and the request it gets.
+
+`compose` makes the head of the upstream request from the Exchange; `explain` and the gateway share it, so what is
+explained is what is sent.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torana.exchange import Exchange
+from torana.http.dial import Address
+from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings, render
+from torana.llm.operation import Operation, operation_of
+from torana.llm.providers import PROVIDERS
+from torana.model.backend import Backend
+from torana.policies.backend_auth import compile_credential, with_parameter
+from torana.policies.header_modifier import HeaderModifierPolicy
+from torana.policies.url_rewrite import compile_authority, compile_path
+from torana.proxy.runtime import Endpoint, Runtime
+
+_OURS = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
+"""Fields written anew: by the backend's rules, by the length of the body, and by what the gateway can read."""
+
+
+class Outgoing(NamedTuple):
+    """What goes upstream, without the fields that frame the body and without the blank line."""
+
+    target: bytes
+    host: bytes
+    parts: list[bytes]
+
+
+class Upstream:
+    """One backend of one route. Attributes that do not change with the request are rendered already."""
+
+    __slots__ = (
+        "_credential", "_drops", "_host_of", "_modify", "_path_of", "after", "backend", "endpoint", "is_llm", "model",
+        "provider", "redirect",
+    )  # fmt: skip
+
+    def __init__(self, backend: Backend, runtime: Runtime) -> None:
+        self.backend = backend
+        self.endpoint: Endpoint = runtime.endpoint(backend.name, address_of(backend))
+        self.is_llm = backend.provider is not None
+        self.model = backend.provider.model if backend.provider else None
+        self.provider = PROVIDERS[backend.provider.kind].name if backend.provider else ""
+        self._host_of = compile_authority(backend.authority, backend.target, tls=backend.tls is not None)
+        self._path_of = compile_path(backend.path)
+        self._credential = compile_credential(backend.auth)
+        self._drops = HOP_BY_HOP | _OURS | self._credential.drops
+        self._modify = HeaderModifierPolicy(backend.request_headers) if backend.request_headers else None
+        self.after = HeaderModifierPolicy(backend.response_headers) if backend.response_headers else None
+
+    @property
+    def plaintext_443(self) -> bool:
+        """A likely slip: the port of HTTPS without TLS."""
+        return self.backend.tls is None and self.backend.target.unix is None and self.backend.target.port == 443
+
+    def operation(self, exchange: Exchange, target: bytes) -> Operation | None:
+        """What is asked of the language model: by the path that goes on, else by the client's.
+
+        A POST to a path that says nothing is taken for a chat completion, as agentgateway does.
+        """
+        operation = operation_of(target.partition(b"?")[0]) or operation_of(exchange.path)
+        return operation or (Operation.CHAT_COMPLETIONS if exchange.method == b"POST" else None)
+
+    def target(self, exchange: Exchange) -> bytes:
+        """Path and query of the upstream request. Raises FILTER_FAILED when a prefix is to be swapped and none matched."""
+        target = self._path_of(exchange)
+        return with_parameter(target, self._credential.parameter) if self._credential.parameter else target
+
+    def compose(self, exchange: Exchange, target: bytes, *, plain: bool) -> Outgoing:
+        """The head of the upstream request. `plain` asks for an uncompressed answer, so that its events can be read."""
+        credential = self._credential
+        host = self._host_of(exchange)
+        fields = exchange.fields
+        if self._modify is not None:
+            fields = [*fields]
+            self._modify.apply(fields)
+        drops = self._drops
+        options = connection_options(fields)
+        if options:
+            drops = drops | options
+        parts = [exchange.method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n", credential.lines]
+        render(parts, fields, drops)
+        for lower, name, value in fields:
+            if lower == b"accept-encoding":
+                parts += (name, b": ", b"identity" if plain else readable_encodings(value), b"\r\n")
+        if credential.cookie is not None:
+            parts += (b"cookie: ", credential.cookie, b"\r\n")
+        return Outgoing(target, host, parts)
+
+
+def address_of(backend: Backend) -> Address:
+    target = backend.target
+    return Address(target.host, target.port, target.unix, backend.tls)

@@ -1,0 +1,138 @@
+"""One line per request when its answer has ended: `key=value` text, or a JSON object, with agentgateway's keys."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from functools import lru_cache
+from typing import Any
+
+from torana.model.config import LogFormat
+from torana.telemetry.record import Placement, Record
+from torana.telemetry.writer import LineWriter
+
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z").match  # visible ASCII without space, quote, `=` and backslash
+
+
+@lru_cache(maxsize=2048)
+def quoted(text: str) -> str:
+    """A value as it stands in a line: as it is, or as a JSON string when it holds anything that could fake a field."""
+    return text if _PLAIN(text) else json.dumps(text)
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def timestamp(now: float) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    second = int(now)
+    return f"{_second(second)}.{int((now - second) * 1_000_000):06d}Z"
+
+
+class AccessLog:
+    """Writes records to a LineWriter. `write` costs a few microseconds: it is called once per request."""
+
+    def __init__(self, writer: LineWriter, format: LogFormat) -> None:
+        self._writer = writer
+        self.write = self._write_json if format is LogFormat.JSON else self._write_text
+
+    def _write_text(self, record: Record) -> None:
+        placement = record.placement
+        where = placement.log_text
+        if where is None:
+            where = placement.log_text = _placement_text(placement)
+        line = (
+            f"{timestamp(time.time())} info request {where} endpoint={record.endpoint or 'unknown'} "
+            f"src.addr={record.peer} http.method={record.method} http.host={quoted(record.host)} "
+            f"http.path={quoted(record.path)} http.version=HTTP/{record.version} http.status={record.status} "
+            f"protocol={record.protocol}"
+        )
+        if record.operation is not None:
+            line += _llm_text(record)
+        if record.reason != "Upstream":
+            line += _failure_text(record)
+        self._writer.write(f"{line} duration={milliseconds(record.duration)}\n")
+
+    def _write_json(self, record: Record) -> None:
+        entry = {"time": timestamp(time.time()), "level": "info", "scope": "request"} | as_dict(record)
+        self._writer.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def milliseconds(seconds: float) -> str:
+    value = seconds * 1000
+    return f"{value:.0f}ms" if value >= 10 else f"{value:.2f}ms"
+
+
+def as_dict(record: Record) -> dict[str, Any]:
+    """The record under the keys of the log, without those that have no value."""
+    placement, usage = record.placement, record.usage
+    failed = record.reason != "Upstream"
+    first_token = record.first_token
+    entry: dict[str, Any] = {
+        "gateway": placement.gateway,
+        "listener": placement.listener,
+        "route": placement.route,
+        "endpoint": record.endpoint or None,
+        "src.addr": record.peer,
+        "tls.sni": record.sni,
+        "http.method": record.method,
+        "http.host": record.host,
+        "http.path": record.path,
+        "http.version": f"HTTP/{record.version}",
+        "http.status": record.status,
+        "protocol": record.protocol,
+        "gen_ai.operation.name": record.operation,
+        "gen_ai.provider.name": record.provider or None,
+        "gen_ai.request.model": record.model,
+        "gen_ai.response.model": record.response_model,
+        "gen_ai.usage.input_tokens": usage and usage.input_tokens,
+        "gen_ai.usage.cache_creation.input_tokens": (usage and usage.cache_creation_tokens) or None,
+        "gen_ai.usage.cache_read.input_tokens": (usage and usage.cached_tokens) or None,
+        "gen_ai.usage.output_tokens": usage and usage.output_tokens,
+        "gen_ai.usage.reasoning_tokens": (usage and usage.reasoning_tokens) or None,
+        "agw.ai.time_to_first_token": None if first_token is None else milliseconds(first_token - record.started),
+        "retry.attempt": record.retries or None,
+        "error": record.error if failed else None,
+        "reason": record.reason if failed else None,
+        "request.id": record.request_id,
+        "duration": milliseconds(record.duration),
+    }
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def _placement_text(placement: Placement) -> str:
+    return f"gateway={quoted(placement.gateway)} listener={quoted(placement.listener)} route={quoted(placement.route)}"
+
+
+def _llm_text(record: Record) -> str:
+    text = f" gen_ai.operation.name={record.operation} gen_ai.provider.name={record.provider}"
+    if record.model is not None:
+        text += f" gen_ai.request.model={quoted(record.model)}"
+    if record.response_model is not None:
+        text += f" gen_ai.response.model={quoted(record.response_model)}"
+    usage = record.usage
+    if usage is not None:
+        text += f" gen_ai.usage.input_tokens={usage.input_tokens}"
+        if usage.cache_creation_tokens:
+            text += f" gen_ai.usage.cache_creation.input_tokens={usage.cache_creation_tokens}"
+        if usage.cached_tokens:
+            text += f" gen_ai.usage.cache_read.input_tokens={usage.cached_tokens}"
+        text += f" gen_ai.usage.output_tokens={usage.output_tokens}"
+        if usage.reasoning_tokens:
+            text += f" gen_ai.usage.reasoning_tokens={usage.reasoning_tokens}"
+    if record.first_token is not None:
+        text += f" agw.ai.time_to_first_token={milliseconds(record.first_token - record.started)}"
+    return text
+
+
+def _failure_text(record: Record) -> str:
+    text = f" retry.attempt={record.retries}" if record.retries else ""
+    if record.error is not None:
+        text += f" error={quoted(record.error)}"
+    text += f" reason={record.reason}"
+    if record.request_id is not None:
+        text += f" request.id={quoted(record.request_id)}"
+    return text

@@ -1,0 +1,204 @@
+"""Counts and histograms in plain numbers, cheap to add to, summed over workers and rendered when scraped.
+
+Names, labels and buckets are agentgateway's. A series is a slotted object found by a tuple of its labels. A client can
+choose some labels (the model's name, where the configuration leaves it free); after MOST_SERIES of them the name is
+recorded as `other`, so that no client can fill the memory.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+import msgspec
+
+from torana.telemetry.record import Record
+
+MOST_SERIES = 2000
+
+HTTP_LABELS = (
+    "backend", "protocol", "method", "status", "reason", "bind", "gateway", "listener", "route", "route_rule",
+)  # fmt: skip
+GEN_AI_LABELS = (
+    "gen_ai_operation_name", "gen_ai_system", "gen_ai_request_model", "gen_ai_response_model",
+    "gateway", "listener", "route",
+)  # fmt: skip
+
+HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80)
+CALL_BUCKETS = tuple(0.01 * 2**step for step in range(14))
+TOKEN_BUCKETS = tuple(4.0**step for step in range(14))
+PER_TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
+FIRST_TOKEN_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+CONNECT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8)
+
+
+class Histogram(msgspec.Struct):
+    """Counts per bucket (the last is above all bounds), not cumulative; and the sum of what was observed."""
+
+    bounds: tuple[float, ...]
+    counts: list[int] = []
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.counts:
+            self.counts = [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def add(self, other: Histogram) -> None:
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
+
+class HttpSeries(msgspec.Struct):
+    """Requests with the same HTTP_LABELS."""
+
+    labels: tuple[str, ...]
+    requests: int = 0
+    answer_bytes: int = 0
+    duration: Histogram = msgspec.field(default_factory=lambda: Histogram(HTTP_BUCKETS))
+
+    def add(self, other: HttpSeries) -> None:
+        self.requests += other.requests
+        self.answer_bytes += other.answer_bytes
+        self.duration.add(other.duration)
+
+
+class GenAiSeries(msgspec.Struct):
+    """Calls of a language model with the same GEN_AI_LABELS."""
+
+    labels: tuple[str, ...]
+    duration: Histogram = msgspec.field(default_factory=lambda: Histogram(CALL_BUCKETS))
+    first_token: Histogram = msgspec.field(default_factory=lambda: Histogram(FIRST_TOKEN_BUCKETS))
+    per_token: Histogram = msgspec.field(default_factory=lambda: Histogram(PER_TOKEN_BUCKETS))
+    tokens: dict[str, Histogram] = {}
+
+    def count_tokens(self, kind: str, count: int) -> None:
+        histogram = self.tokens.get(kind)
+        if histogram is None:
+            histogram = self.tokens[kind] = Histogram(TOKEN_BUCKETS)
+        histogram.observe(count)
+
+    def add(self, other: GenAiSeries) -> None:
+        self.duration.add(other.duration)
+        self.first_token.add(other.first_token)
+        self.per_token.add(other.per_token)
+        for kind, histogram in other.tokens.items():
+            self.tokens.setdefault(kind, Histogram(TOKEN_BUCKETS)).add(histogram)
+
+
+class State(msgspec.Struct):
+    """All of one process's numbers, as they travel from a worker to whoever renders them."""
+
+    http: list[HttpSeries] = []
+    gen_ai: list[GenAiSeries] = []
+    connects: dict[str, Histogram] = {}
+    connections: dict[tuple[str, str, str], int] = {}
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    retries: int = 0
+    open_connections: int = 0
+    dropped_log_lines: int = 0
+
+
+class Metrics:
+    """One process's numbers."""
+
+    def __init__(self) -> None:
+        self._http: dict[tuple[str, ...], HttpSeries] = {}
+        self._gen_ai: dict[tuple[str, ...], GenAiSeries] = {}
+        self._connects: dict[str, Histogram] = {}
+        self.retries = 0
+
+    def count(self, record: Record) -> None:
+        """Add one ended request."""
+        placement = record.placement
+        labels: tuple[str, ...] = (
+            record.backend, record.protocol, record.method, str(record.status), record.reason,
+            placement.bind, placement.gateway, placement.listener, placement.route, placement.route_rule,
+        )  # fmt: skip
+        series = self._http.get(labels)
+        if series is None:
+            if len(self._http) >= MOST_SERIES:
+                labels = (record.backend, record.protocol, "other", *labels[3:])
+            series = self._http.setdefault(labels, HttpSeries(labels))
+        series.requests += 1
+        series.answer_bytes += record.answer_bytes
+        series.duration.observe(record.ended - record.started)
+        self.retries += record.retries
+        if record.operation is not None:
+            self._count_call(record, record.operation)
+
+    def count_connect(self, transport: str, seconds: float) -> None:
+        histogram = self._connects.get(transport)
+        if histogram is None:
+            histogram = self._connects[transport] = Histogram(CONNECT_BUCKETS)
+        histogram.observe(seconds)
+
+    def state(self) -> State:
+        """A view of the numbers as they are now; the lists are new, the series are not."""
+        return State(
+            http=[*self._http.values()], gen_ai=[*self._gen_ai.values()], connects=self._connects, retries=self.retries
+        )
+
+    def _count_call(self, record: Record, operation: str) -> None:
+        placement = record.placement
+        labels: tuple[str, ...] = (
+            operation, record.provider, record.model or "unknown", record.response_model or "unknown",
+            placement.gateway, placement.listener, placement.route,
+        )  # fmt: skip
+        series = self._gen_ai.get(labels)
+        if series is None:
+            if len(self._gen_ai) >= MOST_SERIES:
+                labels = (operation, record.provider, "other", "other", *labels[4:])
+            series = self._gen_ai.setdefault(labels, GenAiSeries(labels))
+        series.duration.observe(record.ended - record.started)
+        usage = record.usage
+        if usage is not None:
+            series.count_tokens("input", usage.input_tokens)
+            series.count_tokens("output", usage.output_tokens)
+            if usage.cached_tokens:
+                series.count_tokens("input_cache_read", usage.cached_tokens)
+            if usage.cache_creation_tokens:
+                series.count_tokens("input_cache_write", usage.cache_creation_tokens)
+        if record.first_token is not None:
+            series.first_token.observe(record.first_token - record.started)
+            if usage is not None and usage.output_tokens > 1:
+                series.per_token.observe((record.ended - record.first_token) / (usage.output_tokens - 1))
+
+
+def summed(states: Iterable[State]) -> State:
+    """The states of all workers as one; the states are not changed."""
+    total = State()
+    http: dict[tuple[str, ...], HttpSeries] = {}
+    gen_ai: dict[tuple[str, ...], GenAiSeries] = {}
+    for state in states:
+        for entry in state.http:
+            http.setdefault(entry.labels, HttpSeries(entry.labels)).add(entry)
+        for call in state.gen_ai:
+            gen_ai.setdefault(call.labels, GenAiSeries(call.labels)).add(call)
+        for transport, histogram in state.connects.items():
+            total.connects.setdefault(transport, Histogram(CONNECT_BUCKETS)).add(histogram)
+        for key, count in state.connections.items():
+            total.connections[key] = total.connections.get(key, 0) + count
+        total.received_bytes += state.received_bytes
+        total.sent_bytes += state.sent_bytes
+        total.retries += state.retries
+        total.open_connections += state.open_connections
+        total.dropped_log_lines += state.dropped_log_lines
+    total.http, total.gen_ai = [*http.values()], [*gen_ai.values()]
+    return total
+
+
+def pack(state: State) -> bytes:
+    return _packer.encode(state)
+
+
+def unpack(data: bytes) -> State:
+    return _unpacker.decode(data)
+
+
+_packer = msgspec.msgpack.Encoder()
+_unpacker = msgspec.msgpack.Decoder(State)
