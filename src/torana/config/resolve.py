@@ -89,7 +89,8 @@ def resolve(wish: Wish) -> Destination:
         named = _parse(wish.authority.value, Part.AUTHORITY)
     if wish.address is not None:
         address = _parse(wish.address, Part.ADDRESS)
-        if wish.provider is None and address.port is None and address.scheme is None:
+        complete = address.port is not None or address.scheme is not None or address.unix is not None
+        if wish.provider is None and not complete:
             raise UnresolvableError(Part.ADDRESS, "has no port", "write host:port, or https:// before the host")
     elif wish.provider is not None and named is not None:
         address = named

@@ -38,12 +38,11 @@ class Files:
         text = self._texts[file]
         if isinstance(text, str):
             return text
-        quoted = self._findings.quote(path, name)
         if isinstance(text, OSError):
             # The reason alone: an OSError's text repeats the path, which may come from a variable.
-            self._findings.error(path, f"cannot read the file {quoted}: {text.strerror or 'unreadable'}")
+            self._findings.error(path, f"cannot read {self._named(path, name)}: {text.strerror or 'unreadable'}")
         else:
-            self._findings.error(path, f"the file {quoted} is not UTF-8 text")
+            self._findings.error(path, f"{self._named(path, name)} is not UTF-8 text")
         return None
 
     def certificates(self, name: str, path: Path) -> str | None:
@@ -72,5 +71,9 @@ class Files:
             self._faults[texts] = key_fault(*texts) if len(texts) == 2 else certificates_fault(*texts)
         fault = self._faults[texts]
         if fault is not None:
-            self._findings.error(path, f"the file {self._findings.quote(path, name)} {fault}")
+            self._findings.error(path, f"{self._named(path, name)} {fault}")
         return fault is None
+
+    def _named(self, path: Path, name: str) -> str:
+        hidden = self._findings.hides(path)
+        return "the file that this variable names" if hidden else f"the file {self._findings.quote(path, name)}"

@@ -69,7 +69,7 @@ class Shape(msgspec.Struct):
             case None, None:
                 return ""
             case least, None:
-                return f", at least {least}"
+                return f" of at least {least}"
             case least, most:
                 return f" from {least} to {most}"
 
