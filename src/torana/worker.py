@@ -41,7 +41,7 @@ class Worker:
         self._settings = settings
         self._reuse_port = reuse_port
         self._writer = writer
-        self._sweep = Sweep(asyncio.get_running_loop())
+        self._sweep = Sweep()
         dialler = Dialler(self._sweep, overrides, settings.connect_timeout, settings.answer_timeout)
         pool = Pool(dialler, self._sweep, settings.pool_idle_timeout, settings.pool_max_idle)
         self._runtime = Runtime(pool)

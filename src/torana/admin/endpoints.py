@@ -70,7 +70,7 @@ class Endpoints:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._sweep = Sweep(asyncio.get_running_loop())
+        self._sweep = Sweep()
         self._listening: list[asyncio.Server] = []
         self._servers: list[Server] = []
 

@@ -29,12 +29,14 @@ def intervals(seconds: float) -> int:
 class Sweep:
     """Calls `swept()` on every member each INTERVAL; members join and leave by themselves."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop
         self._handle: asyncio.TimerHandle | None = None
         self.members: set[Swept] = set()
 
     def start(self) -> None:
+        """Begin, on the running loop."""
+        self._loop = asyncio.get_running_loop()
         self._handle = self._loop.call_later(INTERVAL, self._run)
 
     def stop(self) -> None:

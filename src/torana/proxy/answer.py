@@ -16,7 +16,8 @@ from torana.http.server import ServerConnection
 from torana.llm.errors import error_event
 from torana.llm.stream import StreamReader
 from torana.llm.usage import decoded_copy, read_answer
-from torana.proxy.ask import Answered, Call
+from torana.proxy.ask import Answered
+from torana.proxy.call import Call
 from torana.proxy.snapshot import CompiledRoute
 from torana.proxy.upstream import Upstream
 from torana.telemetry.record import Record

@@ -17,19 +17,13 @@ from torana.http.client import UpstreamConnection
 from torana.http.message import ResponseHead
 from torana.http.request import Request
 from torana.http.server import ServerConnection
-from torana.llm.request import Prepared, prepare, refuses_stream_options
+from torana.llm.request import prepare, refuses_stream_options
 from torana.model.policy import Timeout
+from torana.proxy.call import Call
 from torana.proxy.upstream import Outgoing, Upstream
 from torana.telemetry.metrics import Metrics
 
 _REFUSAL_READ = 64 * 1024  # bytes of a 400 or 422 that are looked through for `stream_options`
-
-
-class Call(NamedTuple):
-    """A call of a language model: the client's body, and what goes upstream in its place."""
-
-    body: bytes
-    prepared: Prepared
 
 
 class Answered(NamedTuple):

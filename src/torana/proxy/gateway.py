@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
-from torana.http.body import too_large
 from torana.http.request import Request
 from torana.http.server import ServerConnection
-from torana.llm.request import Prepared, prepare
 from torana.proxy.answer import pass_on
-from torana.proxy.ask import Call, ask
+from torana.proxy.ask import ask
+from torana.proxy.call import read_call
 from torana.proxy.reply import error_reply, render_reply, request_id
 from torana.proxy.router import Candidate, host_name
 from torana.proxy.snapshot import CompiledRoute, Snapshot
@@ -30,7 +29,6 @@ from torana.telemetry.metrics import Metrics
 from torana.telemetry.record import Placement, Record
 
 _log = logging.getLogger(__name__)
-_BODILESS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
 
 
 class Gateway:
@@ -77,7 +75,7 @@ class Gateway:
         call = None
         if upstream.is_llm:
             limit = self.snapshot.config.limits.max_body_bytes
-            call = await _read_call(request, exchange, upstream, target, limit)
+            call = await read_call(request, exchange, upstream, target, limit)
         outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
         answered = await ask(request, connection, exchange, route.timeout, upstream, outgoing, call, self.metrics)
         try:
@@ -146,18 +144,6 @@ def pick(route: CompiledRoute) -> Upstream:
     return upstream
 
 
-def read_call(exchange: Exchange, upstream: Upstream, target: bytes, body: bytes) -> Prepared | None:
-    """What the body of a call asks for, with the backend's model set; None when the operation has no such body.
-
-    Raises BAD_JSON and MODEL_MISSING.
-    """
-    operation = upstream.operation(exchange, target)
-    if operation is None or not operation.carries_model:
-        return None
-    ask_usage = operation.takes_usage_option and upstream.endpoint.takes_usage_option
-    return prepare(body, upstream.model, ask_usage)
-
-
 # the steps between
 
 
@@ -173,30 +159,6 @@ def _begin(request: Request, connection: ServerConnection) -> Exchange:
     return Exchange(
         record, request.method, scheme, request.host, request.path, request.query, request.fields, connection.sni
     )
-
-
-async def _read_call(
-    request: Request, exchange: Exchange, upstream: Upstream, target: bytes, limit: int
-) -> Call | None:
-    """Gather the body of a call that names a model; None when the body, if any, is to be streamed unread."""
-    record = exchange.record
-    record.protocol = "llm"
-    record.provider = upstream.provider
-    operation = upstream.operation(exchange, target)
-    if operation is None:
-        return None
-    record.operation = operation.text
-    if not operation.carries_model or exchange.method in _BODILESS:
-        return None
-    if request.content_length is not None and request.content_length > limit:
-        raise too_large(limit)
-    body = await request.body.gather(limit)
-    prepared = read_call(exchange, upstream, target, body)
-    if prepared is None:
-        return None
-    record.model = prepared.model
-    record.streamed = prepared.stream
-    return Call(body, prepared)
 
 
 def _reply(

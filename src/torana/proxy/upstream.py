@@ -11,7 +11,6 @@ from typing import NamedTuple
 from torana.exchange import Exchange
 from torana.http.dial import Address
 from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings, render
-from torana.llm.operation import Operation, operation_of
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend
 from torana.policies.backend_auth import compile_credential, with_parameter
@@ -56,14 +55,6 @@ class Upstream:
     def plaintext_443(self) -> bool:
         """A likely slip: the port of HTTPS without TLS."""
         return self.backend.tls is None and self.backend.target.unix is None and self.backend.target.port == 443
-
-    def operation(self, exchange: Exchange, target: bytes) -> Operation | None:
-        """What is asked of the language model: by the path that goes on, else by the client's.
-
-        A POST to a path that says nothing is taken for a chat completion, as agentgateway does.
-        """
-        operation = operation_of(target.partition(b"?")[0]) or operation_of(exchange.path)
-        return operation or (Operation.CHAT_COMPLETIONS if exchange.method == b"POST" else None)
 
     def target(self, exchange: Exchange) -> bytes:
         """Path and query of the upstream request. Raises FILTER_FAILED when a prefix is to be swapped and none matched."""

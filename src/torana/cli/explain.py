@@ -1,0 +1,252 @@
+"""`torana explain`: what would happen to a request, found out by the very code that would serve it. Nothing is sent."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+
+from torana.app import Source, StartError
+from torana.cli.serve import give_up, parse_overrides
+from torana.config.problem import ConfigError
+from torana.errors import GatewayError
+from torana.exchange import Exchange, LocalReply
+from torana.http.dial import Dialler, Override
+from torana.http.message import Fields
+from torana.http.pool import Pool
+from torana.http.sweep import Sweep
+from torana.model.config import Config
+from torana.model.policy import BackendTls, CredentialPlace
+from torana.model.route import RouteMatch
+from torana.model.secret import MASK
+from torana.proxy.call import operation_for, reads_body, with_model
+from torana.proxy.gateway import Matched, before, match
+from torana.proxy.runtime import Runtime
+from torana.proxy.snapshot import Snapshot
+from torana.proxy.upstream import Upstream
+from torana.telemetry.record import Record
+
+Explanation = dict[str, Any]
+_SECRET_HEADERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
+
+
+def explain(
+    file: str | None,
+    text: str | None,
+    url: str,
+    *,
+    method: str | None,
+    headers: list[str],
+    data: str | None,
+    resolve: list[str],
+    as_json: bool,
+) -> None:
+    """Exit 0 when the request would go upstream or be answered by a policy, 1 when the gateway would refuse it."""
+    overrides = parse_overrides(resolve)
+    if (file is None) == (text is None):
+        raise typer.BadParameter("give a configuration with either -f FILE (`-f -` reads standard input) or -c YAML")
+    try:
+        loaded = Source.of(file, text).load()
+        body = _body(data)
+    except (ConfigError, StartError) as error:
+        give_up(error)
+    fields, exchange, port = _exchange(url, method or ("POST" if data is not None else "GET"), headers)
+    found = _explain(loaded.config, port, exchange, body, overrides)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        typer.echo("\n".join(_lines(found)))
+    sys.exit(1 if "error" in found else 0)
+
+
+def _body(data: str | None) -> bytes:
+    if data is None or not data.startswith("@"):
+        return (data or "").encode()
+    path = Path(data[1:])
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StartError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _exchange(url: str, method: str, headers: list[str]) -> tuple[Fields, Exchange, int]:
+    """The request as the gateway would see it. Exits 2 for a URL or header that is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise typer.BadParameter("give a whole URL, for example http://localhost:3000/v1/chat/completions")
+    fields: Fields = []
+    host = parts.netloc.rpartition("@")[2]
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise typer.BadParameter(f"{name!r} is not NAME: VALUE", param_hint="-H")
+        if name.strip().lower() == "host":
+            host = value.strip()
+        else:
+            fields.append((name.strip().lower().encode(), name.strip().encode(), value.strip().encode()))
+    exchange = Exchange(
+        Record(time.perf_counter()),
+        method.upper().encode(),
+        parts.scheme.encode(),
+        host.encode(),
+        (parts.path or "/").encode(),
+        parts.query.encode() if parts.query else None,
+        fields,
+    )
+    return fields, exchange, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _explain(
+    config: Config, port: int, exchange: Exchange, body: bytes, overrides: dict[tuple[str, int], Override]
+) -> Explanation:
+    found: Explanation = {"request": f"{exchange.method.decode()} {exchange.path.decode()}", "port": port}
+    snapshot = Snapshot(config, _runtime())
+    if port not in snapshot.binds:
+        ports = ", ".join(map(str, snapshot.binds)) or "none"
+        return found | {"error": {"status": None, "message": f"nothing listens on port {port}; configured: {ports}"}}
+    try:
+        matched = match(snapshot, port, exchange)
+        found |= _placement(matched)
+        reply = before(matched.route, exchange)
+        if reply is not None:
+            return found | {"reply": _reply(reply)}
+        if not matched.route.upstreams:
+            message = f"the route {matched.route.route.name} has no backend with a weight above 0"
+            return found | {"error": {"status": 500, "message": message}}
+        found["backends"] = [
+            _upstream(upstream, exchange, body, overrides) | {"weight": ref.weight}
+            for upstream, ref in zip(
+                matched.route.upstreams, (ref for ref in matched.route.route.backends if ref.weight), strict=True
+            )
+        ]
+    except GatewayError as error:
+        found["error"] = {"status": error.reason.fault.status, "message": error.message}
+    return found
+
+
+def _placement(matched: Matched) -> Explanation:
+    route = matched.route.route
+    rule = matched.candidate.match
+    return {
+        "listener": matched.listener,
+        "route": route.name,
+        "because": [*_reasons(rule), *([f"host is one of {', '.join(route.hostnames)}"] if route.hostnames else [])],
+        "policies": [name for name in route.policies.__struct_fields__ if getattr(route.policies, name) is not None],
+    }
+
+
+def _reasons(rule: RouteMatch) -> Iterator[str]:
+    yield f"path fits {rule.path.kind.value} {rule.path.value}"
+    if rule.method:
+        yield f"method is {rule.method}"
+    for what, values in (("header", rule.headers), ("query parameter", rule.query)):
+        for value in values:
+            yield f"{what} {value.name} {'fits' if value.regex else 'is'} {value.value}"
+
+
+def _upstream(
+    upstream: Upstream, exchange: Exchange, body: bytes, overrides: dict[tuple[str, int], Override]
+) -> Explanation:
+    backend = upstream.backend
+    target = upstream.target(exchange)
+    prepared = None
+    operation = operation_for(exchange, target) if upstream.is_llm else None
+    if upstream.is_llm and reads_body(exchange, operation):
+        prepared = with_model(operation, upstream, body)
+    outgoing = upstream.compose(exchange, target, plain=prepared is not None and prepared.stream)
+    override = overrides.get((backend.target.host, backend.target.port))
+    found: Explanation = {
+        "backend": backend.name,
+        "connect": str(backend.target) + (f" (at {override.host}:{override.port} by --resolve)" if override else ""),
+        "tls": _tls(backend.tls, backend.target.host),
+        "method": exchange.method.decode(),
+        "path": _masked_target(upstream, outgoing.target),
+        "host": outgoing.host.decode("latin-1"),
+        "headers": _headers(upstream, b"".join(outgoing.parts)),
+    }
+    if upstream.is_llm:
+        found["provider"] = upstream.provider
+        found["operation"] = operation.text if operation else None
+    if prepared is not None:
+        configured = upstream.model is not None
+        found["model"] = prepared.model or None
+        found["model from"] = "the configuration" if configured else "the request"
+        found["stream"] = prepared.stream
+    if upstream.plaintext_443:
+        found["warning"] = "port 443 is reached in plaintext; if it speaks TLS, add `backendTLS: {}`"
+    return found
+
+
+def _tls(tls: BackendTls | None, host: str) -> str:
+    if tls is None:
+        return "no"
+    if tls.insecure_host:
+        return "yes, the certificate's name is not checked"
+    if tls.insecure:
+        return "yes, the certificate is not checked"
+    names = ", ".join(tls.subject_alt_names) or tls.hostname or host
+    return f"yes, SNI {tls.hostname or host}, certificate for {names} from {'its own root' if tls.roots else 'the system roots'}"
+
+
+def _headers(upstream: Upstream, head: bytes) -> list[str]:
+    """The header lines with every credential masked: ours, and what the client's headers may hold."""
+    auth = upstream.backend.auth
+    secret = {*_SECRET_HEADERS, auth.name.lower() if auth is not None else ""}
+    lines = []
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        name, _, value = line.partition(": ")
+        if name:
+            shown = MASK if name.lower() in secret else value
+            prefix = "Bearer " if shown == MASK and value.startswith("Bearer ") else ""
+            lines.append(f"{name}: {prefix}{shown}")
+    return lines
+
+
+def _masked_target(upstream: Upstream, target: bytes) -> str:
+    auth = upstream.backend.auth
+    if auth is None or auth.place is not CredentialPlace.QUERY:
+        return target.decode("latin-1")
+    head, _, _ = target.decode("latin-1").rpartition("=")
+    return f"{head}={MASK}"
+
+
+def _reply(reply: LocalReply) -> Explanation:
+    return {
+        "status": reply.status,
+        "headers": [f"{name.decode()}: {value.decode()}" for _, name, value in reply.fields],
+        "body": reply.body.decode("utf-8", "replace"),
+    }
+
+
+def _runtime() -> Runtime:
+    """Upstreams want lanes to connect by; these are never used."""
+    sweep = Sweep()
+    return Runtime(Pool(Dialler(sweep, {}, 0, 0), sweep, 1, 0))
+
+
+def _lines(found: Explanation, indent: str = "") -> Iterator[str]:
+    """The explanation as aligned text."""
+    width = max((len(key) for key, value in found.items() if not isinstance(value, list | dict)), default=0)
+    for key, value in found.items():
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            yield f"{indent}{key}"
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, list):
+            if not value:
+                continue
+            yield f"{indent}{key}"
+            for entry in value:
+                if isinstance(entry, dict):
+                    yield from _lines(entry, indent + "  ")
+                else:
+                    yield f"{indent}  {entry}"
+        else:
+            yield f"{indent}{key:<{width}}  {'yes' if value is True else 'no' if value is False else value}"
