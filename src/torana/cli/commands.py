@@ -56,9 +56,11 @@ def simulate(
 
 def local(
     port: Annotated[int, typer.Option(help="Port of the gateway.", min=1, max=65535)] = 3000,
-    config: Annotated[Path | None, typer.Option(help="Where to write the configuration it uses.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A GGUF file of your own instead of the small one.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the model; 0 is one a core.")] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what llama.cpp says.")] = False,
 ) -> None:
     """Run the gateway in front of a small real model on this machine. Needs `pip install 'torana[local]'`."""
     from torana.cli.local import local as run
 
-    run(port, config)
+    run(port, model, threads=threads, verbose=verbose)
