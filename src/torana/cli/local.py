@@ -8,8 +8,19 @@ from pathlib import Path
 
 import typer
 
-from torana.cli.serve import serve
+from torana.cli.serve import serve as serve_gateway
 from torana.local import LocalModel, LocalModelError, ModelServer, find_model, local_config, welcome, write_config
+
+
+def local(port: int, model: Path | None, *, threads: int, verbose: bool) -> None:
+    """Serve `model`, or the small one that is installed; exit 1, saying what to install or mend, when that fails."""
+    try:
+        file = find_model() if model is None else str(model)
+        alias = "smollm2" if model is None else model.stem
+        run_local(ModelServer(file, alias, threads=threads, verbose=verbose), port, _serve)
+    except LocalModelError as error:
+        typer.echo(f"torana: {error}", err=True)
+        sys.exit(1)
 
 
 def run_local(server: ModelServer, gateway_port: int, serve: Callable[[Path], None]) -> None:
@@ -24,13 +35,5 @@ def run_local(server: ModelServer, gateway_port: int, serve: Callable[[Path], No
         serve(file)
 
 
-def local(port: int, model: Path | None, *, threads: int, verbose: bool) -> None:
-    """Exits 1, saying what to do, when the model cannot be served."""
-    try:
-        file = str(model) if model is not None else find_model()
-        alias = model.stem if model is not None else "smollm2"
-        server = ModelServer(file, alias=alias, threads=threads, verbose=verbose)
-        run_local(server, port, lambda config: serve(str(config), None, validate_only=False, workers=None, resolve=[]))
-    except LocalModelError as error:
-        typer.echo(f"torana: {error}", err=True)
-        sys.exit(1)
+def _serve(file: Path) -> None:
+    serve_gateway(str(file), None, validate_only=False, workers=None, resolve=[])
