@@ -1,4 +1,4 @@
-"""The examples are the configurations of agentgateway's page on OpenAI-compatible providers, and they run as they are."""
+"""The examples are the configurations of agentgateway's page on OpenAI-compatible providers, and run as they are."""
 
 from __future__ import annotations
 

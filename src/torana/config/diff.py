@@ -20,7 +20,7 @@ class _Thing(NamedTuple):
 
 
 def describe(old: Config, new: Config) -> str:
-    """`+` is new, `~` changed, `-` gone; `no change` when the two are equal."""
+    """`+` is new, `~` changed, `-` gone; `no change` when the two are equal, `another order` when only that differs."""
     before, after = _index(old), _index(new)
     counts: Counter[tuple[str, str]] = Counter()
     for key in dict.fromkeys((*before, *after)):
@@ -37,6 +37,8 @@ def describe(old: Config, new: Config) -> str:
         if s == sign
     ]
     words += [f"~{name}" for name in ("limits", "settings") if getattr(old, name) != getattr(new, name)]
+    if not words and old != new:
+        return "another order"
     return ", ".join(words) or "no change"
 
 

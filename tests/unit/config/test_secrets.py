@@ -47,13 +47,11 @@ def test_no_message_shows_a_value(name: str, value: str) -> None:
 def test_no_dump_shows_a_key() -> None:
     """Keys from variables, from files and from the text itself are masked when a Config is shown."""
     keys = ("$KEY", "{file: key}", "{value: {file: key}, location: {cookie: {name: c}}}", _CANARY)
-    backends = "".join(f"[{{host: 'a:1', policies: {{backendAuth: {{key: {key}}}}}}}]," for key in keys)
-    text = "".join(
-        f"- {{port: {port}, listeners: [{{routes: [{{backends: {backend}}}]}}]}}\n"
-        for port, backend in enumerate(backends.removesuffix(",").split("],["), start=1)
-        if (backend := "[" + backend.strip("[]") + "]")
-    )
-    loaded = load("binds:\n" + text, "f", {"KEY": _CANARY}, Path(), read_file=lambda _: f" {_CANARY}\n")
+    backends = ", ".join(f"{{host: 'a:1', policies: {{backendAuth: {{key: {key}}}}}}}" for key in keys)
+    text = f"binds: [{{port: 1, listeners: [{{routes: [{{backends: [{backends}]}}]}}]}}]"
+    loaded = load(text, "f", {"KEY": _CANARY}, Path(), read_file=lambda _: f" {_CANARY}\n")
+    refs = loaded.config.binds[0].listeners[0].routes[0].backends
+    assert [ref.backend.auth.key.reveal() for ref in refs if ref.backend.auth] == [_CANARY] * 4
     assert loaded.files == (Path("key"),)
     assert _CANARY not in str(dump(loaded.config))
     assert _CANARY not in repr(loaded)

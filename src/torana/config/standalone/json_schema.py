@@ -15,31 +15,28 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 def schema() -> dict[str, Any]:
     """Draft 2020-12. It knows everything that one place can tell; what two places together mean is left to loading."""
-    (top,), definitions = msgspec.json.schema_components((File,), ref_template="#/$defs/{name}")
+    components = msgspec.json.schema_components((File,), ref_template="#/$defs/{name}")
+    # Defaults come as tuples; once through JSON they are what a schema holds.
+    (top,), definitions = msgspec.json.decode(msgspec.json.encode(components))
     for record in records():
         _complete(definitions[record.__name__], record)
         _allow_plain_text(definitions[record.__name__])
     return {"$schema": _DRAFT, "title": "Torana's standalone configuration", **top, "$defs": definitions}
 
 
-def records() -> tuple[type[Record], ...]:
-    """All records of the file, each once, from the top down."""
-    found: dict[type[Record], None] = {File: None}
-    waiting = [File]
+def records() -> dict[type[Record], str]:
+    """All records of the file from the top down, and where each stands first, such as `binds[].listeners[]`."""
+    found: dict[type[Record], str] = {File: ""}
+    waiting: list[type[Record]] = [File]
     while waiting:
-        inner = [
-            record
-            for key in keys(waiting.pop(0)).values()
-            if (record := _record_in(key.shape)) is not None and record not in found
-        ]
-        waiting += inner  # type: ignore[arg-type]
-        found.update(dict.fromkeys(inner))
-    return tuple(found)
-
-
-def _record_in(shape: Shape) -> type[Record] | None:
-    inner = shape.items or shape.values
-    return shape.record or (_record_in(inner) if inner is not None else None)
+        outer = waiting.pop(0)
+        for name, key in keys(outer).items():
+            listed = key.shape.items
+            record = listed.record if listed is not None else key.shape.record
+            if record is not None and record not in found:
+                found[record] = f"{found[outer]}.{name}".removeprefix(".") + ("[]" if listed is not None else "")
+                waiting.append(record)
+    return found
 
 
 def _complete(definition: dict[str, Any], record: type[Record]) -> None:

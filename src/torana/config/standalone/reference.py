@@ -31,11 +31,16 @@ standalone configuration. What is listed as not supported yet is refused with th
 
 def page() -> str:
     definitions = schema()["$defs"]
-    return "\n".join([_INTRODUCTION, *(_section(record, definitions[record.__name__]) for record in records())])
+    return "\n".join(
+        [_INTRODUCTION, *(_section(record, place, definitions[record.__name__]) for record, place in records().items())]
+    )
 
 
-def _section(record: type[Record], definition: dict[str, Any]) -> str:
-    lines = [f"## {record.__name__}", "", cleandoc(record.__doc__ or ""), ""]
+def _section(record: type[Record], place: str, definition: dict[str, Any]) -> str:
+    lines = [f"## {record.__name__}", ""]
+    if place:
+        lines += [f"`{place}`", ""]
+    lines += [cleandoc(record.__doc__ or ""), ""]
     if keys(record):
         lines += ["| key | type | default | description |", "|---|---|---|---|"]
         lines += [_row(record, name, key, definition["properties"][name]) for name, key in keys(record).items()]
