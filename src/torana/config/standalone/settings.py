@@ -33,6 +33,7 @@ def settings(process: Process, env: Mapping[str, str], cpus: int, findings: Find
         **_logging(process.logging or Logging(), findings),
         **_connections(process.backend or BackendConnections()),
     }
+    # None was not given and keeps its default; an address given as `off` is None in the model.
     known: dict[str, Any] = {
         name: None if value == "off" else value for name, value in given.items() if value is not None
     }
