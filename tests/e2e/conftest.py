@@ -1,20 +1,125 @@
-"""What the end-to-end tests share: one real language model, however many processes run the tests."""
+"""What the end-to-end tests share: gateways and stand-ins that end with their test, and one real language model."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pytest
+import trustme
 
+from tests.e2e.harness import Gateway
+from tests.e2e.stand_in import StandIn
 from torana.local import ModelServer, await_address, command, find_model, introduction
 
 _START_SECONDS = 50.0
+
+
+class StartGateway(Protocol):
+    """Starts a gateway and waits until it is ready."""
+
+    def __call__(
+        self, config_yaml: str, *arguments: str, env: Mapping[str, str] | None = None, workers: int | None = None
+    ) -> Gateway: ...
+
+
+class StartStandIn(Protocol):
+    """Starts a stand-in: with TLS and a certificate of the private CA when names are given, else in plaintext."""
+
+    def __call__(
+        self,
+        *names: str,
+        ca: trustme.CA | None = None,
+        client_ca: trustme.CA | None = None,
+        host: str = "127.0.0.1",
+        unix: Path | None = None,
+    ) -> StandIn: ...
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[StartGateway]:
+    """A factory of gateways that end with the test; their logs are shown when it fails."""
+    with _gateways(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartGateway]:
+    """The same for gateways that a module's tests share."""
+    with _gateways(tmp_path_factory.mktemp("shared")) as start:
+        yield start
+
+
+@pytest.fixture
+def stand_in(ca: trustme.CA) -> Iterator[StartStandIn]:
+    """A factory of stand-ins that end with the test."""
+    with _stand_ins(ca) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_stand_in(ca: trustme.CA) -> Iterator[StartStandIn]:
+    """The same for stand-ins that a module's tests share."""
+    with _stand_ins(ca) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    """The private CA."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def trust(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which a gateway trusts the private CA as the system's."""
+    file = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(file))
+    return {"SSL_CERT_FILE": str(file)}
+
+
+@contextmanager
+def _gateways(folder: Path) -> Iterator[StartGateway]:
+    started: list[Gateway] = []
+
+    def start(
+        config_yaml: str, *arguments: str, env: Mapping[str, str] | None = None, workers: int | None = None
+    ) -> Gateway:
+        own = folder / f"gateway{len(started)}"
+        own.mkdir()
+        gateway = Gateway(config_yaml, own, *arguments, env=env, workers=workers)
+        started.append(gateway)
+        return gateway
+
+    yield start
+    for gateway in started:
+        gateway.stop()
+        print(f"--- the log of {gateway.base_url}:\n{gateway.log}")  # noqa: T201 - pytest shows it when the test has failed
+
+
+@contextmanager
+def _stand_ins(private: trustme.CA) -> Iterator[StartStandIn]:
+    started: list[StandIn] = []
+
+    def start(
+        *names: str,
+        ca: trustme.CA | None = None,
+        client_ca: trustme.CA | None = None,
+        host: str = "127.0.0.1",
+        unix: Path | None = None,
+    ) -> StandIn:
+        certificate = (ca or private).issue_cert(*names) if names else None
+        started.append(StandIn(certificate=certificate, client_ca=client_ca, host=host, unix=unix))
+        return started[-1]
+
+    yield start
+    for stand_in in started:
+        stand_in.close()
 
 
 class Model(NamedTuple):
