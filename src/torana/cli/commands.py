@@ -45,7 +45,7 @@ def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     first_token: Annotated[float, typer.Option(metavar="SECONDS", help="Delay before the first token.", min=0)] = 0.0,
     tokens_per_second: Annotated[float, typer.Option(help="Pace of streams; 0 is as fast as possible.", min=0)] = 0.0,
-    tokens: Annotated[int, typer.Option(help="Length of an answer when the request sets none.", min=1)] = 16,
+    tokens: Annotated[int, typer.Option(help="Length of an answer; a smaller max_tokens cuts it.", min=1)] = 16,
     api_key: Annotated[str | None, typer.Option(help="Answer 401 to any other key.")] = None,
 ) -> None:
     """Run a deterministic OpenAI-compatible server, with faults on request. For trying out, demos and tests."""
