@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -174,4 +175,5 @@ def _words(error: OSError) -> str:
         return f"TLS handshake failed ({error.reason or error})"
     if isinstance(error, socket.gaierror):
         return f"the name does not resolve ({error.strerror})"
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    # The system's words, not `strerror`: asyncio writes the address into that.
+    return (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__).lower()
