@@ -165,6 +165,7 @@ class StandIn:
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._context = _context(certificate, client_ca) if certificate is not None else None
+        self.path = unix
         if unix is not None:
             self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._listener.bind(str(unix))
@@ -206,6 +207,8 @@ class StandIn:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts; closing alone does not
         self._listener.close()
         self.drop_connections()
 
@@ -223,7 +226,8 @@ class StandIn:
         plain = sock
         try:
             with contextlib.suppress(OSError):
-                sock.settimeout(None)
+                if sock.family != socket.AF_UNIX:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._context is not None:
                     sock = self._context.wrap_socket(sock, server_side=True)
                     self._open.add(sock)
@@ -235,6 +239,9 @@ class StandIn:
 
     def _converse(self, sock: socket.socket, number: int) -> None:
         reader = Reader(sock)
+        if self._context is None and sock.recv(1, socket.MSG_PEEK) == b"\x16":  # a TLS ClientHello
+            sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
         while True:
             line, headers = reader.head()
             seen = Seen(line, headers, sock, number)
