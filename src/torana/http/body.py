@@ -1,7 +1,7 @@
 """A body as it arrives: one parser feeds it, one consumer takes it, and neither runs ahead of the other.
 
-A consumer takes it in one of two ways. `gather()` waits for all of it. `attach()` hands every piece to a callback in the
-same turn of the event loop in which it was received: no task is woken for a streamed event. What nobody takes yet is
+A consumer takes it in one of two ways. `gather()` waits for all of it. `attach()` hands every piece to a callback in
+the turn of the event loop in which it was received: no task is woken for a streamed event. What nobody takes yet is
 buffered, and above HIGH_WATER the source is asked to stop reading.
 """
 
@@ -28,12 +28,16 @@ class Source(Protocol):
 class Body:
     """The octets of one message. `done` is set when all have been fed, `error` when they never will be."""
 
-    __slots__ = ("_chunks", "_ended", "_held", "_loop", "_sink", "_source", "_waiter", "_wanted", "done", "error", "size")
+    __slots__ = (
+        "_chunks", "_ended", "_held", "_loop", "_sink", "_source", "_waiter", "_wanted", "done", "error", "size",
+    )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, source: Source, wanted: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, source: Source, wanted: Callable[[], None] | None = None
+    ) -> None:
         self._loop = loop
         self._source = source
-        self._wanted = wanted  # told once, when somebody first takes the body: time for `100 Continue`
+        self._wanted = wanted  # told once, when the body is first taken and nothing has come: time for `100 Continue`
         self._chunks: list[bytes] = []
         self._held = 0
         self._sink: Callable[[list[bytes]], None] | None = None
@@ -78,6 +82,7 @@ class Body:
                 raise self.error
             if self.size > limit:
                 break
+            self._source.resume()
             await self._wait()
         if self.size > limit:
             raise too_large(limit)
@@ -89,6 +94,7 @@ class Body:
         while not self.done and self._held <= limit:
             if self.error is not None:
                 raise self.error
+            self._source.resume()
             await self._wait()
         return b"".join(self._chunks)
 
@@ -105,16 +111,16 @@ class Body:
         """
         chunks = self.take()
         self._sink = sink
+        self._source.resume()  # before `sink` is called, which may well pause it
         if chunks:
             sink(chunks)
-        if ended is not None and (self.done or self.error is not None):
-            ended()
-        else:
+        if not self.done and self.error is None:
             self._ended = ended
-        self._source.resume()
+        elif ended is not None:
+            ended()
 
     async def finished(self) -> None:
-        """Until the end has been fed. Raises the error the body failed with."""
+        """Until the end has been fed to the sink, which alone says how fast. Raises the error the body failed with."""
         while not self.done:
             if self.error is not None:
                 raise self.error
@@ -125,10 +131,10 @@ class Body:
     def _want(self) -> None:
         if self._wanted is not None:
             wanted, self._wanted = self._wanted, None
-            wanted()
+            if not self.done and not self.size:  # who sends already is not waiting (RFC 9110, 10.1.1)
+                wanted()
 
     async def _wait(self) -> None:
-        self._source.resume()
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -136,8 +142,10 @@ class Body:
             self._waiter = None
 
     def _over(self) -> None:
-        if self._ended is not None:
-            self._ended()
+        ended, self._ended = self._ended, None
+        self._sink = None  # whatever it holds on to is not kept for as long as the connection
+        if ended is not None:
+            ended()
         self._wake()
 
     def _wake(self) -> None:

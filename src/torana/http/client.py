@@ -27,8 +27,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer", "_answer_intervals", "_broken", "_coupled", "_fields", "_framing", "_loop", "_no_body",
-        "_on_idle_close", "_parser", "_phrase", "_pieces", "_pieces_size", "_quiet", "_reading_paused", "_sweep",
-        "_trailers", "_transport", "_uploading", "body", "busy", "complete", "received",
+        "_on_idle_close", "_overhead", "_parser", "_phrase", "_pieces", "_pieces_size", "_quiet", "_reading_paused",
+        "_sweep", "_trailers", "_transport", "_uploading", "body", "busy", "complete", "received",
     )  # fmt: skip
 
     def __init__(self, sweep: Sweep, answer_timeout: float) -> None:
@@ -51,6 +51,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._framing = Framing.CLOSE
         self._no_body = False
         self._trailers = False
+        self._overhead = 0  # bytes received since the last one that was a body's
         self._pieces: list[bytes] = []
         self._pieces_size = 0
         self._uploading = False
@@ -65,7 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Write a request's head, with its body when that is at hand; further pieces go by `write`."""
         self.busy = True
         self.received = self.complete = self._trailers = self._uploading = False
-        self._quiet = 0
+        self._quiet = self._overhead = 0
         self._no_body = method == b"HEAD"
         self._answer = self._loop.create_future()
         self.body = Body(self._loop, self)
@@ -80,6 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._coupled = source
 
         def write(chunks: list[bytes]) -> None:
+            self._quiet = 0  # an upstream that still reads need not have answered
             if not self._transport.is_closing():
                 parts = [part for chunk in chunks for part in (b"%x\r\n" % len(chunk), chunk, b"\r\n")]
                 self._transport.write(b"".join(parts if chunked else chunks))
@@ -132,7 +134,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sweep.members.discard(self)
-        ended_body = self.busy and self._answered and self._framing is Framing.CLOSE and exc is None and not self._broken
+        intact = exc is None and not self._broken
+        ended_body = intact and self.busy and self._answered and self._framing is Framing.CLOSE
         self._broken = True
         if self._on_idle_close is not None:
             self._on_idle_close(self)
@@ -160,6 +163,11 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             if self._pieces:
                 self._deliver()
+                self._overhead = 0
+            else:
+                self._overhead += len(data)
+                if self._overhead > _MAX_HEAD and not self.complete:
+                    self._spoil(f"a head or trailer of more than {_MAX_HEAD} bytes")
 
     def pause_writing(self) -> None:
         if self._coupled is not None:
@@ -181,7 +189,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self.complete:
-            self._broken = True  # more than one answer to one request
+            raise ValueError("it answered one request twice")
         self._fields = []
         self._phrase = b""
 
@@ -202,35 +210,26 @@ class UpstreamConnection(asyncio.Protocol):
                 raise ValueError("it switched to another protocol")
             return
         self._trailers = True
-        framing = Framing.CLOSE
-        lengths = 0
-        for lower, _, value in self._fields:
-            if lower == b"transfer-encoding":
-                if value.strip().lower() != b"chunked":
-                    raise ValueError("its transfer coding is not `chunked`")
-                framing = Framing.CHUNKED
-            elif lower == b"content-length":
-                lengths += 1
-        if lengths:
-            if framing is Framing.CHUNKED or lengths > 1:
-                raise ValueError("its length is told twice")
-            framing = Framing.LENGTH
+        framing = _framing(self._fields)
         if self._no_body or status in (204, 304):
             framing = Framing.NONE
+            # Of a HEAD's answer llhttp would wait for the body that is announced and never comes.
+            self._broken = self._no_body or not self._parser.should_keep_alive()
         self._framing = framing
         self._settle(ResponseHead(status, self._phrase, self._fields, framing))
         if framing is Framing.NONE:
             self.complete = True
-            self._broken = self._no_body  # llhttp would wait for the body that a HEAD answer announces and never has
             self.body.end()
 
     def on_body(self, data: bytes) -> None:
+        if self.complete:
+            return  # a HEAD's answer has no body, whatever comes
         self._pieces.append(data)
         self._pieces_size += len(data)
 
     def on_message_complete(self) -> None:
         if not self._answered or self.complete:
-            return  # a 1xx, or a HEAD's answer
+            return  # a 1xx, or an answer without a body
         if self._pieces:
             self._deliver()
         self.complete = True
@@ -284,3 +283,16 @@ class UpstreamConnection(asyncio.Protocol):
             answer.exception()  # whoever waited may be gone; asked once, asyncio does not complain
         elif self.busy and not self.complete:
             self.body.fail(result)
+
+
+def _framing(fields: Fields) -> Framing:
+    """How the end of an answer's body is told, if it has one. Raises ValueError for a coding we cannot undo."""
+    framing = Framing.CLOSE
+    for lower, _, value in fields:
+        if lower == b"content-length":  # alone: llhttp takes neither two of them nor one beside a transfer coding
+            framing = Framing.LENGTH
+        elif lower == b"transfer-encoding":
+            if value.strip().lower() != b"chunked":
+                raise ValueError("its transfer coding is not `chunked`")
+            framing = Framing.CHUNKED
+    return framing

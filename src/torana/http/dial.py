@@ -45,7 +45,7 @@ class Override(NamedTuple):
 
 
 class Dialler:
-    """Connects. `overrides` maps (host, port) to where it is really to be reached; `timeout` is seconds for all phases."""
+    """Connects. `overrides` maps (host, port) to where it is really reached; `timeout` is seconds for all phases."""
 
     def __init__(
         self, sweep: Sweep, overrides: Mapping[tuple[str, int], Override], timeout: float, answer_timeout: float
@@ -66,7 +66,7 @@ class Dialler:
                 return await self._dial(address, attempt)
         except TimeoutError as error:
             raise self._failure(Reason.UPSTREAM_TIMEOUT, attempt, f"no success within {self._timeout:g} s") from error
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA has no form for
             elapsed = (loop.time() - started) * 1000
             raise self._failure(Reason.CONNECT_FAILED, attempt, f"{_words(error)} after {elapsed:.0f} ms") from error
 
@@ -81,7 +81,7 @@ class Dialler:
             _, made = await loop.create_unix_connection(connection, address.unix)
             return made
         override = self._overrides.get((address.host, address.port))
-        host, port = override if override else (address.host, address.port)
+        host, port = override or (address.host, address.port)
         attempt.phase = "dns"
         infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         attempt.phase = "connect"
@@ -152,14 +152,15 @@ async def _first_that_connects(infos: Sequence[_Info]) -> socket.socket:
         raise failure
     finally:
         for task in pending:
-            task.cancel()
+            if not task.cancel() and task.exception() is None:
+                task.result().close()  # it has connected in the very turn in which nobody wants it any more
 
 
 async def _connect(info: _Info) -> socket.socket:
     family, kind, protocol, _, where = info
     sock = socket.socket(family, kind, protocol)
     try:
-        sock.setblocking(False)
+        sock.setblocking(False)  # noqa: FBT003 - the standard library takes it so
         await asyncio.get_running_loop().sock_connect(sock, where)
     except BaseException:
         sock.close()
@@ -167,8 +168,10 @@ async def _connect(info: _Info) -> socket.socket:
     return sock
 
 
-def _words(error: OSError) -> str:
+def _words(error: OSError | UnicodeError) -> str:
     """An operating system's or OpenSSL's error in words, without Python's decoration."""
+    if isinstance(error, UnicodeError):
+        return "the name is not one that can be looked up"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not accepted ({getattr(error, 'verify_message', '') or error})"
     if isinstance(error, ssl.SSLError):

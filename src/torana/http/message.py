@@ -22,6 +22,7 @@ HOP_BY_HOP = frozenset(
         b"keep-alive",
         b"proxy-connection",
         b"proxy-authenticate",
+        b"proxy-authorization",
         b"te",
         b"trailer",
         b"transfer-encoding",
@@ -58,7 +59,10 @@ def field(fields: Fields, lower: bytes) -> bytes | None:
 
 
 def connection_options(fields: Fields) -> frozenset[bytes]:
-    """The names that `Connection` declares to be for this hop only, beside the well-known ones; usually none."""
+    """The names that `Connection` declares to be for this hop only, beside the well-known ones; usually none.
+
+    Content-Length never is: without it the next hop could not tell where the body ends.
+    """
     for lower, _, value in fields:
         if lower == b"connection" and value not in _PLAIN_CONNECTION:
             break
@@ -70,7 +74,7 @@ def connection_options(fields: Fields) -> frozenset[bytes]:
         if lower == b"connection"
         for option in value.split(b",")
         if option.strip()
-    )
+    ) - {b"content-length"}
 
 
 def render(parts: list[bytes], fields: Fields, drop: frozenset[bytes]) -> None:
@@ -102,9 +106,9 @@ def date() -> bytes:
 
 @lru_cache(maxsize=256)
 def readable_encodings(accept: bytes) -> bytes:
-    """An `Accept-Encoding` cut down to the codings whose content the gateway can read for usage: gzip, deflate, identity.
+    """An `Accept-Encoding` cut down to the codings whose content the gateway reads for usage: gzip, deflate, identity.
 
-    `*` becomes `gzip`. What is left empty becomes `identity`, since an absent field would allow everything (RFC 9110, 12.5.3).
+    `*` becomes `gzip`. What is left empty becomes `identity`: an absent field allows everything (RFC 9110, 12.5.3).
     """
     kept = []
     for item in accept.split(b","):

@@ -1,7 +1,7 @@
 """Idle upstream connections, kept for the next request to the same address.
 
-The pool outlives every snapshot: a reload does not close a connection that the new configuration still uses. A `Lane` is
-the part of it for one address; a snapshot holds the lanes it needs, so that a request looks nothing up. The most
+The pool outlives every snapshot: a reload does not close a connection that the new configuration still uses. A `Lane`
+is the part of it for one address; a snapshot holds the lanes it needs, so that a request looks nothing up. The most
 recently used connection is taken first, so that the others can grow old and be closed.
 """
 

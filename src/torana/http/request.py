@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from torana.errors import GatewayError, Reason
 from torana.http.body import Body
-from torana.http.message import Fields
+from torana.http.message import Fields, field
 
 _METHODS_REFUSED = frozenset((b"CONNECT", b"TRACE"))
 _MAX_TARGET = 16 * 1024  # bytes; RFC 9112, 3 asks for 8,000 at least
+_NAME = rb"[0-9A-Za-z._~!$&'()*+,;=%-]*"  # RFC 3986, 3.2.2; empty where a target has no authority (RFC 9112, 3.2)
+_HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|" + _NAME + rb")(?::[0-9]*)?\Z").match
 
 
 class Target(NamedTuple):
-    """A request target taken apart. `authority` is set for the absolute form, and then replaces Host (RFC 9112, 3.2.2)."""
+    """A request target taken apart. The absolute form's `authority` replaces Host (RFC 9112, 3.2.2)."""
 
     path: bytes
     query: bytes | None
@@ -61,12 +64,12 @@ def split_target(target: bytes) -> Target:
     return Target(path, query if mark else None, authority)
 
 
-def check_head(request: Request, target: bytes, version: str) -> bool:
+def check_head(request: Request, target: bytes, version: str) -> bool:  # noqa: C901, PLR0912 - one branch a rule
     """Fill in what follows from the head; True when the client waits for `100 Continue`.
 
-    What llhttp refuses itself (both lengths, obs-fold, bare CR and LF, space before a colon, ...) never gets here. What it
-    lets pass is refused here: no Host or several, a transfer coding that is not just `chunked`, one on HTTP/1.0, a version
-    that is not 1.x, methods that make a tunnel. Raises GatewayError.
+    What llhttp refuses itself (both lengths, obs-fold, bare CR and LF, space before a colon, ...) never gets here. What
+    it lets pass is refused here: no Host or several, a transfer coding that is not just `chunked`, one on HTTP/1.0, a
+    version that is not 1.x, methods that make a tunnel. Raises GatewayError.
     """
     if version not in ("1.1", "1.0"):
         raise GatewayError(Reason.HTTP_VERSION, f"HTTP/{version} is not spoken here; use HTTP/1.1.")
@@ -97,9 +100,18 @@ def check_head(request: Request, target: bytes, version: str) -> bool:
         raise _bad("a request has exactly one Host field")
     if authority is not None:
         request.host = authority
-    if b"@" in request.host or b"/" in request.host:
+    if not _HOST(request.host):
         raise _bad("the Host field is not a host")
+    if request.path == b"*" and request.method != b"OPTIONS":
+        raise _bad("the request target `*` is for OPTIONS only")  # RFC 9112, 3.2.4
     return waits
+
+
+def framing_lines(request: Request) -> bytes:
+    """The fields that tell where the body ends, in wire form; empty when there is none."""
+    if request.content_length is not None:
+        return b"content-length: %d\r\n" % request.content_length
+    return b"transfer-encoding: chunked\r\n" if field(request.fields, b"transfer-encoding") is not None else b""
 
 
 def _bad(what: str) -> GatewayError:

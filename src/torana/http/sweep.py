@@ -1,7 +1,7 @@
 """One coarse timer for everything that may wait too long.
 
-A timer per wait costs more than the wait is worth. Instead each connection counts how many sweeps it has been quiet for;
-receiving something sets the count to zero. Precision is one interval, which is plenty for limits of seconds.
+A timer per wait costs more than the wait is worth. Instead each connection counts how many sweeps it has been quiet
+for; receiving something sets the count to zero. Precision is one interval, which is plenty for limits of seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from typing import Protocol
 
 INTERVAL = 0.25
-"""Seconds between two sweeps: the error of every limit kept by them; 2,000 connections cost about a millisecond a second."""
+"""Seconds between two sweeps: the error of every limit kept by them; 2,000 connections cost about 1 ms a second."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,5 +49,5 @@ class Sweep:
         for member in tuple(self.members):
             try:
                 member.swept()
-            except Exception:  # one member's fault must not stop the clock of all others
+            except Exception:  # noqa: BLE001 - one member's fault must not stop the clock of all others
                 _log.exception("a timed check failed")

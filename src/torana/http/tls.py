@@ -80,4 +80,5 @@ def _load_pair(context: ssl.SSLContext, cert: str, key: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # made with mode 0600
         file.write(f"{cert.rstrip()}\n{key.rstrip()}\n")
         file.flush()
-        context.load_cert_chain(file.name)
+        # Without a password OpenSSL would ask for that of an encrypted key on the terminal, and wait for ever.
+        context.load_cert_chain(file.name, password="")

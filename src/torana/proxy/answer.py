@@ -53,8 +53,8 @@ async def pass_on(
         client.finish(parts, chunks + passage.end())
     else:
         client.write(chunks, parts)
-        client.couple(answered.connection)
         body.attach(lambda chunks: client.write(passage.read(chunks)))
+        client.couple(answered.connection)  # after `attach`, which lets the upstream go on
         try:
             await body.finished()
         except GatewayError as error:

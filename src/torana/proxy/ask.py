@@ -99,7 +99,9 @@ class _Asking:
         """A request whose body nobody here reads: sent as it arrives, or at once when it has arrived already."""
         body = self._request.body
         if body.done:
-            return await self._send(b"".join(body.take()), had_body=body.size > 0)
+            # A POST without content says so in its own words, `content-length: 0` (RFC 9110, 8.6).
+            had_body = body.size > 0 or self._request.content_length is not None
+            return await self._send(b"".join(body.take()), had_body=had_body)
         connection = await self._connect()  # never a pooled one: what is streamed cannot be sent twice
         length = self._request.content_length
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length

@@ -1,0 +1,454 @@
+"""One client's connection: requests handed over one at a time, in order, and their answers written.
+
+A connection parses what arrives and gives each request to the handler as soon as its head is complete; the handler
+answers through the connection. Requests that were pipelined wait their turn, and reading stops while they do. When the
+client leaves, the handler's task is cancelled, whatever it is waiting for; a client that only ends its own side
+(shutdown(SHUT_WR)) has left too, as it has for most servers, since nothing else tells the two apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from torana.errors import GatewayError, Reason
+from torana.http.body import Body, Source
+from torana.http.message import Framing
+from torana.http.request import Request, check_head, framing_lines
+from torana.http.sweep import intervals
+
+if TYPE_CHECKING:
+    from torana.http.server import Server
+
+_log = logging.getLogger(__name__)
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LINGER = 2.0  # seconds a refused request may go on being sent, so that its client reads the refusal (RFC 9112, 9.6)
+_WRITE_HIGH = 64 * 1024  # bytes waiting for the client before its upstream is paused
+
+
+class ServerConnection(asyncio.Protocol):
+    """One client connection. The handler answers with `respond`, or with `start`, `write` and `finish`."""
+
+    __slots__ = (
+        "_age", "_coupled", "_deaf", "_framing", "_in_head", "_incoming", "_lingering", "_lived", "_loop", "_offer",
+        "_overhead", "_parser", "_pieces", "_pieces_size", "_quiet", "_reading_paused", "_refusal", "_stalled",
+        "_started", "_target", "_task", "_transport", "_unsent", "_waiting", "_write_paused", "active", "closing",
+        "peer", "server", "sni", "tls",
+    )  # fmt: skip
+
+    def __init__(self, server: Server) -> None:
+        # configured
+        self.server = server
+        self._loop = asyncio.get_running_loop()
+        # per connection
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._quiet = 0  # sweeps since the last byte came in
+        self._stalled = 0  # sweeps since the client last took something of what waits for it
+        self._unsent = 0  # bytes that waited for it then
+        self._age = 0  # sweeps since the request being received began
+        self._lived = 0  # sweeps since the connection was made
+        self._reading_paused = False
+        self._write_paused = False
+        self._lingering = 0
+        self._deaf = False  # the parser has met something it cannot read on from
+        self._refusal: GatewayError | None = None  # the answer to it, once the requests before it are answered
+        self.closing = False
+        self.tls = False
+        self.sni: str | None = None
+        self.peer = ""
+        # per request being received
+        self._incoming: Request | None = None
+        self._target = b""
+        self._in_head = True
+        self._overhead = 0  # bytes received since the last one that was a body's: head, chunk sizes, trailers
+        self._offer: Request | None = None  # it offers another protocol and has a body, see `_decline_upgrade`
+        self._pieces: list[bytes] = []
+        self._pieces_size = 0
+        # per request being answered
+        self.active: Request | None = None
+        self._coupled: Source | None = None
+        self._framing = Framing.NONE
+        self._started = False
+
+    # the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        server = self.server
+        server.accepted += 1
+        server.connections.add(self)
+        peer = transport.get_extra_info("peername")
+        self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self.tls = True
+            self.sni = getattr(tls, "torana_sni", None)
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
+        server.sweep.members.add(self)
+        if len(server.connections) > server.limits.max_connections:
+            message = "The gateway has as many connections open as it may. Try again shortly."
+            self._refuse(GatewayError(Reason.OVERLOADED, message))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        server = self.server
+        server.connections.discard(self)
+        server.sweep.members.discard(self)
+        self._left()
+
+    def eof_received(self) -> bool:
+        self._left()  # at once: the transport may take long to send what is still waiting
+        return False  # the transport closes
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._stalled = self._unsent = 0
+        if self._coupled is not None:
+            self._coupled.pause()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._coupled is not None:
+            self._coupled.resume()
+        if self._waiting and self.active is None:
+            self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self._quiet = 0
+        self.server.received_bytes += len(data)
+        while data and not self._deaf:  # what comes for deaf ears is thrown away
+            self._overhead += len(data)
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                self._decline_upgrade()
+            except httptools.HttpParserCallbackError as error:
+                cause = error.__context__
+                if not isinstance(cause, GatewayError):
+                    cause = GatewayError(Reason.INTERNAL, "The gateway failed to read the request.", repr(cause))
+                self._refuse(cause)
+                return
+            except httptools.HttpParserError as error:
+                self._refuse(GatewayError(Reason.BAD_HTTP, f"The request is not valid HTTP/1.1: {error}."))
+                return
+            else:
+                break
+        if self._pieces:
+            self._deliver()
+        if self._overhead > self.server.limits.max_header_bytes and self._incoming is not None:
+            self._refuse(self._head_too_large())
+
+    def swept(self) -> None:
+        """One interval has passed: end what has been quiet for too long."""
+        server = self.server
+        self._quiet += 1
+        self._age += 1
+        self._lived += 1
+        if self._write_paused or (self.closing and self._transport.get_write_buffer_size()):
+            unsent = self._transport.get_write_buffer_size()
+            self._stalled = self._stalled + 1 if unsent >= self._unsent else 0
+            self._unsent = unsent
+            if self._stalled >= server.send_intervals:
+                self.abort()
+        elif self._lingering:
+            self._lingering -= 1
+            if not self._lingering:
+                self._transport.abort()
+        elif self._incoming is not None:
+            if (self._age if self._in_head else self._quiet) >= server.header_intervals and not self._reading_paused:
+                self._late()
+        elif self.active is None and self._quiet >= server.idle_intervals:
+            self._close()
+
+    # the parser's side
+
+    def on_message_begin(self) -> None:
+        self._incoming = Request()
+        self._target = b""
+        self._age = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer; not forwarded (RFC 9110, 6.5.1 lets an intermediary discard them)
+        fields = cast(Request, self._incoming).fields
+        fields.append((name.lower(), name, value))
+        if len(fields) > self.server.limits.max_headers:
+            raise self._head_too_large()
+
+    def on_headers_complete(self) -> None:
+        request = cast(Request, self._incoming)
+        if self._offer is not None:  # this head was made up, and the body that follows is that request's
+            self._incoming, self._offer = self._offer, None
+            return
+        parser = self._parser
+        most = self.server.limits.max_header_bytes
+        if self._overhead > most and _size_of_head(request, self._target) > most:
+            raise self._head_too_large()
+        request.method = parser.get_method()
+        request.keep_alive = parser.should_keep_alive()
+        waits = check_head(request, self._target, parser.get_http_version())
+        request.body = Body(self._loop, self, self._continue if waits else None)
+        self._in_head = False
+        self._overhead = 0
+        if parser.should_upgrade() and framing_lines(request):
+            self._offer = request
+        if self.active is None and not self._write_paused:
+            self._begin(request)
+        else:
+            self._waiting.append(request)
+
+    def on_body(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._pieces_size += len(data)
+
+    def on_message_complete(self) -> None:
+        if self._offer is not None:
+            return  # for llhttp the head is all there is of it
+        if self._pieces:
+            self._deliver()
+        request, self._incoming = cast(Request, self._incoming), None
+        self._in_head = True
+        self._overhead = 0
+        request.body.end()
+        if self._waiting:
+            self.pause()
+
+    # the handler's side
+
+    def respond(self, head: list[bytes], body: bytes) -> None:
+        """A whole answer in one write. `head` ends before the blank line and has Content-Length in it."""
+        self._started = True
+        self._framing = Framing.LENGTH
+        self._close_header(head)
+        head += (b"\r\n", body)
+        self._send(b"".join(head))
+
+    def start(self, head: list[bytes], framing: Framing) -> None:
+        """The head of an answer whose body follows by `write`, with what the framing needs; nothing is sent yet."""
+        self._started = True
+        request = cast(Request, self.active)
+        if framing is Framing.CHUNKED and request.version == "1.0":
+            framing = Framing.CLOSE
+        self._framing = framing
+        if framing is Framing.CHUNKED:
+            head.append(b"transfer-encoding: chunked\r\n")
+        elif framing is Framing.CLOSE:
+            request.keep_alive = False
+        self._close_header(head)
+        head.append(b"\r\n")
+
+    def write(self, chunks: list[bytes], before: list[bytes] | None = None) -> None:
+        """Body octets, in the chunks they came in, all in one write; `before` is a head not sent yet."""
+        out = before if before is not None else []
+        if self._framing is Framing.CHUNKED:
+            for chunk in chunks:
+                if chunk:  # an empty chunk would be the end
+                    out += (b"%x\r\n" % len(chunk), chunk, b"\r\n")
+        else:
+            out += chunks
+        if out:
+            self._send(b"".join(out))
+
+    def finish(self, before: list[bytes] | None = None, chunks: list[bytes] | None = None) -> None:
+        """The end of the answer, with the head and the last chunks when they have not been sent yet."""
+        out = before if before is not None else []
+        if self._framing is Framing.CHUNKED:
+            for chunk in chunks or ():
+                if chunk:
+                    out += (b"%x\r\n" % len(chunk), chunk, b"\r\n")
+            out.append(b"0\r\n\r\n")
+        elif chunks:
+            out += chunks
+        if out:
+            self._send(b"".join(out))
+
+    def abort(self) -> None:
+        """Cut the connection, so that no client takes what it has got for complete."""
+        self.closing = True
+        self._transport.abort()
+
+    def cut(self) -> None:
+        """Close without an ending, after what has been written is sent: an incomplete message (RFC 9112, 8)."""
+        if self._framing is Framing.CLOSE:
+            self.abort()  # only a reset tells that something is missing
+        else:
+            self._close()
+
+    def couple(self, source: Source | None) -> None:
+        """While the client takes no more, `source` is paused; None undoes it."""
+        self._coupled = source
+        if source is not None and self._write_paused:
+            source.pause()
+
+    @property
+    def answer_started(self) -> bool:
+        return self._started
+
+    @property
+    def will_close(self) -> bool:
+        request = self.active
+        if self.server.draining or request is None or not request.keep_alive:
+            return True
+        return self.server.age_intervals is not None and self._lived >= self.server.age_intervals
+
+    def close_when_idle(self) -> None:
+        if self.active is None and self._incoming is None and not self._waiting:
+            self._close()
+
+    # a body's source
+
+    def pause(self) -> None:
+        if not self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._reading_paused and len(self._waiting) == 0 and not self._transport.is_closing():
+            self._reading_paused = False
+            self._quiet = 0
+            self._transport.resume_reading()
+
+    # inside
+
+    def _begin(self, request: Request) -> None:
+        self.active = request
+        self._started = False
+        self._task = self._loop.create_task(self._serve(request))
+
+    async def _serve(self, request: Request) -> None:
+        try:
+            await self.server.handler(request, self)
+        except Exception:  # noqa: BLE001 - a handler's fault is its connection's, not the server's
+            _log.exception("a request's handler failed")
+            self.abort()
+        self._task = None
+        self._coupled = None
+        self._quiet = 0
+        if self.closing or self._transport.is_closing():
+            return
+        if not request.body.done:
+            self._linger()
+        elif self.will_close:
+            self._close()
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        self.active = None
+        if self._waiting:
+            if not self._write_paused:  # else it waits until the client has taken the answers it has
+                self._begin(self._waiting.popleft())
+                self.resume()
+        elif self._refusal is not None:
+            self._send(self.server.refusal(self._refusal, self))
+            self._linger()
+        elif self._reading_paused:
+            self.resume()  # a body nobody took
+
+    def _deliver(self) -> None:
+        """What one receive brought of a body, handed over as one."""
+        pieces, size = self._pieces, self._pieces_size
+        self._pieces, self._pieces_size = [], 0
+        self._overhead = 0
+        cast(Request, self._incoming).body.feed(pieces, size)
+
+    def _continue(self) -> None:
+        if not self._started and not self._transport.is_closing():
+            self._transport.write(_CONTINUE)
+
+    def _send(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return  # the client has left; its request is being cancelled
+        self.server.sent_bytes += len(data)
+        self._transport.write(data)
+
+    def _close_header(self, head: list[bytes]) -> None:
+        request = cast(Request, self.active)
+        if not request.body.done:
+            request.keep_alive = False  # answered before it was received: what is left of it will not be read
+        if self.will_close:
+            head.append(b"connection: close\r\n")
+        elif request.version == "1.0":
+            head.append(b"connection: keep-alive\r\n")
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Something that is no request, or too much of one: answer it in its turn, and close."""
+        self._deaf = True
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None and (incoming is self.active or incoming in self._waiting):
+            incoming.keep_alive = False
+            incoming.body.fail(error)  # its head was good: its handler gives the answer
+        elif self.active is not None or self._waiting:
+            self._refusal = error
+        else:
+            self._send(self.server.refusal(error, self))
+            self._linger()
+
+    def _late(self) -> None:
+        what = "head" if self._in_head else "body"
+        self._refuse(
+            GatewayError(
+                Reason.REQUEST_TIMEOUT,
+                f"The request's {what} did not arrive in time: nothing more came within "
+                f"{self.server.limits.header_timeout:g} seconds.",
+            )
+        )
+
+    def _linger(self) -> None:
+        """Close, but let the client read what it was told first: it may still be sending."""
+        self.closing = self._deaf = True
+        self._lingering = intervals(_LINGER)
+        self._reading_paused = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+
+    def _decline_upgrade(self) -> None:
+        """A request that offers another protocol (h2c, for one) is served in this one (RFC 9110, 7.8).
+
+        For llhttp the message ends with its head, and what follows is the other protocol's. Read on like that, a body
+        would be taken for the next request; so a new parser reads on, told by a made-up head what body there is.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        if self._offer is not None:
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing_lines(self._offer) + b"\r\n")
+
+    def _left(self) -> None:
+        """The client takes no more answers: what is under way for it ends."""
+        self.closing = self._deaf = True
+        self._waiting.clear()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _close(self) -> None:
+        """After what has been written is sent."""
+        self.closing = True
+        self._transport.close()
+
+    def _head_too_large(self) -> GatewayError:
+        limits = self.server.limits
+        if len(self._target) > limits.max_header_bytes // 2:
+            size = len(self._target)
+            return GatewayError(Reason.TARGET_TOO_LONG, f"The request target is too long ({size:,} bytes so far).")
+        return GatewayError(
+            Reason.HEADERS_TOO_LARGE,
+            f"The request's header or trailer is over the limit of {limits.max_headers} fields or "
+            f"{limits.max_header_bytes:,} bytes.",
+        )
+
+
+def _size_of_head(request: Request, target: bytes) -> int:
+    return len(target) + sum(len(name) + len(value) + 4 for name, _, value in request.fields)
