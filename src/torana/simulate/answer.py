@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from torana.simulate import words
-from torana.simulate.asks import ChatAsk, CompletionAsk, Function, inputs_of
+from torana.simulate.asks import ChatAsk, CompletionAsk, Function, ToolChoice, inputs_of
 from torana.simulate.dials import MAX_TOKENS, Dials
 from torana.simulate.failure import ApiError
 from torana.simulate.sample import Sampler
@@ -126,14 +126,20 @@ def _said(ask: ChatAsk, seed: bytes, dials: Dials) -> list[str]:
 
 
 def _called(ask: ChatAsk) -> Function | None:
-    """The function to call: the one that is named, or the first when one is required or the user says `call`."""
+    """The function to call: the one that is named, or the first when one is required or the user says `call`.
+
+    Raises ApiError 400 for a choice that is not among the tools.
+    """
     functions = ask.functions
     choice = ask.tool_choice
+    by_name = {function.name: function for function in functions}
+    if isinstance(choice, ToolChoice) and choice.function is not None:
+        if choice.function.name not in by_name:
+            message = f"The tools have no function `{choice.function.name}`, which tool_choice names."
+            raise ApiError(400, message, param="tool_choice")
+        return by_name[choice.function.name]
     if not functions or choice == "none":
         return None
-    by_name = {function.name: function for function in functions}
-    if choice is not None and not isinstance(choice, str):
-        return by_name.get(choice.function.name) if choice.function is not None else None
     asked = ask.messages[-1].role == "user" and ask.last_user_text.startswith(_CALL)
     if not asked:
         return functions[0] if choice == "required" else None
@@ -147,7 +153,8 @@ def _arguments(function: Function, said: str, seed: bytes) -> str:
     try:
         msgspec.json.decode(written.encode(), type=dict)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return msgspec.json.encode(Sampler(function.parameters or {"type": "object"}, seed).draw()).decode()
+        sample = Sampler(function.parameters, seed).draw()
+        return msgspec.json.encode(sample if isinstance(sample, dict) else {}).decode()
     return written
 
 
