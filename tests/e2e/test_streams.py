@@ -140,11 +140,13 @@ def test_events_in_pieces(size: int, running: Gateway, provider: StandIn) -> Non
 
 def test_usage_is_asked_for_and_hidden(running: Gateway, provider: StandIn) -> None:
     """A client that did not ask for the usage does not see it; the log does."""
-    answer = post(running.port, f"{PATH}?hidden", STREAM)
+    path = "/x/hidden/v1/chat/completions"
+    answer = post(running.port, path, STREAM)
     assert provider.one.json() == {**STREAM, "model": "configured", "stream_options": {"include_usage": True}}
     assert [event["choices"][0]["delta"]["content"] for event in events(answer.body)[:-1]] == ["Hello", " there"]
     assert answer["content-length"] is None
-    line = running.wait_for_log("agw.ai.time_to_first_token=")
+    line = running.request_line(path)
+    assert "agw.ai.time_to_first_token=" in line
     assert "gen_ai.usage.input_tokens=11 gen_ai.usage.output_tokens=7" in line
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+
+_MOST: Final = 2**53  # the largest count that JSON carries exactly (RFC 8259, section 6)
+_COUNT: Final = msgspec.Meta(ge=0, le=_MOST)
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -45,6 +48,28 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     usage: Usage | None
 
 
+class _InputDetails(msgspec.Struct, gc=False):
+    cached_tokens: Annotated[int, _COUNT] | None = None
+
+
+class _OutputDetails(msgspec.Struct, gc=False):
+    reasoning_tokens: Annotated[int, _COUNT] | None = None
+
+
+class _ChatUsage(msgspec.Struct, gc=False):
+    prompt_tokens: Annotated[int, _COUNT]
+    completion_tokens: Annotated[int, _COUNT] = 0
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+class _ChatWire(msgspec.Struct, gc=False):
+    """The answer as nearly every provider writes it; decoding it costs half of what the tolerant form costs."""
+
+    usage: _ChatUsage
+    model: str | None = None
+
+
 class _Wire(msgspec.Struct, gc=False):
     """The two members that are read; the decoder skips the rest, so that large embeddings cost no objects."""
 
@@ -52,6 +77,7 @@ class _Wire(msgspec.Struct, gc=False):
     usage: Any = None
 
 
+_decode_chat = msgspec.json.Decoder(_ChatWire).decode
 _decode = msgspec.json.Decoder(_Wire).decode
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -63,6 +89,18 @@ def read_answer(body: bytes) -> Answer | None:
 
     None when it is no JSON object. Skipping what is not read costs 0.5 ms a MB: 10 ms for an answer of 20 MB.
     """
+    try:
+        chat = _decode_chat(body)
+    except UNREADABLE:
+        return _read_tolerantly(body)
+    usage = chat.usage
+    inward, outward = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached = (inward.cached_tokens or 0) if inward is not None else 0
+    reasoning = (outward.reasoning_tokens or 0) if outward is not None else 0
+    return Answer(chat.model, Usage(usage.prompt_tokens, usage.completion_tokens, cached, 0, reasoning))
+
+
+def _read_tolerantly(body: bytes) -> Answer | None:
     try:
         wire = _decode(body)
     except UNREADABLE:
@@ -144,7 +182,6 @@ def _part(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-_MOST: Final = 2**53  # the largest count that JSON carries exactly (RFC 8259, section 6)
 _MOST_DIGITS: Final = 16
 
 

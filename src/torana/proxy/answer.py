@@ -11,7 +11,7 @@ from time import perf_counter
 
 from torana.errors import GatewayError
 from torana.exchange import Exchange
-from torana.http.message import HOP_BY_HOP, Framing, ResponseHead, connection_options, field, render
+from torana.http.message import HOP_BY_HOP, Framing, ResponseHead, connection_options, render
 from torana.http.server import ServerConnection
 from torana.llm.errors import error_event
 from torana.llm.stream import StreamReader
@@ -81,16 +81,23 @@ def _head(head: ResponseHead, framing: Framing) -> list[bytes]:
 def _passage(head: ResponseHead, record: Record, call: Call | None) -> _Unread | _Document | _Events:
     if call is None or head.status >= 300 or head.framing is Framing.NONE:
         return _Unread()
-    kind = field(head.fields, b"content-type") or b""
-    encoding = (field(head.fields, b"content-encoding") or b"").decode("latin-1")
-    if kind.startswith(b"text/event-stream"):
-        return _Unread() if encoding not in ("", "identity") else _Events(record, hide_usage=call.prepared.usage_added)
-    return _Document(encoding)
+    kind = encoding = b""
+    for lower, _, value in head.fields:
+        if lower == b"content-type":
+            kind = value
+        elif lower == b"content-encoding":
+            encoding = value
+    if not kind.startswith(b"text/event-stream"):
+        return _Document(encoding.decode("latin-1"))
+    if encoding in (b"", b"identity"):
+        return _Events(record, hide_usage=call.prepared.usage_added)
+    return _Unread()
 
 
 class _Unread:
     """A body nobody here looks at: errors, and what is no call of a language model."""
 
+    __slots__ = ()
     resized = False
 
     def read(self, chunks: list[bytes]) -> list[bytes]:
@@ -108,6 +115,8 @@ class _Unread:
 
 class _Document(_Unread):
     """A whole JSON answer: references to its pieces are kept, and read when the client has all of it."""
+
+    __slots__ = ("_encoding", "_kept", "_size")
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding

@@ -33,46 +33,15 @@ class Answered(NamedTuple):
     head: ResponseHead
 
 
-async def ask(
-    request: Request,
-    client: ServerConnection,
-    exchange: Exchange,
-    timeout: Timeout | None,
-    upstream: Upstream,
-    outgoing: Outgoing,
-    call: Call | None,
-    metrics: Metrics,
-) -> Answered:
-    """The answer's head. Raises CONNECT_FAILED, UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT.
+class Asking:
+    """One request's way upstream and back. The connection of its answer is the caller's to give back to the lane.
 
-    The connection of the answer is the caller's to give back; one that brought none is closed here.
+    All ways raise CONNECT_FAILED, UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT, and then have closed what they opened.
     """
-    asking = _Asking(request, client, exchange, upstream, outgoing, metrics)
-    work = asking.unread() if call is None else asking.call(call)
-    try:
-        if timeout is None:
-            return await work
-        return await _within(work, timeout, perf_counter() - exchange.record.started)
-    except GatewayError as error:
-        raise _with_hint(error, upstream) from error
 
+    __slots__ = ("_exchange", "_metrics", "_outgoing", "_upstream")
 
-class _Asking:
-    """What the ways of asking share for one request."""
-
-    __slots__ = ("_client", "_exchange", "_metrics", "_outgoing", "_request", "_upstream")
-
-    def __init__(
-        self,
-        request: Request,
-        client: ServerConnection,
-        exchange: Exchange,
-        upstream: Upstream,
-        outgoing: Outgoing,
-        metrics: Metrics,
-    ) -> None:
-        self._request = request
-        self._client = client
+    def __init__(self, exchange: Exchange, upstream: Upstream, outgoing: Outgoing, metrics: Metrics) -> None:
         self._exchange = exchange
         self._upstream = upstream
         self._outgoing = outgoing
@@ -95,19 +64,17 @@ class _Asking:
         self._exchange.record.retries += 1
         return await self._send(prepare(call.body, self._upstream.model, add_usage=False).body)
 
-    async def unread(self) -> Answered:
+    async def unread(self, request: Request, client: ServerConnection) -> Answered:
         """A request whose body nobody here reads: sent as it arrives, or at once when it has arrived already."""
-        body = self._request.body
+        body = request.body
         if body.done:
-            # A POST without content says so in its own words, `content-length: 0` (RFC 9110, 8.6).
-            had_body = body.size > 0 or self._request.content_length is not None
-            return await self._send(b"".join(body.take()), had_body=had_body)
+            return await self._send(b"".join(body.take()), had_body=body.size > 0)
         connection = await self._connect()  # never a pooled one: what is streamed cannot be sent twice
-        length = self._request.content_length
+        length = request.content_length
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
         try:
             connection.send(b"".join([*self._outgoing.parts, framing, b"\r\n\r\n"]), self._exchange.method)
-            connection.upload(body, self._client, chunked=length is None)
+            connection.upload(body, client, chunked=length is None)
             return Answered(connection, await connection.answer())
         except BaseException:
             connection.close()
@@ -120,24 +87,25 @@ class _Asking:
             parts.append(b"content-length: %d\r\n" % len(body))
         parts += (b"\r\n", body)
         data = b"".join(parts)
-        pooled = self._upstream.endpoint.lane.take()
-        if pooled is not None:
+        connection = self._upstream.endpoint.lane.take()
+        pooled = connection is not None
+        if connection is None:
+            connection = await self._connect()
+        while True:
             try:
-                return await self._converse(pooled, data)
+                connection.send(data, self._exchange.method)
+                return Answered(connection, await connection.answer())
             except GatewayError as error:
+                connection.close()
                 # RFC 9112, 9.3.1: a connection may close at any time; nothing came back on this one, so it was stale.
-                if error.reason is not Reason.UPSTREAM_CLOSED or pooled.received:
+                if not pooled or error.reason is not Reason.UPSTREAM_CLOSED or connection.received:
                     raise
-                self._exchange.record.retries += 1
-        return await self._converse(await self._connect(), data)
-
-    async def _converse(self, connection: UpstreamConnection, data: bytes) -> Answered:
-        connection.send(data, self._exchange.method)
-        try:
-            return Answered(connection, await connection.answer())
-        except BaseException:
-            connection.close()
-            raise
+            except BaseException:
+                connection.close()
+                raise
+            pooled = False
+            self._exchange.record.retries += 1
+            connection = await self._connect()
 
     async def _connect(self) -> UpstreamConnection:
         started = perf_counter()
@@ -147,8 +115,11 @@ class _Asking:
         return connection
 
 
-async def _within(work: Awaitable[Answered], timeout: Timeout, spent: float) -> Answered:
-    """`work`, for as long as the policy allows; `spent` seconds have passed since the request began."""
+async def within(work: Awaitable[Answered], timeout: Timeout, spent: float) -> Answered:
+    """`work`, for as long as the policy allows; `spent` seconds have passed since the request began.
+
+    Raises UPSTREAM_TIMEOUT, naming the limit that ran out.
+    """
     limits = []
     if timeout.request is not None:
         limits.append((max(timeout.request - spent, 0.0), f"timeout.requestTimeout of {timeout.request:g} s"))
@@ -162,7 +133,8 @@ async def _within(work: Awaitable[Answered], timeout: Timeout, spent: float) -> 
         raise GatewayError(Reason.UPSTREAM_TIMEOUT, f"The upstream did not answer within the {name}.") from None
 
 
-def _with_hint(error: GatewayError, upstream: Upstream) -> GatewayError:
+def with_hint(error: GatewayError, upstream: Upstream) -> GatewayError:
+    """`error`, with the likely cause when a port that usually speaks TLS was reached without."""
     if not upstream.plaintext_443 or error.reason not in (Reason.UPSTREAM_CLOSED, Reason.BAD_ANSWER):
         return error
     hint = f"{upstream.endpoint.text} was reached in plaintext; if it speaks TLS, add `backendTLS: {{}}` to the policies."

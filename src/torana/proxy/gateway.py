@@ -18,7 +18,7 @@ from torana.exchange import Exchange, LocalReply
 from torana.http.request import Request
 from torana.http.server import ServerConnection
 from torana.proxy.answer import pass_on
-from torana.proxy.ask import ask
+from torana.proxy.ask import Asking, with_hint, within
 from torana.proxy.call import read_call
 from torana.proxy.reply import error_reply, render_reply, request_id
 from torana.proxy.router import Candidate, host_name
@@ -77,7 +77,15 @@ class Gateway:
             limit = self.snapshot.config.limits.max_body_bytes
             call = await read_call(request, exchange, upstream, target, limit)
         outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
-        answered = await ask(request, connection, exchange, route.timeout, upstream, outgoing, call, self.metrics)
+        asking = Asking(exchange, upstream, outgoing, self.metrics)
+        asked = asking.unread(request, connection) if call is None else asking.call(call)
+        try:
+            if route.timeout is None:
+                answered = await asked
+            else:
+                answered = await within(asked, route.timeout, perf_counter() - record.started)
+        except GatewayError as error:
+            raise with_hint(error, upstream) from error
         try:
             await pass_on(exchange, connection, answered, route, upstream, call)
         finally:

@@ -20,6 +20,8 @@ from torana.http.message import field
 from torana.model.config import Listener
 from torana.model.route import PathMatchKind, Route, RouteMatch, ValueMatch
 
+_REMEMBERED = 1024  # hosts
+
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -35,7 +37,7 @@ class Candidate(NamedTuple, Generic[R]):
     def holds(self, exchange: Exchange) -> bool:
         if self.method is not None and self.method != exchange.method:
             return False
-        return all(condition(exchange) for condition in self.conditions)
+        return not self.conditions or all(condition(exchange) for condition in self.conditions)
 
 
 class Hosts(Generic[T]):
@@ -45,6 +47,7 @@ class Hosts(Generic[T]):
         self._exact: dict[bytes, T] = {}
         self._wildcards: dict[bytes, T] = {}
         self._any: T | None = None
+        self._found: dict[bytes, tuple[T, ...]] = {}
 
     def add(self, hostname: str | None, value: T) -> T:
         """Keep `value` for `hostname` unless it has one already; returns the one that is kept."""
@@ -55,8 +58,16 @@ class Hosts(Generic[T]):
         name = hostname.lower().encode()
         return self._wildcards.setdefault(name[1:], value) if name.startswith(b"*.") else self._exact.setdefault(name, value)
 
-    def find(self, host: bytes) -> Iterator[T]:
+    def find(self, host: bytes) -> tuple[T, ...]:
         """From the most specific on. `host` is in lower case and without port."""
+        found = self._found.get(host)
+        if found is None:
+            found = tuple(self._search(host))
+            if len(self._found) < _REMEMBERED:  # clients choose what they send as Host: remember some, not all
+                self._found[host] = found
+        return found
+
+    def _search(self, host: bytes) -> Iterator[T]:
         exact = self._exact.get(host)
         if exact is not None:
             yield exact
@@ -84,6 +95,7 @@ class _Paths(Generic[R]):
         self.exact: dict[bytes, list[Candidate[R]]] = {}
         self.prefix: dict[bytes, list[Candidate[R]]] = {}
         self.regex: list[tuple[re.Pattern[bytes], Candidate[R]]] = []
+        self._longest_prefix = -1
 
     def add(self, candidate: Candidate[R]) -> None:
         path = candidate.match.path
@@ -99,25 +111,26 @@ class _Paths(Generic[R]):
                 assert_never(path.kind)
 
     def sort(self) -> None:
+        self._longest_prefix = max(map(len, self.prefix), default=-1)
         for candidates in (*self.exact.values(), *self.prefix.values()):
             candidates.sort(key=_specificity)
         self.regex.sort(key=lambda entry: (-len(entry[0].pattern), *_specificity(entry[1])))
 
     def find(self, exchange: Exchange) -> Candidate[R] | None:
         path = exchange.path
-        for candidate in self.exact.get(path, ()):
+        for candidate in self.exact.get(path, ()) if self.exact else ():
             if candidate.holds(exchange):
                 return candidate
-        if self.prefix:
-            end = len(path) - 1 if path.endswith(b"/") else len(path)
-            while True:
-                for candidate in self.prefix.get(path[:end], ()):
-                    if candidate.holds(exchange):
-                        exchange.matched_prefix = end
-                        return candidate
-                if end <= 0:
-                    break
-                end = path.rfind(b"/", 0, end)
+        # From the whole path up, a segment at a time, but not where no prefix is as long as that.
+        end = len(path) - 1 if path.endswith(b"/") else len(path)
+        while end > self._longest_prefix:
+            end = path.rfind(b"/", 0, end)
+        while end >= 0:
+            for candidate in self.prefix.get(path[:end], ()):
+                if candidate.holds(exchange):
+                    exchange.matched_prefix = end
+                    return candidate
+            end = path.rfind(b"/", 0, end)
         for pattern, candidate in self.regex:
             if pattern.fullmatch(path) and candidate.holds(exchange):
                 return candidate
@@ -126,6 +139,8 @@ class _Paths(Generic[R]):
 
 class RouteTable(Generic[R]):
     """All routes of a listener."""
+
+    __slots__ = ("_hosts", "compiled")
 
     def __init__(self, routes: Iterable[tuple[Route, R]]) -> None:
         self._hosts: Hosts[_Paths[R]] = Hosts()

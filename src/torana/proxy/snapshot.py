@@ -68,12 +68,15 @@ class CompiledBind:
         return CompiledListener(listener, RouteTable(routes))
 
     def listener_for(self, host: bytes) -> CompiledListener[CompiledRoute] | None:
-        return next(self.listeners.find(host), None)
+        found = self.listeners.find(host)
+        return found[0] if found else None
 
     def context_for(self, server_name: str | None) -> ssl.SSLContext | None:
         """The certificate for a TLS client's server name; the first listener's for one that sends none."""
-        found = next(self.contexts.find((server_name or "").lower().encode()), None)
-        return found if found is not None or server_name else next(self.contexts.values(), None)
+        found = self.contexts.find((server_name or "").lower().encode())
+        if found or server_name:
+            return found[0] if found else None
+        return next(self.contexts.values(), None)
 
 
 class Snapshot:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torana.exchange import Exchange
 from torana.http.dial import Address
-from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings, render
+from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend
 from torana.policies.backend_auth import compile_credential, with_parameter
@@ -74,9 +74,10 @@ class Upstream:
         if options:
             drops = drops | options
         parts = [exchange.method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n", credential.lines]
-        render(parts, fields, drops)
         for lower, name, value in fields:
-            if lower == b"accept-encoding":
+            if lower not in drops:
+                parts += (name, b": ", value, b"\r\n")
+            elif lower == b"accept-encoding":
                 parts += (name, b": ", b"identity" if plain else readable_encodings(value), b"\r\n")
         if credential.cookie is not None:
             parts += (b"cookie: ", credential.cookie, b"\r\n")
