@@ -10,7 +10,7 @@ from torana.http.message import Fields
 from torana.http.request import Request
 
 _ENTRIES = 100
-_BODY = 64 * 1024  # octets kept of each body: the journal is at most 6.4 MB and the heads
+_BODY = 64 * 1024  # octets kept of each body: the journal is at most 6.4 MB beside the heads
 _SECRETS = frozenset((b"authorization", b"proxy-authorization", b"api-key", b"x-api-key", b"cookie"))
 _SHOWN = 4  # characters of a credential, enough to tell keys apart
 _SHORTEST = 12  # characters a credential has before any of it is shown
