@@ -26,7 +26,7 @@ AFTER_HEAD = 0
 CREATED = 1_700_000_000
 """Seconds since 1970 that answers bear as `created`: fixed, so that they can be compared whole."""
 MAX_TOKENS = 100_000
-"""The longest answer: about 600 kB of text, the most a simulated answer holds in memory."""
+"""The longest answer, about 600 kB of text; it is made as a whole before it is sent."""
 LONGEST = 600.0
 """Seconds until an answer that is not complete is cut, stalled ones too; the OpenAI SDK's own timeout."""
 
