@@ -182,7 +182,7 @@ class ServerConnection(asyncio.Protocol):
         if not self._in_head:
             return  # a trailer; not forwarded (RFC 9110, 6.5.1 lets an intermediary discard them)
         fields = cast(Request, self._incoming).fields
-        fields.append((name.lower(), name, value))
+        fields.append((name.lower(), name, value.rstrip()))  # llhttp leaves the space behind it (RFC 9112, 5.1)
         if len(fields) > self.server.limits.max_headers:
             raise self._head_too_large()
 
