@@ -116,7 +116,7 @@ def match(snapshot: Snapshot, port: int, exchange: Exchange) -> Matched:
         raise GatewayError(Reason.NO_ROUTE, f"Port {port} is no longer in the gateway's configuration.")
     host = host_name(exchange.host)
     listener = bind.listener_for(host)
-    if exchange.sni is not None and bind.listener_for(exchange.sni.encode()) is not listener and listener is not None:
+    if exchange.sni is not None and bind.listener_for(exchange.sni.lower().encode()) is not listener and listener is not None:
         message = f"This connection was made for {exchange.sni}, which another listener than that of the Host serves."
         raise GatewayError(Reason.MISDIRECTED, message)
     if listener is None:
