@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -86,11 +87,12 @@ def trust(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 @contextmanager
 def _gateways(folder: Path) -> Iterator[StartGateway]:
     started: list[Gateway] = []
+    numbers = itertools.count()
 
     def start(
         config_yaml: str, *arguments: str, env: Mapping[str, str] | None = None, workers: int | None = None
     ) -> Gateway:
-        own = folder / f"gateway{len(started)}"
+        own = folder / f"gateway{next(numbers)}"
         own.mkdir()
         gateway = Gateway(config_yaml, own, *arguments, env=env, workers=workers)
         started.append(gateway)

@@ -150,7 +150,7 @@ class Upstream:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, **options: object) -> None:
-        self._server = await asyncio.start_server(self._run, "127.0.0.1", 0, limit=1 << 20, **options)  # type: ignore[arg-type]
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20, **options)  # type: ignore[arg-type]
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -161,13 +161,13 @@ class Upstream:
         for wire in self.wires:
             wire.writer.transport.abort()
 
-    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = Wire(reader, writer)
         self.wires.append(wire)
         self.ended.append(asyncio.Event())
+        self._tasks.add(asyncio.create_task(self._run(wire)))
+
+    async def _run(self, wire: Wire) -> None:
         try:
             await self.script(wire)
         except (ConnectionError, asyncio.IncompleteReadError):

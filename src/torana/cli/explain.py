@@ -26,9 +26,10 @@ from torana.model.policy import BackendTls, CredentialPlace
 from torana.model.route import RouteMatch
 from torana.model.secret import MASK
 from torana.proxy.call import operation_for, reads_body, with_model
-from torana.proxy.gateway import Matched, before, match
+from torana.proxy.gateway import before, match
+from torana.proxy.router import Candidate
 from torana.proxy.runtime import Runtime
-from torana.proxy.snapshot import Snapshot
+from torana.proxy.snapshot import CompiledRoute, Snapshot
 from torana.proxy.upstream import Upstream
 from torana.telemetry.record import Record
 
@@ -90,8 +91,10 @@ def _exchange(url: str, method: str, headers: list[str]) -> tuple[Fields, Exchan
             host = value.strip()
         else:
             fields.append((name.strip().lower().encode(), name.strip().encode(), value.strip().encode()))
+    record = Record(time.perf_counter())
+    record.host = host
     exchange = Exchange(
-        Record(time.perf_counter()),
+        record,
         method.upper().encode(),
         parts.scheme.encode(),
         host.encode(),
@@ -130,11 +133,11 @@ def _explain(
     return found
 
 
-def _placement(matched: Matched) -> Explanation:
+def _placement(matched: Candidate[CompiledRoute]) -> Explanation:
     route = matched.route.route
-    rule = matched.candidate.match
+    rule = matched.match
     return {
-        "listener": matched.listener,
+        "listener": matched.route.placement.listener,
         "route": route.name,
         "because": [*_reasons(rule), *([f"host is one of {', '.join(route.hostnames)}"] if route.hostnames else [])],
         "policies": [name for name in route.policies.__struct_fields__ if getattr(route.policies, name) is not None],

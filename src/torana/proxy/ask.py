@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from time import perf_counter
-from typing import NamedTuple
+
+import msgspec
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
@@ -26,7 +27,7 @@ from torana.telemetry.metrics import Metrics
 _REFUSAL_READ = 64 * 1024  # bytes of a 400 or 422 that are looked through for `stream_options`
 
 
-class Answered(NamedTuple):
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """An answer whose head is here and whose body follows on `connection`."""
 
     connection: UpstreamConnection

@@ -7,7 +7,7 @@ there, a JSON body gets the configured model, and whatever else it is goes on un
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from torana.errors import GatewayError
 from torana.exchange import Exchange
@@ -21,7 +21,7 @@ from torana.proxy.upstream import Upstream
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A body that was read: the client's, and what goes upstream in its place."""
 
     body: bytes

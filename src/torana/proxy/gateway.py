@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import perf_counter
-from typing import NamedTuple
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
@@ -21,7 +20,7 @@ from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asking, with_hint, within
 from torana.proxy.call import read_call
 from torana.proxy.reply import error_reply, render_reply, request_id
-from torana.proxy.router import Candidate, host_name
+from torana.proxy.router import Candidate
 from torana.proxy.snapshot import CompiledRoute, Snapshot
 from torana.proxy.upstream import Upstream
 from torana.telemetry.access_log import AccessLog
@@ -47,7 +46,7 @@ class Gateway:
         try:
             route = match(self.snapshot, connection.server.port, exchange).route
             record.placement = route.placement
-            reply = before(route, exchange)
+            reply = before(route, exchange) if route.before else None
             if reply is not None:
                 _reply(connection, exchange, route, reply)
             else:
@@ -67,7 +66,7 @@ class Gateway:
     async def _forward(
         self, request: Request, connection: ServerConnection, exchange: Exchange, route: CompiledRoute
     ) -> None:
-        upstream = pick(route)
+        upstream = route.only or pick(route)
         record = exchange.record
         record.backend = upstream.backend.name
         record.endpoint = upstream.endpoint.text
@@ -100,38 +99,28 @@ class Gateway:
 # the steps that `explain` takes too
 
 
-class Matched(NamedTuple):
-    listener: str
-    candidate: Candidate[CompiledRoute]
-
-    @property
-    def route(self) -> CompiledRoute:
-        return self.candidate.route
-
-
-def match(snapshot: Snapshot, port: int, exchange: Exchange) -> Matched:
+def match(snapshot: Snapshot, port: int, exchange: Exchange) -> Candidate[CompiledRoute]:
     """The route of a request. Raises NO_ROUTE, saying what was looked for, or MISDIRECTED (RFC 9110, 15.5.20)."""
     bind = snapshot.binds.get(port)
     if bind is None:
         raise GatewayError(Reason.NO_ROUTE, f"Port {port} is no longer in the gateway's configuration.")
-    host = host_name(exchange.host)
-    listener = bind.listener_for(host)
-    if exchange.sni is not None and bind.listener_for(exchange.sni.lower().encode()) is not listener and listener is not None:
+    listener = bind.listener_for(exchange.host)
+    host = exchange.record.host or "(none)"
+    if listener is None:
+        raise GatewayError(Reason.NO_ROUTE, f"No listener on port {port} takes the host {host}.")
+    if exchange.sni is not None and bind.listener_for(exchange.sni.encode()) is not listener:
         message = f"This connection was made for {exchange.sni}, which another listener than that of the Host serves."
         raise GatewayError(Reason.MISDIRECTED, message)
-    if listener is None:
-        message = f"No listener on port {port} takes the host {host.decode('latin-1') or '(none)'}."
-        raise GatewayError(Reason.NO_ROUTE, message)
-    candidate = listener.routes.find(exchange, host)
+    candidate = listener.routes.find(exchange)
     if candidate is None:
         exchange.record.placement = Placement(bind.name, listener.listener.name, "unknown")
         raise GatewayError(
             Reason.NO_ROUTE,
             f"No route matches {exchange.method.decode()} {exchange.path.decode('latin-1')} for the host "
-            f"{host.decode('latin-1') or '(none)'} on port {port}: listener {listener.listener.name} has "
+            f"{host} on port {port}: listener {listener.listener.name} has "
             f"{len(listener.routes.compiled)} route(s), and none fits in hostname, path, method, headers and query.",
         )
-    return Matched(listener.listener.name, candidate)
+    return candidate
 
 
 def before(route: CompiledRoute, exchange: Exchange) -> LocalReply | None:

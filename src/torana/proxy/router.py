@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar, assert_never
+from typing import Generic, TypeVar, assert_never
 from urllib.parse import unquote_plus
 
 from torana.exchange import Exchange
@@ -26,18 +26,22 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Candidate(NamedTuple, Generic[R]):
-    """One match of one route, compiled; `route` is whatever the table was made for."""
+class Candidate(Generic[R]):
+    """One match of one route, compiled; `route` is whatever the table was made for. `by_path`: the path alone decides."""
 
-    route: R
-    match: RouteMatch
-    method: bytes | None
-    conditions: tuple[Callable[[Exchange], bool], ...]
+    __slots__ = ("_conditions", "_method", "by_path", "match", "route")
+
+    def __init__(self, route: R, match: RouteMatch) -> None:
+        self.route = route
+        self.match = match
+        self._method = match.method.encode() if match.method else None
+        self._conditions = _conditions(match)
+        self.by_path = self._method is None and not self._conditions
 
     def holds(self, exchange: Exchange) -> bool:
-        if self.method is not None and self.method != exchange.method:
+        if self._method is not None and self._method != exchange.method:
             return False
-        return not self.conditions or all(condition(exchange) for condition in self.conditions)
+        return all(condition(exchange) for condition in self._conditions)
 
 
 class Hosts(Generic[T]):
@@ -59,10 +63,10 @@ class Hosts(Generic[T]):
         return self._wildcards.setdefault(name[1:], value) if name.startswith(b"*.") else self._exact.setdefault(name, value)
 
     def find(self, host: bytes) -> tuple[T, ...]:
-        """From the most specific on. `host` is in lower case and without port."""
+        """From the most specific on; `host` is a Host field or a server name as it came."""
         found = self._found.get(host)
         if found is None:
-            found = tuple(self._search(host))
+            found = tuple(self._search(host_name(host)))
             if len(self._found) < _REMEMBERED:  # clients choose what they send as Host: remember some, not all
                 self._found[host] = found
         return found
@@ -119,7 +123,7 @@ class _Paths(Generic[R]):
     def find(self, exchange: Exchange) -> Candidate[R] | None:
         path = exchange.path
         for candidate in self.exact.get(path, ()) if self.exact else ():
-            if candidate.holds(exchange):
+            if candidate.by_path or candidate.holds(exchange):
                 return candidate
         # From the whole path up, a segment at a time, but not where no prefix is as long as that.
         end = len(path) - 1 if path.endswith(b"/") else len(path)
@@ -127,7 +131,7 @@ class _Paths(Generic[R]):
             end = path.rfind(b"/", 0, end)
         while end >= 0:
             for candidate in self.prefix.get(path[:end], ()):
-                if candidate.holds(exchange):
+                if candidate.by_path or candidate.holds(exchange):
                     exchange.matched_prefix = end
                     return candidate
             end = path.rfind(b"/", 0, end)
@@ -148,24 +152,27 @@ class RouteTable(Generic[R]):
         for route, compiled in routes:
             self.compiled.append(compiled)
             for match in route.matches:
-                candidate = Candidate(compiled, match, match.method.encode() if match.method else None, _conditions(match))
+                candidate = Candidate(compiled, match)
                 for hostname in route.hostnames or (None,):
                     self._hosts.add(hostname, _Paths()).add(candidate)
         for paths in self._hosts.values():
             paths.sort()
 
-    def find(self, exchange: Exchange, host: bytes) -> Candidate[R] | None:
+    def find(self, exchange: Exchange) -> Candidate[R] | None:
         """The best candidate, with `exchange.matched_prefix` set; None when nothing matches."""
-        for paths in self._hosts.find(host):
+        for paths in self._hosts.find(exchange.host):
             candidate = paths.find(exchange)
             if candidate is not None:
                 return candidate
         return None
 
 
-class CompiledListener(NamedTuple, Generic[R]):
-    listener: Listener
-    routes: RouteTable[R]
+class CompiledListener(Generic[R]):
+    __slots__ = ("listener", "routes")
+
+    def __init__(self, listener: Listener, routes: RouteTable[R]) -> None:
+        self.listener = listener
+        self.routes = routes
 
 
 def host_name(host: bytes) -> bytes:

@@ -20,7 +20,7 @@ from torana.telemetry.record import Placement
 class CompiledRoute:
     """A route with its policies as flat tuples and its backends by weight."""
 
-    __slots__ = ("_bounds", "after", "before", "placement", "route", "timeout", "upstreams")
+    __slots__ = ("_bounds", "after", "before", "only", "placement", "route", "timeout", "upstreams")
 
     def __init__(self, route: Route, placement: Placement, runtime: Runtime) -> None:
         self.route = route
@@ -31,12 +31,11 @@ class CompiledRoute:
         self.timeout = route.policies.timeout
         refs = [ref for ref in route.backends if ref.weight > 0]
         self.upstreams = tuple(Upstream(ref.backend, runtime) for ref in refs)
+        self.only = self.upstreams[0] if len(self.upstreams) == 1 else None
         self._bounds = tuple(accumulate(ref.weight for ref in refs))
 
     def pick(self) -> Upstream | None:
-        """An upstream at random, in proportion to the weights; None when no backend has any."""
-        if len(self.upstreams) == 1:
-            return self.upstreams[0]
+        """An upstream at random, in proportion to the weights; None when no backend has any. `only` saves the call."""
         if not self.upstreams:
             return None
         return self.upstreams[bisect_right(self._bounds, random.randrange(self._bounds[-1]))]  # noqa: S311 - balancing
@@ -73,7 +72,7 @@ class CompiledBind:
 
     def context_for(self, server_name: str | None) -> ssl.SSLContext | None:
         """The certificate for a TLS client's server name; the first listener's for one that sends none."""
-        found = self.contexts.find((server_name or "").lower().encode())
+        found = self.contexts.find((server_name or "").encode())
         if found or server_name:
             return found[0] if found else None
         return next(self.contexts.values(), None)

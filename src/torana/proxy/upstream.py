@@ -6,7 +6,7 @@ explained is what is sent.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from torana.exchange import Exchange
 from torana.http.dial import Address
@@ -22,7 +22,7 @@ _OURS = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
 """Fields written anew: by the backend's rules, by the length of the body, and by what the gateway can read."""
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """What goes upstream, without the fields that frame the body and without the blank line."""
 
     target: bytes

@@ -44,8 +44,10 @@ class AccessLog:
         where = placement.log_text
         if where is None:
             where = placement.log_text = _placement_text(placement)
+        now = time.time()
+        second = int(now)
         line = (
-            f"{timestamp(time.time())} info request {where} endpoint={record.endpoint or 'unknown'} "
+            f"{_second(second)}.{int((now - second) * 1_000_000):06d}Z info request {where} endpoint={record.endpoint or 'unknown'} "
             f"src.addr={record.peer} http.method={record.method} http.host={quoted(record.host)} "
             f"http.path={quoted(record.path)} http.version=HTTP/{record.version} http.status={record.status} "
             f"protocol={record.protocol}"
@@ -54,7 +56,7 @@ class AccessLog:
             line += _llm_text(record)
         if record.reason != "Upstream":
             line += _failure_text(record)
-        self._writer.write(f"{line} duration={milliseconds(record.duration)}\n")
+        self._writer.write(f"{line} duration={milliseconds(record.ended - record.started)}\n")
 
     def _write_json(self, record: Record) -> None:
         entry = {"time": timestamp(time.time()), "level": "info", "scope": "request"} | as_dict(record)

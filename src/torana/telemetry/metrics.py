@@ -76,10 +76,12 @@ class GenAiSeries(msgspec.Struct):
     tokens: dict[str, Histogram] = {}
 
     def count_tokens(self, kind: str, count: int) -> None:
+        """`kind` is agentgateway's gen_ai_token_type."""
         histogram = self.tokens.get(kind)
         if histogram is None:
             histogram = self.tokens[kind] = Histogram(TOKEN_BUCKETS)
-        histogram.observe(count)
+        histogram.counts[bisect_left(TOKEN_BUCKETS, count)] += 1
+        histogram.total += count
 
     def add(self, other: GenAiSeries) -> None:
         self.duration.add(other.duration)
@@ -124,9 +126,10 @@ class Metrics:
             if len(self._http) >= MOST_SERIES:
                 labels = (record.backend, record.protocol, "other", *labels[3:])
             series = self._http.setdefault(labels, HttpSeries(labels))
+        duration = record.ended - record.started
         series.requests += 1
         series.answer_bytes += record.answer_bytes
-        series.duration.observe(record.ended - record.started)
+        series.duration.observe(duration)
         self.retries += record.retries
         if record.operation is not None:
             self._count_call(record, record.operation)
