@@ -52,6 +52,8 @@ class AccessLog:
             f"http.path={quoted(record.path)} http.version=HTTP/{record.version} http.status={record.status} "
             f"protocol={record.protocol}"
         )
+        if record.sni is not None:
+            line += f" tls.sni={quoted(record.sni)}"
         if record.operation is not None:
             line += _llm_text(record)
         if record.reason != "Upstream":
