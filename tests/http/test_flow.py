@@ -1,0 +1,204 @@
+"""Neither end runs ahead of the other: what waits in the gateway is bounded, and who never reads is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from tests.http.conftest import Connect, Line, Serve, StartLine, StartUpstream
+from tests.http.wire import Script, Upstream, Wire, until
+from torana.http.client import UpstreamConnection
+from torana.http.request import Request
+from torana.http.server import ServerConnection
+from torana.model.config import Limits
+
+_PIECE = 64 * 1024
+_PIECES = 640
+_SIZE = _PIECE * _PIECES  # 40 MiB: more than the sockets of two connections take in before anyone reads
+_MOST = 24 * 1024 * 1024  # what they may take in: by default 4 MiB at a sender and 6 MiB at a receiver (tcp(7))
+_HELD = 1024 * 1024  # what the gateway itself may hold for one connection
+_TINY = 4096  # a client's receive buffer
+
+
+class Flood:
+    """An upstream that answers with 40 MiB, and counts what it could send."""
+
+    def __init__(self, head: bytes) -> None:
+        self.head = head
+        self.sent = 0
+
+    def __call__(self, upstream: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await upstream.take(wire)
+            wire.writer.write(self.head)
+            for _ in range(_PIECES):
+                wire.writer.write(b"x" * _PIECE)
+                await wire.writer.drain()
+                self.sent += _PIECE
+
+        return script
+
+
+_HEADS = {
+    "length": b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (_SIZE),
+    "until the end": b"HTTP/1.1 200 OK\r\n\r\n",
+    "events": b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: ",
+}
+
+
+async def _still(number: Callable[[], int]) -> None:
+    """Until `number` has not grown for a twentieth of a second."""
+    before = -1
+    while before != number():
+        before = number()
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("head", _HEADS.values(), ids=_HEADS)
+async def test_a_client_that_stops_reading_pauses_its_upstream(
+    head: bytes, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """The upstream is read only as fast as the client takes; going on, the client gets all of it."""
+    flood = Flood(head)
+    started = await line((await upstream(flood)).port, plain=True)
+    wire = await connect(started.port, receive_buffer=_TINY)
+    await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    await until(lambda: flood.sent)
+    await _still(lambda: flood.sent)
+    assert flood.sent < _MOST
+    assert _held(started) < _HELD
+    received = 0
+    while piece := await wire.some(1 << 20):
+        received += len(piece)
+    assert received > _SIZE
+
+
+async def test_a_client_that_never_reads_is_cut(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """After send_timeout without taking anything the client is cut off, and with it its upstream."""
+    flood = Flood(_HEADS["length"])
+    provider = await upstream(flood)
+    started = await line(provider.port, plain=True, limits=Limits(send_timeout=0.1))
+    wire = await connect(started.port, receive_buffer=_TINY)
+    await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    await asyncio.wait_for(provider.ended[0].wait() if provider.ended else _ended(provider), 5)
+    assert flood.sent < _MOST
+    assert not any(port.server and port.server.connections for port in started.worker._ports.values())
+
+
+async def _ended(provider: Upstream) -> None:
+    await until(lambda: provider.ended)
+    await provider.ended[0].wait()
+
+
+async def test_a_slow_client_is_not_cut(serve: Serve, connect: Connect) -> None:
+    """send_timeout is about taking nothing: a client that takes a little now and then gets everything."""
+    size = 1024 * 1024
+
+    async def answer(_: Request, client: ServerConnection) -> None:
+        sock = client._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)  # or it would send megabytes at a time
+        client.respond([b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n" % size], b"x" * size)
+
+    served = await serve(Limits(send_timeout=0.1), answer)
+    wire = await connect(served.port, receive_buffer=_TINY)
+    await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    received = 0
+    while received < size // 2:  # 64 times 5 ms, far longer than a tenth of a second
+        received += len(await wire.exactly(8192))
+        await asyncio.sleep(0.005)
+    while piece := await wire.some(1 << 20):
+        received += len(piece)
+    assert received > size
+
+
+async def test_a_closing_connection_does_not_wait_for_ever(serve: Serve, connect: Connect) -> None:
+    """A last answer that is never taken holds the connection for send_timeout, however small what is left of it."""
+
+    async def answer(_: Request, client: ServerConnection) -> None:
+        await client.server.fill(client)  # type: ignore[attr-defined]
+        client.respond([b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n"], b"x" * 10_000)
+
+    async def fill(client: ServerConnection) -> None:
+        """Write until the kernel takes no more and a little is left, less than what pauses anyone."""
+        while client._transport.get_write_buffer_size() == 0:
+            client._transport.write(b"x" * 16_384)
+            await asyncio.sleep(0)
+
+    served = await serve(Limits(send_timeout=0.1), answer)
+    served.server.fill = fill  # type: ignore[attr-defined]
+    wire = await connect(served.port, receive_buffer=_TINY)
+    await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    await until(lambda: any(connection.closing for connection in served.server.connections))
+    assert not any(connection._write_paused for connection in served.server.connections)
+    await until(lambda: not served.server.connections)
+
+
+async def test_pipelined_answers_wait_for_the_client(serve: Serve, connect: Connect) -> None:
+    """A client that pipelines requests and reads no answer gets no further answers made."""
+    served_count = 0
+
+    async def answer(_: Request, client: ServerConnection) -> None:
+        nonlocal served_count
+        served_count += 1
+        client.respond([b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n"], b"x" * 100_000)
+
+    served = await serve(handler=answer)
+    wire = await connect(served.port, receive_buffer=_TINY)
+    await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+    await until(lambda: served_count)
+    await _still(lambda: served_count)
+    assert served_count * 100_000 < _MOST
+    for _ in range(1000):
+        await wire.exactly(len(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n") + 100_000)
+    assert served_count == 1000
+
+
+async def test_an_upstream_that_stops_reading_pauses_its_client(
+    line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """A streamed request body is read only as fast as the upstream takes it; going on, it gets all of it."""
+    go_on = asyncio.Event()
+    received = 0
+
+    def make(_: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            nonlocal received
+            await wire.head()
+            await go_on.wait()
+            while received < _SIZE:
+                received += len(await wire.some(1 << 20))
+            await wire.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+        return script
+
+    started = await line((await upstream(make)).port, plain=True)
+    wire = await connect(started.port)
+    await wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (_SIZE))
+    sent = 0
+
+    async def send() -> None:
+        nonlocal sent
+        for _ in range(_PIECES):
+            await wire.send(b"x" * _PIECE)
+            sent += _PIECE
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(send())
+        await until(lambda: sent)
+        await _still(lambda: sent)
+        assert sent < _MOST
+        assert _held(started) < _HELD
+        go_on.set()
+        assert (await wire.message()).status == 204
+    assert received == _SIZE
+
+
+def _held(line: Line) -> int:
+    """Bytes that wait to be sent on any connection of the gateway, upstream or down."""
+    members = line.worker._sweep.members
+    connections = [member for member in members if isinstance(member, ServerConnection | UpstreamConnection)]
+    assert len(connections) == 2
+    return max(connection._transport.get_write_buffer_size() for connection in connections)
