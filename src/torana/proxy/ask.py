@@ -69,7 +69,8 @@ class Asking:
         """A request whose body nobody here reads: sent as it arrives, or at once when it has arrived already."""
         body = request.body
         if body.done:
-            return await self._send(b"".join(body.take()), had_body=body.size > 0)
+            had_body = body.size > 0 or request.content_length is not None  # `content-length: 0` goes on as it came
+            return await self._send(b"".join(body.take()), had_body=had_body)
         connection = await self._connect()  # never a pooled one: what is streamed cannot be sent twice
         length = request.content_length
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
@@ -138,5 +139,7 @@ def with_hint(error: GatewayError, upstream: Upstream) -> GatewayError:
     """`error`, with the likely cause when a port that usually speaks TLS was reached without."""
     if not upstream.plaintext_443 or error.reason not in (Reason.UPSTREAM_CLOSED, Reason.BAD_ANSWER):
         return error
-    hint = f"{upstream.endpoint.text} was reached in plaintext; if it speaks TLS, add `backendTLS: {{}}` to the policies."
+    hint = (
+        f"{upstream.endpoint.text} was reached in plaintext; if it speaks TLS, add `backendTLS: {{}}` to the policies."
+    )
     return GatewayError(error.reason, f"{error.message} {hint}", error.detail)
