@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tests.e2e.wire import Answer, ask
 
@@ -27,6 +27,8 @@ START_SECONDS = 20.0
 STOP_SECONDS = 15.0
 
 T = TypeVar("T")
+Source = Literal["file", "stdin", "text"]
+"""How the configuration is handed over: `-f FILE`, `-f -` or `-c TEXT`."""
 
 _chance = random.SystemRandom()  # pytest-randomly seeds the common one alike in all test processes
 
@@ -73,8 +75,10 @@ class Gateway:
         *arguments: str,
         env: Mapping[str, str] | None = None,
         workers: int | None = None,
+        source: Source = "file",
     ) -> None:
         """Start it and wait until it is ready. Raises AssertionError with its log when it ends instead."""
+        self._source = source
         self.file = folder / "config.yaml"
         self._log = folder / "log.txt"
         self._folder = folder
@@ -173,13 +177,25 @@ class Gateway:
                 self.process.kill()
                 self.process.wait()
 
+    def workers(self) -> list[int]:
+        """The process ids of its worker processes, in ascending order."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+                if int(parent) == self.pid and state != "Z":
+                    found.append(int(entry.parent.name))
+        return sorted(found)
+
     def _start(self) -> None:
-        with self._log.open("w") as log:
+        words = {"file": ("-f", str(self.file)), "stdin": ("-f", "-"), "text": ("-c", self.file.read_text())}
+        stdin = self.file if self._source == "stdin" else Path(os.devnull)
+        with self._log.open("w") as log, stdin.open() as given:
             self.process = subprocess.Popen(
-                command("-f", str(self.file), *self._arguments),
+                command(*words[self._source], *self._arguments),
                 env=self._env,
                 cwd=self._folder,
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
