@@ -52,7 +52,7 @@ class Source:
 
     @classmethod
     def of(cls, file: str | None, text: str | None) -> Source:
-        """From `-f FILE`, `-f -` and `-c TEXT`. Raises StartError unless exactly one is given, or stdin cannot be read."""
+        """From `-f FILE`, `-f -` or `-c TEXT`. Raises StartError unless one is given, and when stdin cannot be read."""
         if (file is None) == (text is None):
             raise StartError("give a configuration with either -f FILE (`-f -` reads standard input) or -c TEXT")
         if text is not None:
@@ -192,7 +192,7 @@ class App:
             self._refuse_reload("\n  ".join(map(str, error.problems)))
         except (StartError, CannotListenError, ssl.SSLError) as error:
             self._refuse_reload(str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
             _log.exception("the new configuration could not be put into effect; the former one stays")
             self.synchronized = False
         else:

@@ -58,7 +58,7 @@ class Reason(Enum):
 
 
 class GatewayError(Exception):
-    """A request cannot go on. `message` is for the client: no secret and no internal detail; `detail` is for the log."""
+    """A request cannot go on. `message` is for the client, without secrets; `detail` is for the log."""
 
     def __init__(self, reason: Reason, message: str, detail: str = "", param: str | None = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Exchange: one request and its answer as they travel. What policies read and change, and nothing else is passed around."""
+"""Exchange: one request and its answer as they travel; what policies read and change."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class LocalReply(NamedTuple):
 class Exchange:
     """The state of one request between its head and its account.
 
-    `fields` are the request's, `path`, `query` and `host` what the client asked for; policies may change `fields` before
-    they go upstream, and the fields of the answer they are handed. `matched_prefix` is the length of the route's matched
-    path prefix, None when the route matched otherwise.
+    `fields` are the request's, `path`, `query` and `host` what the client asked for; policies may change `fields`
+    before they go upstream, and the fields of the answer they are handed. `matched_prefix` is the length of the
+    route's matched path prefix, None when the route matched otherwise.
     """
 
     __slots__ = ("fields", "host", "matched_prefix", "method", "path", "query", "record", "scheme", "sni")

@@ -41,7 +41,7 @@ _PAUSE = 1.0
 
 
 class Kind(IntEnum):
-    """Frames. The parent sends SETUP once, then APPLY, STATE and DRAIN; each is answered by a frame of the same kind."""
+    """Frames. The parent sends SETUP once, then APPLY, STATE, DRAIN; each is answered by one of the same kind."""
 
     SETUP = 1
     APPLY = 2
@@ -84,7 +84,7 @@ class Supervisor:
         self._draining = False
 
     async def apply(self, config: Config) -> None:
-        """Every worker serves by `config`. Raises CannotListenError with the first worker's complaint; then none does."""
+        """Every worker serves by `config`. Raises CannotListenError with a worker's complaint; then none does."""
         former, self._config = self._config, config
         try:
             if not self._children:
@@ -96,7 +96,9 @@ class Supervisor:
         except CannotListenError:
             self._config = former
             if former is not None:
-                await asyncio.gather(*(child.apply(former) for child in self._children.values()), return_exceptions=True)
+                await asyncio.gather(
+                    *(child.apply(former) for child in self._children.values()), return_exceptions=True
+                )
             raise
 
     async def states(self) -> list[State]:
@@ -120,7 +122,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "torana.supervisor", str(theirs.fileno())]
         # Its own session: a Ctrl-C at the terminal reaches the parent only, which then drains the workers.
-        process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), start_new_session=True)  # noqa: ASYNC220, S603 - our own interpreter; starting takes no waiting
+        process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), start_new_session=True)  # noqa: ASYNC220 - our own interpreter; starting takes no waiting
         theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
         child = _Child(process, reader, writer)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -27,6 +28,8 @@ from torana.telemetry.writer import LineWriter
 
 _log = logging.getLogger(__name__)
 
+_NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # a machine may well have no IPv6
+
 Overrides = Mapping[tuple[str, int], Override]
 
 
@@ -46,7 +49,9 @@ class Worker:
         pool = Pool(dialler, self._sweep, settings.pool_idle_timeout, settings.pool_max_idle)
         self._runtime = Runtime(pool)
         self._metrics = Metrics()
-        self._gateway = Gateway(Snapshot(Config(), self._runtime), self._metrics, AccessLog(writer, settings.log_format))
+        self._gateway = Gateway(
+            Snapshot(Config(), self._runtime), self._metrics, AccessLog(writer, settings.log_format)
+        )
         self._ports: dict[int, _Port] = {}
         self._ending: set[asyncio.Task[bool]] = set()  # servers of closed ports whose last answers are under way
         self._sweep.start()
@@ -71,7 +76,7 @@ class Worker:
             if number in snapshot.binds:
                 await self._serve(port, snapshot.binds[number], config)
             else:
-                self._end(self._ports.pop(number))
+                self._end(self._ports.pop(number), self._settings.drain_timeout)
         self._runtime.keep_only(snapshot.endpoints)
 
     def state(self) -> State:
@@ -89,7 +94,7 @@ class Worker:
 
     async def drain(self, timeout: float) -> bool:
         """Take no new connection, let requests under way finish for up to `timeout` seconds. True when all did."""
-        ends = [self._end(port) for port in self._ports.values()]
+        ends = [self._end(port, timeout) for port in self._ports.values()]
         self._ports.clear()
         complete = all(await asyncio.gather(*ends)) if ends else True
         self._sweep.stop()
@@ -126,8 +131,8 @@ class Worker:
         connection.torana_sni = server_name  # type: ignore[union-attr]  # read by ServerConnection
         return None
 
-    def _end(self, port: _Port) -> asyncio.Task[bool]:
-        task = asyncio.create_task(port.end(self._settings.drain_timeout))
+    def _end(self, port: _Port, timeout: float) -> asyncio.Task[bool]:
+        task = asyncio.create_task(port.end(timeout))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         return task
@@ -181,13 +186,13 @@ def _open(number: int, *, ipv6: bool, reuse_port: bool) -> list[socket.socket]:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setblocking(False)
+            sock.settimeout(0)
             sock.bind((host, number))
             sockets.append(sock)
         except OSError as error:
             sock.close()
-            if family == socket.AF_INET:
-                failure = error  # a machine may well have no IPv6, but every one has IPv4
+            if error.errno not in _NO_SUCH_FAMILY:
+                failure = error
     if failure is not None:
         for sock in sockets:
             sock.close()

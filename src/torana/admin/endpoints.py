@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -79,7 +78,11 @@ class Endpoints:
         self._sweep.start()
         metrics, ready = self._metrics, self._ready
         places = (
-            _Place("statsAddr", settings.stats_address, {(b"GET", b"/metrics"): metrics, (b"GET", b"/stats/prometheus"): metrics}),
+            _Place(
+                "statsAddr",
+                settings.stats_address,
+                {(b"GET", b"/metrics"): metrics, (b"GET", b"/stats/prometheus"): metrics},
+            ),
             _Place("readinessAddr", settings.readiness_address, {(b"GET", b"/healthz/ready"): ready}),
             _Place(
                 "adminAddr",
@@ -104,7 +107,7 @@ class Endpoints:
             handler = place.routes.get((b"GET" if request.method == b"HEAD" else request.method, request.path))
             try:
                 reply = await handler(request) if handler else LocalReply(404, [_TEXT], b"not found\n")
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged with its traceback
                 _log.exception("an operations request failed")
                 reply = LocalReply(500, [_TEXT], b"internal error\n")
             connection.respond(render_reply(reply), b"" if request.method == b"HEAD" else reply.body)
@@ -114,11 +117,9 @@ class Endpoints:
         loop = asyncio.get_running_loop()
         try:
             if address.startswith("unix:"):
-                path = Path(address.removeprefix("unix:"))
-                with contextlib.suppress(FileNotFoundError):
-                    if stat.S_ISSOCK(path.stat().st_mode):
-                        path.unlink()  # left behind by a process that was killed
-                self._listening.append(await loop.create_unix_server(lambda: ServerConnection(server), os.fspath(path)))
+                path = address.removeprefix("unix:")
+                _remove_socket(path)
+                self._listening.append(await loop.create_unix_server(lambda: ServerConnection(server), path))
             else:
                 host, _, port = address.rpartition(":")
                 host = host.strip("[]")
@@ -127,7 +128,9 @@ class Endpoints:
                     await loop.create_server(lambda: ServerConnection(server), None if everywhere else host, int(port))
                 )
         except OSError as error:
-            message = f"cannot listen on {address} (config.{place.setting}): {error.strerror}; set another address, or `off`"
+            message = (
+                f"cannot listen on {address} (config.{place.setting}): {error.strerror}; set another address, or `off`"
+            )
             raise AdminError(message) from error
 
     async def _metrics(self, request: Request) -> LocalReply:
@@ -150,3 +153,10 @@ class Endpoints:
     async def _quit(self, _: Request) -> LocalReply:
         self._subject.quit()
         return LocalReply(200, [_TEXT], b"draining\n")
+
+
+def _remove_socket(path: str) -> None:
+    """One left behind by a process that was killed; nothing else is ever removed."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(Path(path).stat().st_mode):
+            Path(path).unlink()

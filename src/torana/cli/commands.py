@@ -28,13 +28,15 @@ def explain(
     url: Annotated[str, typer.Argument(metavar="URL", help="For example http://localhost:3000/v1/chat/completions")],
     file: FileOption = None,
     text: TextOption = None,
-    method: Annotated[str | None, typer.Option("-X", "--request", metavar="METHOD", help="POST with -d, else GET.")] = None,
+    method: Annotated[
+        str | None, typer.Option("-X", "--request", metavar="METHOD", help="POST with -d, else GET.")
+    ] = None,
     header: Annotated[list[str] | None, typer.Option("-H", "--header", metavar="NAME: VALUE")] = None,
     data: Annotated[str | None, typer.Option("-d", "--data", metavar="BODY", help="A body, or @FILE.")] = None,
     resolve: ResolveOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what would happen to a request: listener, route and why, path, headers, model, where it would go. Sends nothing."""
+    """Say what would happen to a request: route and why, path, headers, model, where it would go. Sends nothing."""
     from torana.cli.explain import explain as run
 
     run(file, text, url, method=method, headers=header or [], data=data, resolve=resolve or [], as_json=json)

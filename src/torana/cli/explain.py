@@ -57,7 +57,7 @@ def explain(
         body = _body(data)
     except (ConfigError, StartError) as error:
         give_up(error)
-    fields, exchange, port = _exchange(url, method or ("POST" if data is not None else "GET"), headers)
+    exchange, port = _exchange(url, method or ("POST" if data is not None else "GET"), headers)
     found = _explain(loaded.config, port, exchange, body, overrides)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
@@ -76,7 +76,7 @@ def _body(data: str | None) -> bytes:
         raise StartError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _exchange(url: str, method: str, headers: list[str]) -> tuple[Fields, Exchange, int]:
+def _exchange(url: str, method: str, headers: list[str]) -> tuple[Exchange, int]:
     """The request as the gateway would see it. Exits 2 for a URL or header that is none."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -102,7 +102,7 @@ def _exchange(url: str, method: str, headers: list[str]) -> tuple[Fields, Exchan
         parts.query.encode() if parts.query else None,
         fields,
     )
-    return fields, exchange, parts.port or (443 if parts.scheme == "https" else 80)
+    return exchange, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _explain(
@@ -194,7 +194,8 @@ def _tls(tls: BackendTls | None, host: str) -> str:
     if tls.insecure:
         return "yes, the certificate is not checked"
     names = ", ".join(tls.subject_alt_names) or tls.hostname or host
-    return f"yes, SNI {tls.hostname or host}, certificate for {names} from {'its own root' if tls.roots else 'the system roots'}"
+    roots = "its own root" if tls.roots else "the system roots"
+    return f"yes, SNI {tls.hostname or host}, certificate for {names} from {roots}"
 
 
 def _headers(upstream: Upstream, head: bytes) -> list[str]:

@@ -30,7 +30,7 @@ ResolveOption = Annotated[
 ]
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - typer's form of a flag's callback
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"torana {__version__}")
         raise typer.Exit

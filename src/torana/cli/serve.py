@@ -39,7 +39,7 @@ def give_up(error: ConfigError | StartError) -> NoReturn:
 
 
 def parse_overrides(entries: list[str]) -> dict[tuple[str, int], Override]:
-    """`HOST:PORT:ADDRESS[:PORT]`, as curl's --resolve; an IPv6 address stands in brackets. Exits 2 when it is another."""
+    """`HOST:PORT:ADDRESS[:PORT]`, as curl's --resolve; IPv6 stands in brackets. Exits 2 for anything else."""
     overrides: dict[tuple[str, int], Override] = {}
     for entry in entries:
         host, _, rest = entry.partition(":")

@@ -202,12 +202,14 @@ def _authority(wish: Wish, tls: BackendTls | None) -> Authority:
 
 
 def _path(wish: Wish, otherwise: PathRule) -> PathRule:
-    """The backend is more specific than the route, so its words come first."""
+    """What the route rewrites comes first: it is the plainest wish, and the one a reader of the file sees first."""
+    if wish.path is not None:
+        return wish.path
     if wish.path_override is not None:
         return PathRule(PathKind.OVERRIDE, wish.path_override)
     if wish.path_prefix is not None:
         return PathRule(PathKind.BASE, wish.path_prefix.rstrip("/"))
-    return wish.path or otherwise
+    return otherwise
 
 
 def _remarks(wish: Wish, target: Target, tls: BackendTls | None) -> tuple[Remark, ...]:

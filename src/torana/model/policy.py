@@ -13,7 +13,7 @@ from torana.model.secret import Secret
 
 
 class HeaderModifier(msgspec.Struct, frozen=True):
-    """Gateway API HTTPHeaderFilter: `set` overwrites, `add` appends, `remove` deletes; applied in the order remove, set, add."""
+    """Gateway API HTTPHeaderFilter: `remove` deletes, then `set` overwrites, then `add` appends."""
 
     set: tuple[tuple[str, str], ...] = ()
     add: tuple[tuple[str, str], ...] = ()
@@ -44,9 +44,10 @@ class Authority(msgspec.Struct, frozen=True):
 class PathKind(Enum):
     """How the path that goes on is made.
 
-    KEEP: the client's. FULL: the text given, the client's query kept. PREFIX: the route's matched prefix swapped for the
-    text. OVERRIDE: the text given and nothing else, the query dropped. BASE: the text plus the operation's own suffix
-    (`/v1` + `/chat/completions`), the query kept; a path that is no known operation has its leading `/v1` swapped for the text.
+    KEEP: the client's. FULL: the text given, the client's query kept. PREFIX: the route's matched prefix swapped for
+    the text. OVERRIDE: the text given and nothing else, the query dropped. BASE: the text plus the operation's own
+    suffix (`/v1` + `/chat/completions`), the query kept; a path that is no known operation has its leading `/v1`
+    swapped for the text.
     """
 
     KEEP = "keep"
@@ -79,7 +80,7 @@ class DirectResponse(msgspec.Struct, frozen=True):
 
 
 class Timeout(msgspec.Struct, frozen=True):
-    """Seconds. `request`: until the answer's head, all attempts together. `backend_request`: the same for one attempt."""
+    """Seconds until the answer's head: `request` for all attempts together, `backend_request` for each."""
 
     request: float | None = None
     backend_request: float | None = None
@@ -105,8 +106,8 @@ class BackendTls(msgspec.Struct, frozen=True):
     """TLS towards a backend; its presence means TLS is on. Certificates are PEM text, read when configuration is.
 
     `hostname` is sent as SNI and checked against the certificate; None means the host connected to. `insecure` checks
-    nothing; `insecure_host` checks the chain and not the name; `subject_alt_names` are accepted instead of the hostname.
-    `roots` None means the system's.
+    nothing; `insecure_host` checks the chain and not the name; `subject_alt_names` are accepted instead of the
+    hostname. `roots` None means the system's.
     """
 
     hostname: str | None = None

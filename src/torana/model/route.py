@@ -32,7 +32,7 @@ class ValueMatch(msgspec.Struct, frozen=True):
 
 
 class RouteMatch(msgspec.Struct, frozen=True):
-    """All parts must hold. Header names are compared without case; `:method`, `:path`, `:authority`, `:scheme` are allowed."""
+    """All parts must hold. Header names have no case; `:method`, `:path`, `:authority`, `:scheme` are allowed."""
 
     path: PathMatch = PathMatch()
     method: str | None = None

@@ -1,7 +1,8 @@
 """backendAuth: the credential that a backend gets instead of the client's.
 
 A header credential replaces every field of that name, so that a client can never add a second one. Wherever the
-credential goes, the client's own `Authorization` does not go with it: it was meant for the gateway, not for the provider.
+credential goes, the client's own `Authorization` does not go with it: it was meant for the gateway, not for the
+provider.
 """
 
 from __future__ import annotations

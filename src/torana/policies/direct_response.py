@@ -13,7 +13,9 @@ class DirectResponsePolicy:
     def __init__(self, direct: DirectResponse) -> None:
         self._status = direct.status
         self._body = direct.body.encode()
-        self._fields: list[Field] = [(name.lower().encode(), name.encode(), value.encode()) for name, value in direct.headers]
+        self._fields: list[Field] = [
+            (name.lower().encode(), name.encode(), value.encode()) for name, value in direct.headers
+        ]
         if self._body and all(lower != b"content-type" for lower, _, _ in self._fields):
             self._fields.append((b"content-type", b"content-type", b"text/plain; charset=utf-8"))
 

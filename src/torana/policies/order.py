@@ -23,7 +23,9 @@ class Place(IntEnum):
 
     CORS = 0  # a preflight carries no credentials and must never meet a policy that asks for some
     REQUEST_HEADERS = 1  # before anything that answers, so that what answers sees what the upstream would see
-    REDIRECT = 2  # after the headers, before an answer of our own: a moved resource is moved, whatever it would have said
+    REDIRECT = (
+        2  # after the headers, before an answer of our own: a moved resource is moved, whatever it would have said
+    )
     DIRECT_RESPONSE = 3  # last: with it no backend is asked
     RESPONSE_HEADERS = 4  # nearest to the backend, so that CORS has the last word on its own fields
 

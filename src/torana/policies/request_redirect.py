@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from torana.exchange import Exchange, LocalReply
+from torana.model.backend import Target
 from torana.model.policy import AuthorityKind, Redirect
 from torana.policies.url_rewrite import compile_authority, compile_path
-from torana.model.backend import Target
 
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 
@@ -21,7 +21,9 @@ class RequestRedirectPolicy:
         self._status = redirect.status
         self._scheme = redirect.scheme.encode() if redirect.scheme else None
         self._keeps_port = redirect.authority is None or redirect.authority.kind is AuthorityKind.HOST
-        self._host = None if redirect.authority is None else compile_authority(redirect.authority, Target("", 0), tls=False)
+        self._host = (
+            None if redirect.authority is None else compile_authority(redirect.authority, Target("", 0), tls=False)
+        )
         self._path = None if redirect.path is None else compile_path(redirect.path)
 
     def on_request(self, exchange: Exchange) -> LocalReply:

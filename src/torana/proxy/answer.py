@@ -1,8 +1,8 @@
 """Answering: what the upstream says goes to the client in the turn of the event loop in which it arrives.
 
-The bytes of a body are the upstream's. What is learned from them (model, usage, the first token) is read on the side. An
-answer that breaks off is never made to look complete: a stream of events gets one error event in OpenAI's form, and in
-every case the connection is closed without the ending that the framing asks for.
+The bytes of a body are the upstream's. What is learned from them (model, usage, the first token) is read on the side.
+An answer that breaks off is never made to look complete: a stream of events gets one error event in OpenAI's form, and
+in every case the connection is closed without the ending that the framing asks for.
 """
 
 from __future__ import annotations

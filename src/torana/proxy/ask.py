@@ -37,7 +37,8 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
 class Asking:
     """One request's way upstream and back. The connection of its answer is the caller's to give back to the lane.
 
-    All ways raise CONNECT_FAILED, UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT, and then have closed what they opened.
+    All ways raise CONNECT_FAILED, UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT, and then have closed what they
+    opened.
     """
 
     __slots__ = ("_exchange", "_metrics", "_outgoing", "_upstream")
@@ -83,7 +84,7 @@ class Asking:
             raise
 
     async def _send(self, body: bytes, *, had_body: bool = True) -> Answered:
-        """A request with its body at hand. A pooled connection that turns out closed is replaced by a fresh one, once."""
+        """A request with its body at hand. A pooled connection that turns out closed is replaced, once."""
         parts = [*self._outgoing.parts]
         if had_body:
             parts.append(b"content-length: %d\r\n" % len(body))

@@ -1,8 +1,8 @@
 """Call: what a request asks of a language model, and its body with the backend's model in it.
 
-The operation is read from the path that goes on, else from the client's. A body of a known operation must be JSON and name
-a model somewhere. A path that says nothing may still be an operation newer than this gateway (moderations, images, ...):
-there, a JSON body gets the configured model, and whatever else it is goes on untouched.
+The operation is read from the path that goes on, else from the client's. A body of a known operation must be JSON and
+name a model somewhere. A path that says nothing may still be an operation newer than this gateway (moderations,
+images, ...): there, a JSON body gets the configured model, and whatever else it is goes on untouched.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     prepared: Prepared
 
 
-async def read_call(
-    request: Request, exchange: Exchange, upstream: Upstream, target: bytes, limit: int
-) -> Call | None:
+async def read_call(request: Request, exchange: Exchange, upstream: Upstream, target: bytes, limit: int) -> Call | None:
     """Gather the body of a call and set its model; None when the body, if any, is to be streamed unread.
 
     Raises BODY_TOO_LARGE, BAD_JSON and MODEL_MISSING.

@@ -2,8 +2,8 @@
 
     match ► request policies ► pick upstream ► read the call ► compose ► ask ► pass the answer on ► account
 
-Each step is one function, in that order; `ask` and `answer` have a file each. A request works with the snapshot it began
-with, whatever is loaded meanwhile, and ends in `_account`, however it ends.
+Each step is one function, in that order; `ask` and `answer` have a file each. A request works with the snapshot it
+began with, whatever is loaded meanwhile, and ends in `_account`, however it ends.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Gateway:
             record.status = record.status or Reason.CLIENT_LEFT.fault.status
             _note(record, GatewayError(Reason.CLIENT_LEFT, "the client left before the end of its answer"))
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - logged with its traceback; the client gets an answer
             _log.exception("a request failed inside the gateway")
             _fail(connection, exchange, route, GatewayError(Reason.INTERNAL, "The gateway failed.", repr(error)))
         finally:
@@ -158,9 +158,7 @@ def _begin(request: Request, connection: ServerConnection) -> Exchange:
     )
 
 
-def _reply(
-    connection: ServerConnection, exchange: Exchange, route: CompiledRoute | None, reply: LocalReply
-) -> None:
+def _reply(connection: ServerConnection, exchange: Exchange, route: CompiledRoute | None, reply: LocalReply) -> None:
     if route is not None:
         for policy in route.after:
             policy(exchange, reply.fields)
@@ -168,9 +166,7 @@ def _reply(
     connection.respond(render_reply(reply), b"" if exchange.method == b"HEAD" else reply.body)
 
 
-def _fail(
-    connection: ServerConnection, exchange: Exchange, route: CompiledRoute | None, error: GatewayError
-) -> None:
+def _fail(connection: ServerConnection, exchange: Exchange, route: CompiledRoute | None, error: GatewayError) -> None:
     """End a request with an error: as an answer, or, when an answer has begun, by not completing it."""
     record = exchange.record
     record.request_id = request_id(exchange.fields)

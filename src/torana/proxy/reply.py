@@ -39,7 +39,7 @@ def render_reply(reply: LocalReply) -> list[bytes]:
     return parts
 
 
-def refusal(error: GatewayError, connection: ServerConnection) -> bytes:
+def refusal(error: GatewayError, _: ServerConnection) -> bytes:
     """The whole answer to something that never became a request; the connection closes after it."""
     reply = error_reply(error, uuid.uuid4().hex)
     return b"".join([*render_reply(reply), b"connection: close\r\n\r\n", reply.body])

@@ -1,9 +1,9 @@
 """Which listener and which route a request belongs to, by the rules of Gateway API.
 
 Listeners: exact hostname, then the longest wildcard, then none. Routes: those of the most specific hostname first; in
-one hostname exact paths before prefixes before regular expressions, then the longer path text, then a method match, then
-more header matches, then more query matches, then the order of the configuration. When no route of a hostname matches,
-the next hostname is tried. Paths are compared as they were sent.
+one hostname exact paths before prefixes before regular expressions, then the longer path text, then a method match,
+then more header matches, then more query matches, then the order of the configuration. When no route of a hostname
+matches, the next hostname is tried. Paths are compared as they were sent.
 
 All that is compiled into dictionaries: matching costs the depth of the path, not the number of routes.
 """
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Candidate(Generic[R]):
-    """One match of one route, compiled; `route` is whatever the table was made for. `by_path`: the path alone decides."""
+    """One match of one route, compiled; `route` is what the table is made for. `by_path`: the path alone decides."""
 
     __slots__ = ("_conditions", "_method", "by_path", "match", "route")
 
@@ -60,7 +60,11 @@ class Hosts(Generic[T]):
                 self._any = value
             return self._any
         name = hostname.lower().encode()
-        return self._wildcards.setdefault(name[1:], value) if name.startswith(b"*.") else self._exact.setdefault(name, value)
+        return (
+            self._wildcards.setdefault(name[1:], value)
+            if name.startswith(b"*.")
+            else self._exact.setdefault(name, value)
+        )
 
     def find(self, host: bytes) -> tuple[T, ...]:
         """From the most specific on; `host` is a Host field or a server name as it came."""

@@ -57,7 +57,7 @@ class Upstream:
         return self.backend.tls is None and self.backend.target.unix is None and self.backend.target.port == 443
 
     def target(self, exchange: Exchange) -> bytes:
-        """Path and query of the upstream request. Raises FILTER_FAILED when a prefix is to be swapped and none matched."""
+        """Path and query of the upstream request. Raises FILTER_FAILED when no prefix matched that could be swapped."""
         target = self._path_of(exchange)
         return with_parameter(target, self._credential.parameter) if self._credential.parameter else target
 

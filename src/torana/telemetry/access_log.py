@@ -35,9 +35,9 @@ def timestamp(now: float) -> str:
 class AccessLog:
     """Writes records to a LineWriter. `write` costs a few microseconds: it is called once per request."""
 
-    def __init__(self, writer: LineWriter, format: LogFormat) -> None:
+    def __init__(self, writer: LineWriter, form: LogFormat) -> None:
         self._writer = writer
-        self.write = self._write_json if format is LogFormat.JSON else self._write_text
+        self.write = self._write_json if form is LogFormat.JSON else self._write_text
 
     def _write_text(self, record: Record) -> None:
         placement = record.placement
@@ -47,7 +47,8 @@ class AccessLog:
         now = time.time()
         second = int(now)
         line = (
-            f"{_second(second)}.{int((now - second) * 1_000_000):06d}Z info request {where} endpoint={record.endpoint or 'unknown'} "
+            f"{_second(second)}.{int((now - second) * 1_000_000):06d}Z info request {where} "
+            f"endpoint={record.endpoint or 'unknown'} "
             f"src.addr={record.peer} http.method={record.method} http.host={quoted(record.host)} "
             f"http.path={quoted(record.path)} http.version=HTTP/{record.version} http.status={record.status} "
             f"protocol={record.protocol}"

@@ -16,7 +16,7 @@ from torana.telemetry.metrics import GEN_AI_LABELS, HTTP_LABELS, Histogram, Stat
 
 
 class _States(Collector):
-    def __init__(self, state: State, synchronized: bool, workers: int) -> None:
+    def __init__(self, state: State, *, synchronized: bool, workers: int) -> None:
         self._state = state
         self._synchronized = synchronized
         self._workers = workers
@@ -31,7 +31,9 @@ class _States(Collector):
         build = GaugeMetricFamily("agentgateway_build_info", "What runs.", labels=("tag",))
         build.add_metric((__version__,), 1)
         yield build
-        yield _gauge("config_synchronized", "1 when the newest configuration runs, 0 when it was refused.", self._synchronized)
+        yield _gauge(
+            "config_synchronized", "1 when the newest configuration runs, 0 when it was refused.", self._synchronized
+        )
         yield _gauge("workers", "Worker processes.", self._workers)
         yield _gauge("downstream_open_connections", "Client connections open now.", state.open_connections)
         yield _counter("downstream_received_bytes", "Bytes received from clients.", state.received_bytes)
@@ -54,7 +56,9 @@ class _States(Collector):
     def _http(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("agentgateway_requests", "Requests answered.", labels=HTTP_LABELS)
         sent = CounterMetricFamily("agentgateway_response_bytes", "Bytes of answers' bodies.", labels=HTTP_LABELS)
-        duration = _histogram("request_duration_seconds", "From a request's head to the end of its answer.", HTTP_LABELS)
+        duration = _histogram(
+            "request_duration_seconds", "From a request's head to the end of its answer.", HTTP_LABELS
+        )
         for series in self._state.http:
             requests.add_metric(series.labels, series.requests)
             sent.add_metric(series.labels, series.answer_bytes)
@@ -83,21 +87,21 @@ class _States(Collector):
 def render(state: State, accept: str, *, synchronized: bool, workers: int) -> tuple[bytes, str]:
     """The exposition and its content type, in the form the scraper's Accept asks for."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_States(state, synchronized, workers))
+    registry.register(_States(state, synchronized=synchronized, workers=workers))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
-def _gauge(name: str, help: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"agentgateway_{name}", help, value=float(value))
+def _gauge(name: str, about: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"agentgateway_{name}", about, value=float(value))
 
 
-def _counter(name: str, help: str, value: float) -> Metric:
-    return CounterMetricFamily(f"agentgateway_{name}", help, value=float(value))
+def _counter(name: str, about: str, value: float) -> Metric:
+    return CounterMetricFamily(f"agentgateway_{name}", about, value=float(value))
 
 
-def _histogram(name: str, help: str, labels: tuple[str, ...]) -> HistogramMetricFamily:
-    return HistogramMetricFamily(f"agentgateway_{name}", help, labels=labels)
+def _histogram(name: str, about: str, labels: tuple[str, ...]) -> HistogramMetricFamily:
+    return HistogramMetricFamily(f"agentgateway_{name}", about, labels=labels)
 
 
 def _add(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram) -> None:

@@ -20,10 +20,10 @@ _NAMES = {logging.WARNING: "warn", logging.CRITICAL: "error"}
 
 
 class _Handler(logging.Handler):
-    def __init__(self, writer: LineWriter, format: LogFormat) -> None:
+    def __init__(self, writer: LineWriter, form: LogFormat) -> None:
         super().__init__()
         self._writer = writer
-        self._json = format is LogFormat.JSON
+        self._json = form is LogFormat.JSON
         self._errors = logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -39,9 +39,9 @@ class _Handler(logging.Handler):
             self._writer.write(f"{timestamp(record.created)} {level} {scope} {message}\n")
 
 
-def configure(writer: LineWriter, level: LogLevel, format: LogFormat) -> None:
+def configure(writer: LineWriter, level: LogLevel, form: LogFormat) -> None:
     """Send the `torana` loggers, and warnings of libraries, to `writer`."""
     root = logging.getLogger()
-    root.handlers[:] = [_Handler(writer, format)]
+    root.handlers[:] = [_Handler(writer, form)]
     root.setLevel(logging.WARNING)
     logging.getLogger("torana").setLevel(_LEVELS[level])

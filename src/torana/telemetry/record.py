@@ -25,7 +25,9 @@ class Placement:
 
     __slots__ = ("bind", "gateway", "listener", "log_text", "route", "route_rule")
 
-    def __init__(self, bind: str, listener: str, route: str, gateway: str = "default", route_rule: str = "unknown") -> None:
+    def __init__(
+        self, bind: str, listener: str, route: str, gateway: str = "default", route_rule: str = "unknown"
+    ) -> None:
         self.bind = bind
         self.gateway = gateway
         self.listener = listener

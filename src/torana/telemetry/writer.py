@@ -1,7 +1,8 @@
 """Lines to a file descriptor without making the event loop wait for whoever reads them.
 
-Lines are collected and handed over in batches, ten times a second, to one thread that writes them. When the reader is so
-slow that MOST_WAITING bytes are waiting, further lines are dropped and counted, and the count is written when there is room.
+Lines are collected and handed over in batches, ten times a second, to one thread that writes them. When the reader is
+so slow that MOST_WAITING bytes are waiting, further lines are dropped and counted, and the count is written when there
+is room.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class LineWriter:
             self._waiting -= len(batch)
 
     def _pieces(self, batch: bytes) -> list[bytes]:
-        """On a pipe that several workers write to, only PIPE_BUF bytes stay together (POSIX write()): whole lines each."""
+        """Whole lines each: on a pipe that several workers write to, PIPE_BUF bytes stay together (POSIX write())."""
         if not self._is_pipe:
             return [batch]
         pieces = [b""]

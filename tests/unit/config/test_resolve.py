@@ -59,12 +59,13 @@ def test_host_without_the_schemes_port(authority: str, tls: BackendTls | None, v
         (Wish(provider=_OPENAI, address="a:1"), PathRule()),
         (Wish(provider=None, address="a:1"), PathRule()),
         (Wish(provider=_OPENAI, path=PathRule(PathKind.FULL, "/x")), PathRule(PathKind.FULL, "/x")),
-        (Wish(provider=_OPENAI, path_prefix="/p/", path=PathRule(PathKind.FULL, "/x")), PathRule(PathKind.BASE, "/p")),
+        (Wish(provider=_OPENAI, path_prefix="/p/"), PathRule(PathKind.BASE, "/p")),
+        (Wish(provider=_OPENAI, path_prefix="/p/", path=PathRule(PathKind.FULL, "/x")), PathRule(PathKind.FULL, "/x")),
         (Wish(provider=_OPENAI, path_prefix="/p", path_override="/o"), PathRule(PathKind.OVERRIDE, "/o")),
     ],
 )
 def test_path(wish: Wish, rule: PathRule) -> None:
-    """The backend's own words come first, then the route's, then the provider's base path where it is known."""
+    """The route's rewrite comes first, then pathOverride, pathPrefix, and the provider's base path where it is known."""
     assert resolve(wish).path == rule
 
 
