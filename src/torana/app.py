@@ -88,6 +88,8 @@ class Fleet(Protocol):
 
     async def drain(self, timeout: float) -> bool: ...
 
+    def kill(self) -> None: ...
+
 
 class _Alone:
     """One worker in this very process."""
@@ -100,6 +102,9 @@ class _Alone:
     async def states(self) -> list[State]:
         return [self._worker.state()]
 
+    def kill(self) -> None:
+        """It ends with this process."""
+
 
 class App:
     """A running gateway; what the operations endpoints ask about."""
@@ -107,9 +112,10 @@ class App:
     def __init__(self, source: Source, loaded: Loaded, fleet: Fleet, workers: int) -> None:
         self._source = source
         self._fleet = fleet
-        self._files = loaded.files
+        self._seen = _stamps(source, loaded)
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
+        self._other_files = asyncio.Event()
         self.config = loaded.config
         self.workers = workers
         self.synchronized = True
@@ -121,6 +127,7 @@ class App:
     def quit(self) -> None:
         """Drain and end; asked a second time, end at once."""
         if self._stop.is_set():
+            self._fleet.kill()
             os._exit(0)
         self._stop.set()
 
@@ -157,22 +164,14 @@ class App:
 
     async def _watch(self) -> None:
         """Ask for a reload whenever a file of the configuration changes; which ones those are may change with it."""
-        while True:
-            paths = [*self._files, *([self._source.path] if self._source.path else [])]
-            if not paths:
-                return
-            stop = asyncio.Event()
+        while self._seen:
+            self._other_files = asyncio.Event()
             try:
-                async for _ in watch.changes(paths, stop):
+                async for _ in watch.changes(self._seen, self._other_files):
                     self._reload.set()
-                    await asyncio.sleep(0)
-                    if {*paths} != {*self._files, *([self._source.path] if self._source.path else [])}:
-                        break
             except OSError as error:
                 _log.warning("the configuration's files cannot be watched: %s; send SIGHUP to reload", error)
                 return
-            finally:
-                stop.set()
 
     async def _reloads(self) -> None:
         while True:
@@ -183,6 +182,7 @@ class App:
     async def _reload_once(self) -> None:
         """Serve by the new configuration if it is good; else go on with the old one and say why."""
         started = perf_counter()
+        before = watch.stamps(self._seen)
         try:
             loaded = await asyncio.to_thread(self._source.load)
             # The process's settings are those of its start (agentgateway: `config` is read once).
@@ -203,8 +203,11 @@ class App:
             milliseconds = (perf_counter() - started) * 1000
             _log.info("configuration reloaded: %s, %.0f ms", describe(self.config, config), milliseconds)
             self.config = config
-            self._files = loaded.files
             self.synchronized = True
+            files = _stamps(self._source, loaded)
+            if files.keys() != self._seen.keys():
+                self._seen = {path: before.get(path, stamp) for path, stamp in files.items()}
+                self._other_files.set()
 
     def _refuse_reload(self, why: str) -> None:
         self.synchronized = False
@@ -257,6 +260,11 @@ def _fleet(settings: Settings, overrides: dict[tuple[str, int], Override], count
     if count > 1:
         return Supervisor(settings, overrides, count)
     return _Alone(Worker(settings, overrides, writer, reuse_port=False))
+
+
+def _stamps(source: Source, loaded: Loaded) -> watch.Stamps:
+    """All files of a configuration, as they are now."""
+    return watch.stamps([*loaded.files, *([source.path] if source.path else [])])
 
 
 def _ports(config: Config) -> str:

@@ -114,6 +114,11 @@ class Supervisor:
             keeper.cancel()
         return all(end is True for end in ends)
 
+    def kill(self) -> None:
+        """End all workers at once, whatever they are serving."""
+        for child in self._children.values():
+            child.process.kill()
+
     @property
     def pids(self) -> list[int]:
         return [child.process.pid for child in self._children.values()]
