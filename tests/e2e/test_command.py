@@ -84,7 +84,7 @@ def test_all_problems_at_once(words: list[str], tmp_path: Path) -> None:
     routes = "binds[0].listeners[0].routes"
     assert first == f'bad.yaml:5:18: error: {routes}[0].policies: unknown key "urlRewrit"; did you mean "urlRewrite"?'
     assert second == f'bad.yaml:5:33: error: {routes}[0].policies: "remoteRateLimit" is not supported yet'
-    assert third.startswith(f"bad.yaml:6:42: error: {routes}[1].policies.directResponse.status")
+    assert third.startswith(f"bad.yaml:6:43: error: {routes}[1].policies.directResponse.status")
 
 
 @pytest.mark.parametrize(
