@@ -160,7 +160,7 @@ FAMILIES: dict[str, tuple[str, set[str]]] = {
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_metrics(accept: str, workers: int, gateway: StartGateway, stand_in: StartStandIn) -> None:
-    """The metrics parse in both of Prometheus's forms, with agentgateway's names, types and labels; counts are right."""
+    """The metrics parse in both of Prometheus's forms, with agentgateway's names and labels; counts are right."""
     running, _ = start(gateway, stand_in, workers=workers)
     for _ in range(3):
         post(running.port, CHAT, {})
