@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar, assert_never
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
 from torana.exchange import Exchange
 from torana.http.message import field
@@ -59,7 +59,7 @@ class Hosts(Generic[T]):
             if self._any is None:
                 self._any = value
             return self._any
-        name = hostname.lower().encode()
+        name = hostname.lower().rstrip(".").encode()  # as `host_name` gives it
         return (
             self._wildcards.setdefault(name[1:], value)
             if name.startswith(b"*.")
@@ -204,7 +204,7 @@ def _header_condition(match: ValueMatch) -> Callable[[Exchange], bool]:
         case b":method":
             return lambda exchange: accepts(exchange.method)
         case b":path":
-            return lambda exchange: accepts(exchange.path)
+            return lambda exchange: accepts(_path_and_query(exchange))
         case b":authority":
             return lambda exchange: accepts(exchange.host)
         case b":scheme":
@@ -224,15 +224,20 @@ def _joined(exchange: Exchange, name: bytes) -> bytes | None:
     return value if len(values) == 1 else b", ".join(values)
 
 
+def _path_and_query(exchange: Exchange) -> bytes:
+    """`:path` has the query in it (RFC 9113, 8.3.1)."""
+    return exchange.path if exchange.query is None else exchange.path + b"?" + exchange.query
+
+
 def _query_condition(match: ValueMatch) -> Callable[[Exchange], bool]:
     accepts = _accepts(match)
-    name = match.name
+    name = match.name.encode()
 
     def holds(exchange: Exchange) -> bool:
         for part in (exchange.query or b"").split(b"&"):
-            key, _, value = part.decode("latin-1").partition("=")
-            if unquote_plus(key) == name:
-                return accepts(unquote_plus(value).encode())  # the first one counts (Gateway API, HTTPQueryParamMatch)
+            key, _, value = part.replace(b"+", b" ").partition(b"=")
+            if unquote_to_bytes(key) == name:
+                return accepts(unquote_to_bytes(value))  # the first one counts (Gateway API, HTTPQueryParamMatch)
         return False
 
     return holds
