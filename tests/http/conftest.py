@@ -1,4 +1,4 @@
-"""What the HTTP tests share: a server, a whole gateway and scripted upstreams on loopback, over uvloop as in production."""
+"""What the HTTP tests share: servers, whole gateways and scripted upstreams on loopback, over uvloop as in production."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ from torana.http.server import Handler, Server, ServerConnection
 from torana.http.sweep import Sweep
 from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Target
 from torana.model.config import Bind, Config, Limits, Listener, Settings
-from torana.model.route import Route, RoutePolicies
+from torana.model.policy import RoutePolicies
+from torana.model.route import Route
 from torana.proxy.reply import error_reply, refusal, render_reply
 from torana.telemetry.writer import LineWriter
 from torana.worker import Worker
 
 INTERVAL = 0.01
 """Seconds between two sweeps here, so that a limit of seconds can be one of hundredths."""
+
+_LIMITS = Limits()
+_SETTINGS = Settings(ipv6=False)
+_POLICIES = RoutePolicies()
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -76,7 +81,7 @@ async def serve() -> AsyncIterator[Serve]:
     """Starts servers. Their handler, if a test brings none, answers with the method, path and body it was sent."""
     async with AsyncExitStack() as stack:
 
-        async def start(limits: Limits = Limits(), handler: Handler | None = None) -> Served:
+        async def start(limits: Limits = _LIMITS, handler: Handler | None = None) -> Served:
             seen: list[bytes] = []
 
             async def echo(request: Request, client: ServerConnection) -> None:
@@ -173,9 +178,9 @@ async def line(tmp_path: Path) -> AsyncIterator[StartLine]:
             *,
             plain: bool = False,
             backend: Backend | None = None,
-            limits: Limits = Limits(),
-            settings: Settings = Settings(ipv6=False),
-            policies: RoutePolicies = RoutePolicies(),
+            limits: Limits = _LIMITS,
+            settings: Settings = _SETTINGS,
+            policies: RoutePolicies = _POLICIES,
             overrides: Mapping[tuple[str, int], Override] | None = None,
         ) -> Line:
             provider = None if plain else Provider(ProviderKind.OPENAI)

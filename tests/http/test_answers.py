@@ -15,13 +15,11 @@ from hypothesis import strategies as st
 
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.wire import Message, Pipe, Script, Upstream, Wire, cut_at, each, feed
-from torana.errors import GatewayError
 from torana.http.client import UpstreamConnection
 from torana.http.message import Framing
 from torana.http.sweep import Sweep
 from torana.model.config import Settings
-from torana.model.policy import Timeout
-from torana.model.route import RoutePolicies
+from torana.model.policy import RoutePolicies, Timeout
 
 _CHAT = b'{"model":"m","messages":[]}'
 _STREAM = b'{"model":"m","messages":[],"stream":true}'
@@ -45,10 +43,11 @@ class Got(NamedTuple):
     method: bytes = b"GET"
 
 
+_HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 _CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n"
 
 GOOD: dict[str, tuple[bytes, Got]] = {
-    "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Got(200, Framing.LENGTH, b"hello", True)),
+    "length": (_HELLO, Got(200, Framing.LENGTH, b"hello", True)),
     "length zero": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Got(200, Framing.LENGTH, b"", True)),
     "no phrase": (b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", Got(200, Framing.LENGTH, b"", True)),
     "chunks": (b"HTTP/1.1 200 OK\r\n" + _CHUNKS + b"\r\n", Got(200, Framing.CHUNKED, b"hello world", True)),
@@ -77,8 +76,7 @@ GOOD: dict[str, tuple[bytes, Got]] = {
         Got(200, Framing.NONE, b"", False, b"HEAD"),
     ),
     "interim answers first": (
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + _HELLO,
         Got(200, Framing.LENGTH, b"hello", True),
     ),
     "an offer to upgrade, as Apache makes it": (
@@ -167,7 +165,9 @@ WRONG: dict[str, Wrong] = {
     "status 99": Wrong(b"HTTP/1.1 99 No\r\nContent-Length: 0\r\n\r\n"),
     "status of letters": Wrong(b"HTTP/1.1 OK OK\r\nContent-Length: 0\r\n\r\n"),
     "both lengths": Wrong(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-    "both lengths, turned": Wrong(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+    "both lengths, turned": Wrong(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"
+    ),
     "two lengths": Wrong(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
     "a length list": Wrong(b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello"),
     "another coding": Wrong(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),

@@ -77,7 +77,10 @@ GOOD: dict[str, tuple[bytes, list[Seen]]] = {
         [Seen(b"GET", b"/", None, b"a", (_H, (b"content-length", b"2")), b"hi"), _AFTER],
     ),
     "chunks with extensions and trailers, then another": (
-        b"POST / HTTP/1.1\r\nHost: a\r\n" + _CHUNKED + b'5;a="b"\r\nhello\r\n006\r\n world\r\n0\r\nX-T: 1\r\n\r\n' + _GET,
+        b"POST / HTTP/1.1\r\nHost: a\r\n"
+        + _CHUNKED
+        + b'5;a="b"\r\nhello\r\n006\r\n world\r\n0\r\nX-T: 1\r\n\r\n'
+        + _GET,
         [Seen(b"POST", b"/", None, b"a", (_H, _TE), b"hello world"), _AFTER],
     ),
     "no chunks": (

@@ -11,6 +11,7 @@ import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 TIMEOUT = 10.0
@@ -239,7 +240,7 @@ class Pipe(asyncio.Transport):
 async def feed(protocol: asyncio.Protocol, pipe: Pipe, pieces: Iterable[bytes]) -> None:
     """Each piece in a turn of the event loop of its own, and none while the protocol has paused reading."""
     for piece in pieces:
-        while not pipe.reading and not pipe.closed:
+        while not pipe.reading and not pipe.closed:  # noqa: ASYNC110 - nothing tells, and a turn is all it takes
             await asyncio.sleep(0)
         protocol.data_received(piece)
         await asyncio.sleep(0)
@@ -248,7 +249,7 @@ async def feed(protocol: asyncio.Protocol, pipe: Pipe, pieces: Iterable[bytes]) 
 def cut_at(data: bytes, places: Iterable[int]) -> list[bytes]:
     """`data` in pieces that begin at `places`."""
     edges = [0, *sorted({place % len(data) for place in places} - {0}), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def free_port() -> int:
@@ -262,5 +263,5 @@ def free_port() -> int:
 async def until(condition: Callable[[], object]) -> None:
     """Wait, for as long as a wait may take, for something that becomes true without telling."""
     async with asyncio.timeout(TIMEOUT):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is awaited tells nobody
             await asyncio.sleep(0.002)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import tempfile
 from functools import lru_cache
+from pathlib import Path
 
 import certifi
 
@@ -70,7 +70,7 @@ def _load_system_roots(context: ssl.SSLContext) -> None:
     context.set_default_verify_paths()
     paths = ssl.get_default_verify_paths()
     # `capath` folders are read during the handshake, so their certificates are not counted yet.
-    has_folder = bool(paths.capath) and any(os.scandir(paths.capath))
+    has_folder = bool(paths.capath) and any(Path(paths.capath).iterdir())
     if not context.cert_store_stats()["x509_ca"] and not has_folder:
         context.load_verify_locations(certifi.where())
 

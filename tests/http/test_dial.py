@@ -1,0 +1,310 @@
+"""Connecting upstream: which phase failed, whom TLS trusts, and where a connection really goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import trustme
+
+from tests.http.conftest import Connect, Line, StartLine, StartUpstream
+from tests.http.wire import Script, Upstream, Wire, each, free_port
+from torana.errors import GatewayError, Reason
+from torana.http import dial
+from torana.http.dial import Address, Dialler, Override
+from torana.http.sweep import Sweep
+from torana.model.backend import Backend, Target
+from torana.model.config import Settings
+from torana.model.policy import BackendTls
+from torana.model.secret import Secret
+
+_GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+_NAME = "provider.test"
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def other_ca() -> trustme.CA:
+    return trustme.CA()
+
+
+def _pem(ca: trustme.CA) -> str:
+    return ca.cert_pem.bytes().decode()
+
+
+def _server_tls(ca: trustme.CA, *names: str, clients: trustme.CA | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert(*names).configure_cert(context)
+    if clients is not None:
+        clients.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class Asked(NamedTuple):
+    status: int
+    message: str
+
+
+async def _ask(line: Line, connect: Connect) -> Asked:
+    wire = await connect(line.port)
+    await wire.send(_GET)
+    answer = await wire.message()
+    return Asked(answer.status, json.loads(answer.body)["error"]["message"] if answer.status != 200 else "")
+
+
+def _to(port: int, host: str = _NAME, tls: BackendTls | None = None) -> Backend:
+    return Backend("up", Target(host, port), tls=tls)
+
+
+def _resolve(port: int, host: str = _NAME) -> dict[tuple[str, int], Override]:
+    return {(host, port): Override("127.0.0.1", port)}
+
+
+# phases
+
+
+async def test_nobody_listens(line: StartLine, connect: Connect) -> None:
+    """A refused connection is 503 and says address, phase and time."""
+    port = free_port()
+    asked = await _ask(await line(0, backend=_to(port, "127.0.0.1")), connect)
+    assert asked.status == 503
+    expected = rf"Cannot connect to 127\.0\.0\.1:{port} \(phase connect\): connection refused after \d+ ms\."
+    assert re.fullmatch(expected, asked.message)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 64 + ".test", "a..b"])
+async def test_no_such_name(host: str, line: StartLine, connect: Connect) -> None:
+    """A name that does not resolve, or cannot be one, is 503 in phase dns."""
+    asked = await _ask(await line(0, backend=_to(443, host)), connect)
+    assert (asked.status, "(phase dns)" in asked.message) == (503, True), asked
+
+
+async def test_a_socket_that_is_not_there(tmp_path: Path, line: StartLine, connect: Connect) -> None:
+    """A Unix socket has no name to look up: what fails is the connect."""
+    backend = Backend("up", Target("localhost", 0, unix=str(tmp_path / "none")))
+    asked = await _ask(await line(0, backend=backend), connect)
+    assert (asked.status, "(phase connect)" in asked.message) == (503, True)
+
+
+async def test_a_handshake_that_never_ends(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """connect_timeout covers every phase: 504, and the connection is closed."""
+
+    def make(_: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await wire.rest()
+
+        return script
+
+    provider = await upstream(make)
+    settings = Settings(ipv6=False, connect_timeout=0.1)
+    asked = await _ask(await line(0, backend=_to(provider.port, "127.0.0.1", BackendTls()), settings=settings), connect)
+    assert asked.status == 504
+    assert "(phase tls): no success within 0.1 s" in asked.message
+    await asyncio.wait_for(provider.ended[0].wait(), 1)
+
+
+async def test_a_connect_that_never_ends(monkeypatch: pytest.MonkeyPatch, line: StartLine, connect: Connect) -> None:
+    """An address that does not answer at all is 504 in phase connect."""
+
+    async def never(_: object) -> socket.socket:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(dial, "_connect", never)  # a full backlog or a dropping firewall cannot be had on loopback
+    settings = Settings(ipv6=False, connect_timeout=0.1)
+    asked = await _ask(await line(0, backend=_to(1, "127.0.0.1"), settings=settings), connect)
+    assert (asked.status, "(phase connect)" in asked.message) == (504, True)
+
+
+# TLS
+
+
+class Case(NamedTuple):
+    """A server's certificate, the rules it is met with, and what the failure says; empty when it is accepted."""
+
+    names: tuple[str, ...]
+    tls: BackendTls
+    failure: str = ""
+
+
+@pytest.fixture
+def cases(ca: trustme.CA, other_ca: trustme.CA) -> dict[str, Case]:
+    right, wrong = (_NAME,), ("other.test",)
+    roots, others = _pem(ca), _pem(other_ca)
+    return {
+        "right name": Case(right, BackendTls(roots=roots)),
+        "wrong name": Case(wrong, BackendTls(roots=roots), "certificate is not accepted (Hostname mismatch"),
+        "unknown CA": Case(right, BackendTls(roots=others), "unable to get local issuer certificate"),
+        "system's CAs": Case(right, BackendTls(), "unable to get local issuer certificate"),
+        "hostname": Case(wrong, BackendTls(roots=roots, hostname="other.test")),
+        "hostname, wrong": Case(right, BackendTls(roots=roots, hostname="other.test"), "Hostname mismatch"),
+        "insecure": Case(wrong, BackendTls(roots=others, insecure=True)),
+        "insecureHost": Case(wrong, BackendTls(roots=roots, insecure_host=True)),
+        "insecureHost, unknown CA": Case(wrong, BackendTls(roots=others, insecure_host=True), "local issuer"),
+        "SAN": Case(wrong, BackendTls(roots=roots, subject_alt_names=("x.test", "other.test"))),
+        "SAN, none fits": Case(right, BackendTls(roots=roots, subject_alt_names=("x.test",)), "not x.test"),
+        "SAN, unknown CA": Case(wrong, BackendTls(roots=others, subject_alt_names=("other.test",)), "local issuer"),
+    }
+
+
+_CASES = (
+    "right name", "wrong name", "unknown CA", "system's CAs", "hostname", "hostname, wrong", "insecure", "insecureHost",
+    "insecureHost, unknown CA", "SAN", "SAN, none fits", "SAN, unknown CA",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _CASES)
+async def test_whom_tls_trusts(
+    name: str, cases: dict[str, Case], ca: trustme.CA, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """A certificate is accepted by the rules of backendTLS; else 503 in phase tls, which says why."""
+    case = cases[name]
+    provider = await upstream(each(_OK), ssl=_server_tls(ca, *case.names))
+    port = provider.port
+    asked = await _ask(await line(0, backend=_to(port, tls=case.tls), overrides=_resolve(port)), connect)
+    if case.failure:
+        assert asked.status == 503
+        assert f"Cannot connect to {_NAME}:{port} (phase tls): " in asked.message
+        assert case.failure in asked.message
+    else:
+        assert asked.status == 200
+    assert len(provider.requests) == (0 if case.failure else 1)
+
+
+async def test_the_name_sent_is_the_one_checked(
+    ca: trustme.CA, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """SNI is backendTLS.hostname, or else the host connected to; where --resolve leads makes no difference."""
+    names: list[str | None] = []
+    context = _server_tls(ca, _NAME, "other.test")
+    context.sni_callback = lambda _, name, __: names.append(name)
+    provider = await upstream(each(_OK), ssl=context)
+    for tls in (BackendTls(roots=_pem(ca)), BackendTls(roots=_pem(ca), hostname="other.test")):
+        started = await line(0, backend=_to(provider.port, tls=tls), overrides=_resolve(provider.port))
+        assert (await _ask(started, connect)).status == 200
+    assert names == [_NAME, "other.test"]
+    assert provider.requests[0].value(b"host") == b"%b:%d" % (_NAME.encode(), provider.port)
+
+
+async def test_tls_to_a_plaintext_port(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """The likely slip is named: the port does not speak TLS."""
+
+    def make(_: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await wire.some()
+            await wire.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        return script
+
+    provider = await upstream(make)
+    asked = await _ask(await line(0, backend=_to(provider.port, "127.0.0.1", BackendTls())), connect)
+    assert asked.status == 503
+    assert "(phase tls): TLS handshake failed (WRONG_VERSION_NUMBER)" in asked.message
+    assert "does not seem to speak TLS" in asked.message
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_client_certificate(
+    shown: bool, ca: trustme.CA, other_ca: trustme.CA, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """backendTLS.cert and key are shown to an upstream that asks for them; without, it ends the connection."""
+    provider = await upstream(each(_OK), ssl=_server_tls(ca, _NAME, clients=other_ca))
+    pair = other_ca.issue_cert("gateway.test")
+    cert = "".join(blob.bytes().decode() for blob in pair.cert_chain_pems)
+    key = Secret(pair.private_key_pem.bytes().decode())
+    tls = BackendTls(roots=_pem(ca), cert=cert, key=key) if shown else BackendTls(roots=_pem(ca))
+    started = await line(0, backend=_to(provider.port, tls=tls), overrides=_resolve(provider.port))
+    assert ((await _ask(started, connect)).status == 200) is shown
+
+
+async def test_an_upstream_that_ends_a_tls_stream_early(
+    ca: trustme.CA, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """Over TLS too a broken body is never completed."""
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+
+        return script
+
+    provider = await upstream(make, ssl=_server_tls(ca, _NAME))
+    tls = BackendTls(roots=_pem(ca))
+    started = await line(0, backend=_to(provider.port, tls=tls), overrides=_resolve(provider.port))
+    wire = await connect(started.port)
+    await wire.send(_GET)
+    answer = await wire.message()
+    assert (answer.body, answer.complete) == (b"hello", False)
+
+
+# several addresses
+
+
+async def test_the_next_address_is_tried(upstream: StartUpstream) -> None:
+    """An address that refuses gives way to the next at once (RFC 8305)."""
+    provider = await upstream(each(_OK))
+    infos = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in (free_port(), provider.port)]
+    sock = await dial._first_that_connects(infos)
+    assert sock.getpeername()[1] == provider.port
+    sock.close()
+
+
+async def test_the_last_failure_is_told() -> None:
+    """When no address connects, the failure is the system's."""
+    infos = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", free_port())) for _ in range(2)]
+    with pytest.raises(ConnectionRefusedError):
+        await dial._first_that_connects(infos)
+
+
+async def test_a_silent_address_is_overtaken(monkeypatch: pytest.MonkeyPatch, upstream: StartUpstream) -> None:
+    """An address that says nothing holds the next up for its head start; the loser is given up."""
+    provider = await upstream(each(_OK))
+    real = dial._connect
+    given_up = asyncio.Event()
+
+    async def connect(info: dial._Info) -> socket.socket:
+        if info[4][1] == 1:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                given_up.set()
+        return await real(info)
+
+    monkeypatch.setattr(dial, "_HEAD_START", 0.02)
+    monkeypatch.setattr(dial, "_connect", connect)
+    infos = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in (1, provider.port)]
+    sock = await dial._first_that_connects(infos)
+    assert sock.getpeername()[1] == provider.port
+    sock.close()
+    await asyncio.wait_for(given_up.wait(), 1)
+
+
+async def test_a_key_with_a_password_is_an_error(ca: trustme.CA, upstream: StartUpstream) -> None:
+    """OpenSSL is kept from asking for the password of an encrypted key on the terminal."""
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - trustme brings it
+        BestAvailableEncryption,
+        Encoding,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    provider = await upstream(each(_OK))
+    pair = ca.issue_cert("gateway.test")
+    key = load_pem_private_key(pair.private_key_pem.bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")).decode()
+    tls = BackendTls(cert=pair.cert_chain_pems[0].bytes().decode(), key=Secret(locked))
+    with pytest.raises(GatewayError) as raised:
+        await Dialler(Sweep(), {}, 2, 2).dial(Address("127.0.0.1", provider.port, tls=tls))
+    assert raised.value.reason is Reason.CONNECT_FAILED
