@@ -1,4 +1,4 @@
-"""What the HTTP tests share: servers, whole gateways and scripted upstreams on loopback, over uvloop as in production."""
+"""What the HTTP tests share: servers, whole gateways and scripted upstreams on loopback, over uvloop as always."""
 
 from __future__ import annotations
 
