@@ -8,8 +8,9 @@ provider.
 from __future__ import annotations
 
 from typing import NamedTuple, assert_never
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
+from torana.http.message import Fields
 from torana.model.policy import BackendAuth, CredentialPlace
 
 
@@ -19,7 +20,7 @@ class Credential(NamedTuple):
     lines: bytes = b""
     drops: frozenset[bytes] = frozenset((b"authorization",))
     parameter: tuple[bytes, bytes] | None = None
-    cookie: bytes | None = None
+    cookie: tuple[bytes, bytes] | None = None
 
 
 def compile_credential(auth: BackendAuth | None) -> Credential:
@@ -34,14 +35,28 @@ def compile_credential(auth: BackendAuth | None) -> Credential:
         case CredentialPlace.QUERY:
             return Credential(parameter=(quote(auth.name, safe="").encode(), quote(key, safe="").encode()))
         case CredentialPlace.COOKIE:
-            return Credential(cookie=f"{auth.name}={key}".encode())
+            # The client's cookies are rendered with it: a request has one Cookie line (RFC 6265, 5.4).
+            return Credential(cookie=(auth.name.encode(), key.encode()), drops=frozenset((b"authorization", b"cookie")))
         case _:
             assert_never(auth.place)
 
 
 def with_parameter(target: bytes, parameter: tuple[bytes, bytes]) -> bytes:
-    """`target` with the parameter set: one of that name the client sent is taken out."""
+    """`target` with the parameter set: one of that name the client sent is taken out, however it is spelled."""
     name, value = parameter
+    plain = unquote_to_bytes(name)
     path, _, query = target.partition(b"?")
-    kept = [part for part in query.split(b"&") if part and part.partition(b"=")[0] != name]
+    kept = [
+        part
+        for part in query.split(b"&")
+        if part and unquote_to_bytes(part.partition(b"=")[0].replace(b"+", b" ")) != plain
+    ]
     return path + b"?" + b"&".join([*kept, name + b"=" + value])
+
+
+def with_cookie(fields: Fields, cookie: tuple[bytes, bytes]) -> bytes:
+    """The Cookie line of a request with the cookie set: the client's others stay, one of that name is taken out."""
+    name, value = cookie
+    sent = b";".join(value for lower, _, value in fields if lower == b"cookie")
+    others = [pair for pair in map(bytes.strip, sent.split(b";")) if pair and pair.partition(b"=")[0].rstrip() != name]
+    return b"cookie: " + b"; ".join([*others, name + b"=" + value]) + b"\r\n"

@@ -73,7 +73,7 @@ def swap_prefix(exchange: Exchange, replacement: bytes) -> bytes:
     if length is None:
         message = "The route replaces a path prefix, but was not matched by one."
         raise GatewayError(Reason.FILTER_FAILED, message)
-    rest = exchange.path[length:].lstrip(b"/") if length or replacement else exchange.path
+    rest = exchange.path[length:].lstrip(b"/")
     if not rest:
         # `/foo/` with `/foo` replaced by `/bar` keeps its slash
         kept = b"/" if exchange.path.endswith(b"/") and length < len(exchange.path) else b""

@@ -13,7 +13,7 @@ from torana.http.dial import Address
 from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend
-from torana.policies.backend_auth import compile_credential, with_parameter
+from torana.policies.backend_auth import compile_credential, with_cookie, with_parameter
 from torana.policies.header_modifier import HeaderModifierPolicy
 from torana.policies.url_rewrite import compile_authority, compile_path
 from torana.proxy.runtime import Endpoint, Runtime
@@ -80,7 +80,7 @@ class Upstream:
             elif lower == b"accept-encoding":
                 parts += (name, b": ", b"identity" if plain else readable_encodings(value), b"\r\n")
         if credential.cookie is not None:
-            parts += (b"cookie: ", credential.cookie, b"\r\n")
+            parts.append(with_cookie([] if b"cookie" in options else fields, credential.cookie))
         return Outgoing(target, host, parts)
 
 
