@@ -25,14 +25,16 @@ class CorsPolicy:
         self._any_origin = "*" in cors.allow_origins and not cors.allow_credentials
         self._methods = _listed(cors.allow_methods)
         self._headers = _listed(cors.allow_headers)
+        self._echo_method = cors.allow_credentials and "*" in cors.allow_methods
+        self._echo_headers = cors.allow_credentials and "*" in cors.allow_headers
         self._expose = _listed(cors.expose_headers)
         self._credentials = cors.allow_credentials
         self._max_age = None if cors.max_age is None else str(cors.max_age).encode()
 
     def on_request(self, exchange: Exchange) -> LocalReply | None:
+        origin = exchange.origin = field(exchange.fields, b"origin")
         if exchange.method != b"OPTIONS":
             return None
-        origin = field(exchange.fields, b"origin")
         method = field(exchange.fields, b"access-control-request-method")
         if origin is None or method is None:
             return None
@@ -40,14 +42,14 @@ class CorsPolicy:
         fields: Fields = []
         if self._allowed(origin):
             asked = field(exchange.fields, b"access-control-request-headers")
-            methods = method if self._credentials and self._methods == b"*" else self._methods
-            headers = asked if self._credentials and self._headers == b"*" else self._headers
+            methods = method if self._echo_method else self._methods
+            headers = asked if self._echo_headers else self._headers
             fields += _fields((b"access-control-allow-methods", methods), (b"access-control-allow-headers", headers))
             fields += _fields((b"access-control-max-age", self._max_age))
         return LocalReply(200, fields)
 
     def on_response(self, exchange: Exchange, fields: Fields) -> None:
-        origin = field(exchange.fields, b"origin")
+        origin = exchange.origin  # later policies may have changed the field (Ollama, for one, wants none)
         if origin is None:
             return
         # The gateway's rules stand for the route's; a backend's own would come twice, which browsers refuse.

@@ -20,10 +20,11 @@ class RequestRedirectPolicy:
     def __init__(self, redirect: Redirect) -> None:
         self._status = redirect.status
         self._scheme = redirect.scheme.encode() if redirect.scheme else None
-        self._keeps_port = redirect.authority is None or redirect.authority.kind is AuthorityKind.HOST
-        self._host = (
-            None if redirect.authority is None else compile_authority(redirect.authority, Target("", 0), tls=False)
-        )
+        authority = redirect.authority
+        if authority is not None and authority.kind in (AuthorityKind.AUTO, AuthorityKind.NONE):
+            authority = None  # both leave the host to whoever is asked, and here no backend is
+        self._keeps_port = authority is None or authority.kind is AuthorityKind.HOST
+        self._host = None if authority is None else compile_authority(authority, Target("", 0), tls=False)
         self._path = None if redirect.path is None else compile_path(redirect.path)
 
     def on_request(self, exchange: Exchange) -> LocalReply:
