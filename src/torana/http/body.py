@@ -64,7 +64,8 @@ class Body:
 
     def end(self) -> None:
         self.done = True
-        self._over()
+        if self._sink is not None or self._ended is not None or self._waiter is not None:
+            self._over()
 
     def fail(self, error: GatewayError) -> None:
         """No more will come: whoever waits, now or later, gets `error`."""
@@ -76,7 +77,8 @@ class Body:
 
     async def gather(self, limit: int) -> bytes:
         """The whole body. Raises BODY_TOO_LARGE over `limit` octets, or the error the body failed with."""
-        self._want()
+        if self._wanted is not None:
+            self._want()
         while not self.done:
             if self.error is not None:
                 raise self.error
@@ -100,7 +102,8 @@ class Body:
 
     def take(self) -> list[bytes]:
         """What has arrived so far, without waiting."""
-        self._want()
+        if self._wanted is not None:
+            self._want()
         chunks, self._chunks, self._held = self._chunks, [], 0
         return chunks
 
@@ -129,10 +132,9 @@ class Body:
     # inside
 
     def _want(self) -> None:
-        if self._wanted is not None:
-            wanted, self._wanted = self._wanted, None
-            if not self.done and not self.size:  # who sends already is not waiting (RFC 9110, 10.1.1)
-                wanted()
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None and not self.done and not self.size:  # who sends is not waiting (RFC 9110, 10.1.1)
+            wanted()
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()

@@ -73,7 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._broken or self._transport.is_closing():
             self._fail("the connection was closed")
         else:
-            self._transport.write(data)
+            self._sweep.outbox.write(self._transport, data)
 
     def upload(self, body: Body, source: Source, *, chunked: bool) -> None:
         """Send `body` as it arrives; `source`, where it comes from, is paused while the upstream takes no more."""
@@ -84,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._quiet = 0  # an upstream that still reads need not have answered
             if not self._transport.is_closing():
                 parts = [part for chunk in chunks for part in (b"%x\r\n" % len(chunk), chunk, b"\r\n")]
-                self._transport.write(b"".join(parts if chunked else chunks))
+                self._sweep.outbox.write(self._transport, b"".join(parts if chunked else chunks))
 
         def ended() -> None:
             self._coupled = None
@@ -93,13 +93,14 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             self._uploading = False
             if chunked and not self._transport.is_closing():
-                self._transport.write(b"0\r\n\r\n")
+                self._sweep.outbox.write(self._transport, b"0\r\n\r\n")
 
         body.attach(write, ended)
 
-    async def answer(self) -> ResponseHead:
+    def answer(self) -> asyncio.Future[ResponseHead]:
         """The head of the answer (1xx ones are passed over). Raises UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT."""
-        return await cast("asyncio.Future[ResponseHead]", self._answer)
+        assert self._answer is not None
+        return self._answer
 
     def abandon(self, error: GatewayError) -> None:
         """End the wait of `answer`, and the connection, with `error`."""
@@ -115,7 +116,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.busy = False
         self._on_idle_close = on_close
         self._coupled = None
-        self.resume()
+        if self._reading_paused:
+            self.resume()
 
     def leave_pool(self) -> None:
         self._on_idle_close = None
@@ -228,7 +230,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pieces_size += len(data)
 
     def on_message_complete(self) -> None:
-        if not self._answered or self.complete:
+        if not self._trailers or self.complete:
             return  # a 1xx, or an answer without a body
         if self._pieces:
             self._deliver()

@@ -35,10 +35,10 @@ class ServerConnection(asyncio.Protocol):
     """One client connection. The handler answers with `respond`, or with `start`, `write` and `finish`."""
 
     __slots__ = (
-        "_age", "_coupled", "_deaf", "_framing", "_in_head", "_incoming", "_lingering", "_lived", "_loop", "_offer",
-        "_overhead", "_parser", "_pieces", "_pieces_size", "_quiet", "_reading_paused", "_refusal", "_stalled",
-        "_started", "_target", "_task", "_transport", "_unsent", "_waiting", "_write_paused", "active", "closing",
-        "peer", "server", "sni", "tls",
+        "_age", "_coupled", "_deaf", "_framing", "_idle", "_in_head", "_incoming", "_lingering", "_lived", "_loop",
+        "_offer", "_overhead", "_parser", "_pieces", "_pieces_size", "_quiet", "_reading_paused", "_refusal",
+        "_stalled", "_started", "_target", "_task", "_transport", "_unsent", "_waiting", "_write_paused", "active",
+        "closing", "peer", "server", "sni", "tls",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -50,6 +50,7 @@ class ServerConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None  # what the task waits for when there is no request
         self._quiet = 0  # sweeps since the last byte came in
         self._stalled = 0  # sweeps since the client last took something of what waits for it
         self._unsent = 0  # bytes that waited for it then
@@ -181,13 +182,16 @@ class ServerConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # a trailer; not forwarded (RFC 9110, 6.5.1 lets an intermediary discard them)
-        fields = cast(Request, self._incoming).fields
+        request = self._incoming
+        assert request is not None
+        fields = request.fields
         fields.append((name.lower(), name, value.rstrip()))  # llhttp leaves the space behind it (RFC 9112, 5.1)
         if len(fields) > self.server.limits.max_headers:
             raise self._head_too_large()
 
     def on_headers_complete(self) -> None:
-        request = cast(Request, self._incoming)
+        request = self._incoming
+        assert request is not None
         if self._offer is not None:  # this head was made up, and the body that follows is that request's
             self._incoming, self._offer = self._offer, None
             return
@@ -217,7 +221,8 @@ class ServerConnection(asyncio.Protocol):
             return  # for llhttp the head is all there is of it
         if self._pieces:
             self._deliver()
-        request, self._incoming = cast(Request, self._incoming), None
+        request, self._incoming = self._incoming, None
+        assert request is not None
         self._in_head = True
         self._overhead = 0
         request.body.end()
@@ -237,7 +242,8 @@ class ServerConnection(asyncio.Protocol):
     def start(self, head: list[bytes], framing: Framing) -> None:
         """The head of an answer whose body follows by `write`, with what the framing needs; nothing is sent yet."""
         self._started = True
-        request = cast(Request, self.active)
+        request = self.active
+        assert request is not None
         if framing is Framing.CHUNKED and request.version == "1.0":
             framing = Framing.CLOSE
         self._framing = framing
@@ -324,25 +330,38 @@ class ServerConnection(asyncio.Protocol):
     def _begin(self, request: Request) -> None:
         self.active = request
         self._started = False
-        self._task = self._loop.create_task(self._serve(request))
+        if self._task is None:
+            self._task = self._loop.create_task(self._serve())
+        elif self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
-    async def _serve(self, request: Request) -> None:
-        try:
-            await self.server.handler(request, self)
-        except Exception:  # noqa: BLE001 - a handler's fault is its connection's, not the server's
-            _log.exception("a request's handler failed")
-            self.abort()
-        self._task = None
-        self._coupled = None
-        self._quiet = 0
-        if self.closing or self._transport.is_closing():
-            return
-        if not request.body.done:
-            self._linger()
-        elif self.will_close:
-            self._close()
-        else:
+    async def _serve(self) -> None:
+        """The requests of this connection, one after the other: a task for each would cost more than waiting does."""
+        while True:
+            request = self.active or await self._following()
+            try:
+                await self.server.handler(request, self)
+            except Exception:  # noqa: BLE001 - a handler's fault is its connection's, not the server's
+                _log.exception("a request's handler failed")
+                self.abort()
+            self._coupled = None
+            self._quiet = 0
+            if self.closing or self._transport.is_closing():
+                return
+            if not request.body.done:
+                self._linger()
+                return
+            if self.will_close:
+                self._close()
+                return
             self._next()
+
+    async def _following(self) -> Request:
+        """The next request, when it comes."""
+        self._idle = self._loop.create_future()
+        await self._idle
+        assert self.active is not None
+        return self.active
 
     def _next(self) -> None:
         self.active = None
@@ -361,20 +380,24 @@ class ServerConnection(asyncio.Protocol):
         pieces, size = self._pieces, self._pieces_size
         self._pieces, self._pieces_size = [], 0
         self._overhead = 0
-        cast(Request, self._incoming).body.feed(pieces, size)
+        request = self._incoming
+        assert request is not None
+        request.body.feed(pieces, size)
 
     def _continue(self) -> None:
         if not self._started and not self._transport.is_closing():
-            self._transport.write(_CONTINUE)
+            self.server.sweep.outbox.write(self._transport, _CONTINUE)
 
     def _send(self, data: bytes) -> None:
         if self._transport.is_closing():
             return  # the client has left; its request is being cancelled
-        self.server.sent_bytes += len(data)
-        self._transport.write(data)
+        server = self.server
+        server.sent_bytes += len(data)
+        server.sweep.outbox.write(self._transport, data)
 
     def _close_header(self, head: list[bytes]) -> None:
-        request = cast(Request, self.active)
+        request = self.active
+        assert request is not None
         if not request.body.done:
             request.keep_alive = False  # answered before it was received: what is left of it will not be read
         if self.will_close:
@@ -412,6 +435,7 @@ class ServerConnection(asyncio.Protocol):
         self._reading_paused = False
         if not self._transport.is_closing():
             self._transport.resume_reading()
+            self.server.sweep.outbox.flush()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
 
@@ -436,6 +460,7 @@ class ServerConnection(asyncio.Protocol):
     def _close(self) -> None:
         """After what has been written is sent."""
         self.closing = True
+        self.server.sweep.outbox.flush()
         self._transport.close()
 
     def _head_too_large(self) -> GatewayError:

@@ -11,7 +11,9 @@ from email.utils import formatdate
 from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 Field: TypeAlias = tuple[bytes, bytes, bytes]
 Fields: TypeAlias = list[Field]
@@ -43,7 +45,7 @@ class Framing(Enum):
     NONE = "none"
 
 
-class ResponseHead(NamedTuple):
+class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     status: int
     phrase: bytes
     fields: Fields

@@ -78,7 +78,12 @@ def check_head(request: Request, target: bytes, version: str) -> bool:  # noqa: 
     if request.method in _METHODS_REFUSED:
         raise GatewayError(Reason.METHOD_NOT_ALLOWED, f"{request.method.decode()} is not served by this gateway.")
     request.version = version
-    request.path, request.query, authority = split_target(target)
+    authority = None
+    if target[:1] == b"/" and b"#" not in target:
+        request.path, mark, query = target.partition(b"?")
+        request.query = query if mark else None
+    else:
+        request.path, request.query, authority = split_target(target)
     hosts = 0
     waits = False
     for lower, _, value in request.fields:

@@ -62,7 +62,7 @@ class Server:
         for connection in tuple(self.connections):
             connection.close_when_idle()
 
-    async def drained(self, timeout: float) -> bool:  # noqa: ASYNC109 - not an error: what is late is cut
+    async def drained(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for the open connections, then cut what is left. True when none was cut."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from typing import Protocol
 
+from torana.http.outbox import Outbox
+
 INTERVAL = 0.25
 """Seconds between two sweeps: the error of every limit kept by them; 2,000 connections cost about 1 ms a second."""
 
@@ -27,12 +29,16 @@ def intervals(seconds: float) -> int:
 
 
 class Sweep:
-    """Calls `swept()` on every member each INTERVAL; members join and leave by themselves."""
+    """Calls `swept()` on every member each INTERVAL; members join and leave by themselves.
+
+    It is what all connections of a worker share, and so holds their `outbox` too.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop
         self._handle: asyncio.TimerHandle | None = None
         self.members: set[Swept] = set()
+        self.outbox = Outbox()
 
     def start(self) -> None:
         """Begin, on the running loop."""
