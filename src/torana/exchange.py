@@ -21,8 +21,8 @@ class Exchange:
 
     `fields` are the request's, `path`, `query` and `host` what the client asked for; policies may change `fields`
     before they go upstream, and the fields of the answer they are handed. `matched_prefix` is the length of the
-    route's matched path prefix, None when the route matched otherwise. `origin` is the client's, where cross-origin rules
-    are on: what goes upstream may have another, or none.
+    route's matched path prefix, None when the route matched otherwise. `origin` is the client's, where cross-origin
+    rules are on: what goes upstream may have another, or none.
     """
 
     __slots__ = ("fields", "host", "matched_prefix", "method", "origin", "path", "query", "record", "scheme", "sni")

@@ -48,15 +48,17 @@ class AccessLog:
         second = int(now)
         line = (
             f"{_second(second)}.{int((now - second) * 1_000_000):06d}Z info request {where} "
-            f"endpoint={record.endpoint or 'unknown'} "
+            f"endpoint={quoted(record.endpoint or 'unknown')} "
             f"src.addr={record.peer} http.method={record.method} http.host={quoted(record.host)} "
             f"http.path={quoted(record.path)} http.version=HTTP/{record.version} http.status={record.status} "
             f"protocol={record.protocol}"
         )
         if record.sni is not None:
             line += f" tls.sni={quoted(record.sni)}"
-        if record.operation is not None:
+        if record.provider:
             line += _llm_text(record)
+        if record.retries:
+            line += f" retry.attempt={record.retries}"
         if record.reason != "Upstream":
             line += _failure_text(record)
         self._writer.write(f"{line} duration={milliseconds(record.ended - record.started)}\n")
@@ -113,7 +115,8 @@ def _placement_text(placement: Placement) -> str:
 
 
 def _llm_text(record: Record) -> str:
-    text = f" gen_ai.operation.name={record.operation} gen_ai.provider.name={record.provider}"
+    text = "" if record.operation is None else f" gen_ai.operation.name={record.operation}"
+    text += f" gen_ai.provider.name={record.provider}"
     if record.model is not None:
         text += f" gen_ai.request.model={quoted(record.model)}"
     if record.response_model is not None:
@@ -134,9 +137,7 @@ def _llm_text(record: Record) -> str:
 
 
 def _failure_text(record: Record) -> str:
-    text = f" retry.attempt={record.retries}" if record.retries else ""
-    if record.error is not None:
-        text += f" error={quoted(record.error)}"
+    text = "" if record.error is None else f" error={quoted(record.error)}"
     text += f" reason={record.reason}"
     if record.request_id is not None:
         text += f" request.id={quoted(record.request_id)}"

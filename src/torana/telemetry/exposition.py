@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from torana import __version__
 from torana.telemetry.metrics import GEN_AI_LABELS, HTTP_LABELS, Histogram, State
@@ -107,5 +108,5 @@ def _histogram(name: str, about: str, labels: tuple[str, ...]) -> HistogramMetri
 def _add(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram) -> None:
     if not any(histogram.counts):
         return
-    bounds = [*(f"{bound:g}" for bound in histogram.bounds), "+Inf"]
+    bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
     family.add_metric(labels, list(zip(bounds, accumulate(histogram.counts), strict=True)), histogram.total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 
 from torana.model.config import LogFormat, LogLevel
 from torana.telemetry.access_log import timestamp
@@ -32,16 +33,24 @@ class _Handler(logging.Handler):
         message = record.getMessage()
         if record.exc_info:
             message += "\n" + self._errors.formatException(record.exc_info)
+        self._writer.write(self._line(record.created, level, scope, message))
+
+    def notice(self, count: int) -> str:
+        """What the writer says of lines it had to drop."""
+        return self._line(time.time(), "warn", "log", f"{count} lines were dropped: the reader of the log is too slow")
+
+    def _line(self, now: float, level: str, scope: str, message: str) -> str:
         if self._json:
-            entry = {"time": timestamp(record.created), "level": level, "scope": scope, "message": message}
-            self._writer.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        else:
-            self._writer.write(f"{timestamp(record.created)} {level} {scope} {message}\n")
+            entry = {"time": timestamp(now), "level": level, "scope": scope, "message": message}
+            return json.dumps(entry, ensure_ascii=False) + "\n"
+        return f"{timestamp(now)} {level} {scope} {message}\n"
 
 
 def configure(writer: LineWriter, level: LogLevel, form: LogFormat) -> None:
     """Send the `torana` loggers, and warnings of libraries, to `writer`."""
     root = logging.getLogger()
-    root.handlers[:] = [_Handler(writer, form)]
+    handler = _Handler(writer, form)
+    writer.notice = handler.notice
+    root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("torana").setLevel(_LEVELS[level])
