@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import uvloop
 
-from tests.http.wire import Script, Upstream, Wire, free_port, open_wire
+from tests.http.wire import Script, Upstream, Wire, free_port, open_wire, until
 from torana.errors import GatewayError
 from torana.http import client, connection, sweep
 from torana.http.dial import Override
@@ -145,7 +145,11 @@ class Line(NamedTuple):
     worker: Worker
     port: int
     config: Config
-    log: Callable[[], str]
+    log: Path
+
+    async def logged(self, text: str) -> None:
+        """Until the access log has a line with `text`, which is written soon after a request's end."""
+        await until(lambda: text in self.log.read_text())
 
     async def apply(self, config: Config) -> None:
         await self.worker.apply(config)
@@ -191,19 +195,12 @@ async def line(tmp_path: Path) -> AsyncIterator[StartLine]:
             worker = Worker(settings, overrides or {}, writer, reuse_port=False)
             await worker.apply(config)
             ends.append(lambda: worker.drain(0.0))
-            return Line(worker, port, config, lambda: _read(writer, path))
+            return Line(worker, port, config, path)
 
         yield start
         for end in ends:
             await end()
         writer.close()
-
-
-def _read(writer: LineWriter, path: Path) -> str:
-    writer.flush()
-    while writer._waiting:
-        pass
-    return path.read_text()
 
 
 def changed(config: Config, backend: Backend) -> Config:

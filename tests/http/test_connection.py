@@ -302,7 +302,7 @@ async def test_a_client_that_leaves(
     await asyncio.wait_for(reached.wait(), 5)
     how(wire)
     await asyncio.wait_for(provider.ended[0].wait(), 1)
-    assert "reason=ClientClosed" in started.log()
+    await started.logged("reason=ClientClosed")
 
 
 async def test_a_client_that_leaves_in_its_body(serve: Serve, connect: Connect) -> None:

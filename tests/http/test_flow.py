@@ -10,6 +10,7 @@ import pytest
 
 from tests.http.conftest import Connect, Line, Serve, StartLine, StartUpstream
 from tests.http.wire import Script, Upstream, Wire, until
+from torana.http.body import HIGH_WATER, Body
 from torana.http.client import UpstreamConnection
 from torana.http.request import Request
 from torana.http.server import ServerConnection
@@ -33,8 +34,8 @@ class Flood:
     def __call__(self, upstream: Upstream) -> Script:
         async def script(wire: Wire) -> None:
             await upstream.take(wire)
-            wire.writer.write(self.head)
-            for _ in range(_PIECES):
+            wire.writer.write(self.head + b"x" * 16 * _PIECE)  # the first write downstream is to be a large one
+            for _ in range(_PIECES - 16):
                 wire.writer.write(b"x" * _PIECE)
                 await wire.writer.drain()
                 self.sent += _PIECE
@@ -65,6 +66,8 @@ async def test_a_client_that_stops_reading_pauses_its_upstream(
     flood = Flood(head)
     started = await line((await upstream(flood)).port, plain=True)
     wire = await connect(started.port, receive_buffer=_TINY)
+    await until(lambda: _clients(started))
+    _send_little(_clients(started)[0])
     await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     await until(lambda: flood.sent)
     await _still(lambda: flood.sent)
@@ -85,7 +88,7 @@ async def test_a_client_that_never_reads_is_cut(line: StartLine, upstream: Start
     await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     await asyncio.wait_for(provider.ended[0].wait() if provider.ended else _ended(provider), 5)
     assert flood.sent < _MOST
-    assert not any(port.server and port.server.connections for port in started.worker._ports.values())
+    assert not _clients(started)
 
 
 async def _ended(provider: Upstream) -> None:
@@ -98,8 +101,7 @@ async def test_a_slow_client_is_not_cut(serve: Serve, connect: Connect) -> None:
     size = 1024 * 1024
 
     async def answer(_: Request, client: ServerConnection) -> None:
-        sock = client._transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)  # or it would send megabytes at a time
+        _send_little(client)
         client.respond([b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n" % size], b"x" * size)
 
     served = await serve(Limits(send_timeout=0.1), answer)
@@ -136,24 +138,49 @@ async def test_a_closing_connection_does_not_wait_for_ever(serve: Serve, connect
     await until(lambda: not served.server.connections)
 
 
-async def test_pipelined_answers_wait_for_the_client(serve: Serve, connect: Connect) -> None:
-    """A client that pipelines requests and reads no answer gets no further answers made."""
-    served_count = 0
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
+async def test_answers_wait_for_the_client(at_once: bool, serve: Serve, connect: Connect) -> None:
+    """A client that sends requests and reads no answer gets no further answers made."""
+    made = 0
 
     async def answer(_: Request, client: ServerConnection) -> None:
-        nonlocal served_count
-        served_count += 1
+        nonlocal made
+        made += 1
+        _send_little(client)
         client.respond([b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n"], b"x" * 100_000)
 
-    served = await serve(handler=answer)
-    wire = await connect(served.port, receive_buffer=_TINY)
-    await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
-    await until(lambda: served_count)
-    await _still(lambda: served_count)
-    assert served_count * 100_000 < _MOST
-    for _ in range(1000):
+    wire = await connect((await serve(handler=answer)).port, receive_buffer=_TINY)
+    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    for number in range(1 if at_once else 100):
+        await wire.send(request * 100 if at_once else request)
+        await until(lambda: made)
+        await asyncio.sleep(0.002 if number < 20 else 0)  # a request that comes alone
+    await _still(lambda: made)
+    assert made < 10
+    for _ in range(100):
         await wire.exactly(len(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n") + 100_000)
-    assert served_count == 1000
+    assert made == 100
+
+
+async def test_a_sink_that_is_full_stays_so() -> None:
+    """What a body has buffered may be too much for the sink at once: attaching it must not undo its pause."""
+    flow: list[str] = []
+
+    class Tap:
+        def pause(self) -> None:
+            flow.append("pause")
+
+        def resume(self) -> None:
+            flow.append("resume")
+
+    body = Body(asyncio.get_running_loop(), Tap())
+    body.feed([b"x" * (HIGH_WATER + 1)], HIGH_WATER + 1)
+    body.attach(lambda _: flow.append("full"))
+    waiting = asyncio.ensure_future(body.finished())
+    await asyncio.sleep(0)
+    assert flow == ["pause", "resume", "full"]
+    body.end()
+    await waiting
 
 
 async def test_an_upstream_that_stops_reading_pauses_its_client(
@@ -194,6 +221,15 @@ async def test_an_upstream_that_stops_reading_pauses_its_client(
         go_on.set()
         assert (await wire.message()).status == 204
     assert received == _SIZE
+
+
+def _clients(line: Line) -> list[ServerConnection]:
+    return [member for member in line.worker._sweep.members if isinstance(member, ServerConnection)]
+
+
+def _send_little(client: ServerConnection) -> None:
+    """Keep the kernel from taking megabytes at a time for this client."""
+    client._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)
 
 
 def _held(line: Line) -> int:
