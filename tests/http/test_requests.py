@@ -16,7 +16,6 @@ from torana.http.request import Request
 from torana.http.server import Server, ServerConnection
 from torana.http.sweep import Sweep
 from torana.model.config import Limits
-from torana.proxy.reply import refusal
 
 
 class Seen(NamedTuple):
@@ -120,7 +119,7 @@ async def received(pieces: list[bytes], count: int) -> list[Seen]:
         seen.append(Seen(request.method, request.path, request.query, request.host, fields, body))
         client.respond([b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"], b"")
 
-    connection = ServerConnection(Server(handle, refusal, Limits(), Sweep()))
+    connection = ServerConnection(Server(handle, lambda error, _: error.message.encode(), Limits(), Sweep()))
     pipe = Pipe()
     connection.connection_made(pipe)
     await feed(connection, pipe, pieces)

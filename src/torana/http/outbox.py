@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 
 _LARGE = 32 * 1024  # bytes; a wake is nothing beside the copying of these
+_MOST = 256 * 1024  # bytes that wait for the end of a turn; a client may pipeline thousands of requests in one
 
 
 class Outbox:
     """The writes of this turn, in order. Before a transport is closed or ended, `flush`."""
 
-    __slots__ = ("_writes",)
+    __slots__ = ("_held", "_writes")
 
     def __init__(self) -> None:
         self._writes: list[tuple[asyncio.WriteTransport, bytes]] = []
+        self._held = 0
 
     def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
         """Large writes go at once, so that a receiver that is slow is noticed before more is read for it."""
@@ -29,9 +31,12 @@ class Outbox:
         if not self._writes:
             asyncio.get_running_loop().call_soon(self.flush)
         self._writes.append((transport, data))
+        self._held += len(data)
+        if self._held > _MOST:
+            self.flush()
 
     def flush(self) -> None:
-        writes, self._writes = self._writes, []
+        writes, self._writes, self._held = self._writes, [], 0
         for transport, data in writes:
             if not transport.is_closing():  # its other end has left meanwhile
                 transport.write(data)
