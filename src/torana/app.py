@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import uvloop
@@ -28,6 +28,7 @@ from torana.config.diff import describe
 from torana.config.problem import ConfigError
 from torana.config.standalone.load import Loaded, load
 from torana.http.dial import Override
+from torana.model import codec
 from torana.model.config import Config, Settings
 from torana.supervisor import Supervisor
 from torana.telemetry import log
@@ -116,6 +117,7 @@ class App:
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._other_files = asyncio.Event()
+        self._hidden = loaded.hidden
         self.config = loaded.config
         self.workers = workers
         self.synchronized = True
@@ -123,6 +125,9 @@ class App:
 
     async def states(self) -> list[State]:
         return await self._fleet.states()
+
+    def dump(self) -> Any:
+        return codec.dump(self.config, self._hidden)
 
     def quit(self) -> None:
         """Drain and end; asked a second time, end at once."""
@@ -190,6 +195,7 @@ class App:
             await self._fleet.apply(config)
         except ConfigError as error:
             self._refuse_reload("\n  ".join(map(str, error.problems)))
+            self._look_at(watch.stamps({*self._seen, *error.files}), before)
         except (StartError, CannotListenError, ssl.SSLError) as error:
             self._refuse_reload(str(error))
         except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
@@ -203,11 +209,15 @@ class App:
             milliseconds = (perf_counter() - started) * 1000
             _log.info("configuration reloaded: %s, %.0f ms", describe(self.config, config), milliseconds)
             self.config = config
+            self._hidden = loaded.hidden
             self.synchronized = True
-            files = _stamps(self._source, loaded)
-            if files.keys() != self._seen.keys():
-                self._seen = {path: before.get(path, stamp) for path, stamp in files.items()}
-                self._other_files.set()
+            self._look_at(_stamps(self._source, loaded), before)
+
+    def _look_at(self, files: watch.Stamps, before: watch.Stamps) -> None:
+        """Watch these files from now on, by what they were `before` they were last read."""
+        if files.keys() != self._seen.keys():
+            self._seen = {path: before.get(path, stamp) for path, stamp in files.items()}
+            self._other_files.set()
 
     def _refuse_reload(self, why: str) -> None:
         self.synchronized = False

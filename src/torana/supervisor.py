@@ -92,7 +92,13 @@ class Supervisor:
                     self._children[number] = await self._spawn(config)
                     self._watch(number)
             else:
-                await asyncio.gather(*(child.apply(config) for child in self._children.values()))
+                ends = await asyncio.gather(
+                    *(child.apply(config) for child in self._children.values()), return_exceptions=True
+                )
+                # A worker that died meanwhile is being replaced, by one that begins with this configuration.
+                for end in ends:
+                    if isinstance(end, CannotListenError):
+                        raise end
         except CannotListenError:
             self._config = former
             if former is not None:

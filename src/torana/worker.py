@@ -19,7 +19,6 @@ from torana.http.server import Server
 from torana.http.sweep import Sweep
 from torana.model.config import Bind, Config, Settings
 from torana.proxy.gateway import Gateway
-from torana.proxy.reply import refusal
 from torana.proxy.runtime import Runtime
 from torana.proxy.snapshot import CompiledBind, Snapshot
 from torana.telemetry.access_log import AccessLog
@@ -104,7 +103,7 @@ class Worker:
     async def _serve(self, port: _Port, bind: CompiledBind, config: Config) -> None:
         """Listen, or go on listening, with what the bind says now."""
         if port.server is None:
-            port.server = Server(self._gateway.serve, refusal, config.limits, self._sweep, port.number)
+            port.server = Server(self._gateway.serve, self._gateway.refuse, config.limits, self._sweep, port.number)
         port.server.set_limits(config.limits)
         if port.bind is not None and _tls_of(port.bind) == _tls_of(bind.bind):
             return

@@ -23,7 +23,7 @@ from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Ta
 from torana.model.config import Bind, Config, Limits, Listener, Settings
 from torana.model.policy import RoutePolicies
 from torana.model.route import Route
-from torana.proxy.reply import error_reply, refusal, render_reply
+from torana.proxy.reply import error_reply, refuse, render_reply
 from torana.telemetry.writer import LineWriter
 from torana.worker import Worker
 
@@ -98,7 +98,7 @@ async def serve() -> AsyncIterator[Serve]:
             timer = Sweep()
             timer.start()
             stack.callback(timer.stop)
-            server = Server(handler or echo, refusal, limits, timer)
+            server = Server(handler or echo, refuse, limits, timer)
             port = free_port()
             listening = await asyncio.get_running_loop().create_server(
                 lambda: ServerConnection(server), "127.0.0.1", port

@@ -15,7 +15,7 @@ import logging
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -25,9 +25,8 @@ from torana.http.message import Field, field
 from torana.http.request import Request
 from torana.http.server import Server, ServerConnection
 from torana.http.sweep import Sweep
-from torana.model import codec
-from torana.model.config import Config, Limits, Settings
-from torana.proxy.reply import refusal, render_reply
+from torana.model.config import Limits, Settings
+from torana.proxy.reply import refuse, render_reply
 from torana.telemetry.exposition import render
 from torana.telemetry.metrics import State, summed
 
@@ -40,13 +39,15 @@ _JSON: Field = (b"content-type", b"content-type", b"application/json")
 class Subject(Protocol):
     """What is asked about: the running process."""
 
-    config: Config
     synchronized: bool
     pending: list[str]
     """What readiness still waits for."""
     workers: int
 
     async def states(self) -> list[State]: ...
+
+    def dump(self) -> Any:
+        """The configuration that runs, secrets masked."""
 
     def quit(self) -> None: ...
 
@@ -112,7 +113,7 @@ class Endpoints:
                 reply = LocalReply(500, [_TEXT], b"internal error\n")
             connection.respond(render_reply(reply), b"" if request.method == b"HEAD" else reply.body)
 
-        server = Server(handle, refusal, _LIMITS, self._sweep)
+        server = Server(handle, refuse, _LIMITS, self._sweep)
         self._servers.append(server)
         loop = asyncio.get_running_loop()
         try:
@@ -147,7 +148,7 @@ class Endpoints:
         return LocalReply(200, [_TEXT], b"ready\n")
 
     async def _config_dump(self, _: Request) -> LocalReply:
-        dump = {"version": __version__, "config": codec.dump(self._subject.config)}
+        dump = {"version": __version__, "config": self._subject.dump()}
         return LocalReply(200, [_JSON], msgspec.json.format(msgspec.json.encode(dump), indent=2) + b"\n")
 
     async def _quit(self, _: Request) -> LocalReply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from torana.http.dial import Dialler, Override
 from torana.http.message import Fields
 from torana.http.pool import Pool
 from torana.http.sweep import Sweep
+from torana.model import codec
 from torana.model.config import Config
 from torana.model.policy import BackendTls, CredentialPlace
 from torana.model.route import RouteMatch
@@ -34,7 +36,8 @@ from torana.proxy.upstream import Upstream
 from torana.telemetry.record import Record
 
 Explanation = dict[str, Any]
-_SECRET_HEADERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
+_SECRET = re.compile(r"authori[sz]ation|\bauth\b|cookie|credential|key|passw|secret|token", re.IGNORECASE).search
+"""Header names whose values are not shown. Too many rather than too few: explanations are pasted into tickets."""
 
 
 def explain(
@@ -58,7 +61,7 @@ def explain(
     except (ConfigError, StartError) as error:
         give_up(error)
     exchange, port = _exchange(url, method or ("POST" if data is not None else "GET"), headers)
-    found = _explain(loaded.config, port, exchange, body, overrides)
+    found = codec.redact(_explain(loaded.config, port, exchange, body, overrides), loaded.hidden)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -78,7 +81,11 @@ def _body(data: str | None) -> bytes:
 
 def _exchange(url: str, method: str, headers: list[str]) -> tuple[Exchange, int]:
     """The request as the gateway would see it. Exits 2 for a URL or header that is none."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:  # a port or an IPv6 address that is none
+        raise typer.BadParameter(f"{url!r} is no URL: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise typer.BadParameter("give a whole URL, for example http://localhost:3000/v1/chat/completions")
     fields: Fields = []
@@ -102,7 +109,7 @@ def _exchange(url: str, method: str, headers: list[str]) -> tuple[Exchange, int]
         parts.query.encode() if parts.query else None,
         fields,
     )
-    return exchange, parts.port or (443 if parts.scheme == "https" else 80)
+    return exchange, port
 
 
 def _explain(
@@ -150,7 +157,7 @@ def _reasons(rule: RouteMatch) -> Iterator[str]:
         yield f"method is {rule.method}"
     for what, values in (("header", rule.headers), ("query parameter", rule.query)):
         for value in values:
-            yield f"{what} {value.name} {'fits' if value.regex else 'is'} {value.value}"
+            yield f"{what} {value.name} {'fits' if value.regex else 'is'} {MASK if _SECRET(value.name) else value.value}"
 
 
 def _upstream(
@@ -201,12 +208,12 @@ def _tls(tls: BackendTls | None, host: str) -> str:
 def _headers(upstream: Upstream, head: bytes) -> list[str]:
     """The header lines with every credential masked: ours, and what the client's headers may hold."""
     auth = upstream.backend.auth
-    secret = {*_SECRET_HEADERS, auth.name.lower() if auth is not None else ""}
+    ours = auth.name.lower() if auth is not None else ""
     lines = []
     for line in head.decode("latin-1").split("\r\n")[1:]:
         name, _, value = line.partition(": ")
         if name:
-            shown = MASK if name.lower() in secret else value
+            shown = MASK if name.lower() == ours or _SECRET(name) else value
             prefix = "Bearer " if shown == MASK and value.startswith("Bearer ") else ""
             lines.append(f"{name}: {prefix}{shown}")
     return lines

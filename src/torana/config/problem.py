@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from pathlib import Path
 
 import msgspec
 
@@ -41,10 +42,14 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class ConfigError(Exception):
-    """A configuration that cannot run. `problems` holds every error and warning found, in file order."""
+    """A configuration that cannot run. `problems` holds every error and warning found, in file order.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    `files` are those it names, as far as it was read: when one changes, another try may succeed.
+    """
+
+    def __init__(self, problems: Iterable[Problem], files: Iterable[Path] = ()) -> None:
         self.problems = in_order(problems)
+        self.files = tuple(files)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

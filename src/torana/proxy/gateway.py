@@ -19,7 +19,7 @@ from torana.http.server import ServerConnection
 from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asking, with_hint, within
 from torana.proxy.call import read_call
-from torana.proxy.reply import error_reply, render_reply, request_id
+from torana.proxy.reply import error_reply, new_id, refusal, render_reply, request_id
 from torana.proxy.router import Candidate
 from torana.proxy.snapshot import CompiledRoute, Snapshot
 from torana.proxy.upstream import Upstream
@@ -62,6 +62,17 @@ class Gateway:
             _fail(connection, exchange, route, GatewayError(Reason.INTERNAL, "The gateway failed.", repr(error)))
         finally:
             self._account(record)
+
+    def refuse(self, error: GatewayError, connection: ServerConnection) -> bytes:
+        """The answer to something that never became a request; accounted for like one."""
+        record = Record(perf_counter())
+        record.peer = connection.peer
+        record.placement = Placement(f"bind/{connection.server.port}", "unknown", "unknown")
+        record.status = error.reason.fault.status
+        record.request_id = new_id()
+        _note(record, error)
+        self._account(record)
+        return refusal(error, record.request_id)
 
     async def _forward(
         self, request: Request, connection: ServerConnection, exchange: Exchange, route: CompiledRoute

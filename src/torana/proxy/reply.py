@@ -27,7 +27,11 @@ def error_reply(error: GatewayError, request_id: str) -> LocalReply:
 def request_id(fields: Fields) -> str:
     """The client's own `x-request-id` when it is a short visible text, else a new one."""
     given = field(fields, b"x-request-id")
-    return given.decode("ascii") if given is not None and _ID(given) else uuid.uuid4().hex
+    return given.decode("ascii") if given is not None and _ID(given) else new_id()
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def render_reply(reply: LocalReply) -> list[bytes]:
@@ -39,7 +43,12 @@ def render_reply(reply: LocalReply) -> list[bytes]:
     return parts
 
 
-def refusal(error: GatewayError, _: ServerConnection) -> bytes:
+def refusal(error: GatewayError, request_id: str) -> bytes:
     """The whole answer to something that never became a request; the connection closes after it."""
-    reply = error_reply(error, uuid.uuid4().hex)
+    reply = error_reply(error, request_id)
     return b"".join([*render_reply(reply), b"connection: close\r\n\r\n", reply.body])
+
+
+def refuse(error: GatewayError, _: ServerConnection) -> bytes:
+    """`refusal` for servers that keep no account of it."""
+    return refusal(error, new_id())

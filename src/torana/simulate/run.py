@@ -12,7 +12,7 @@ import uvloop
 from torana.http.server import Server
 from torana.http.sweep import Sweep
 from torana.model.config import Limits
-from torana.proxy.reply import refusal
+from torana.proxy.reply import refuse
 from torana.simulate.dials import Dials
 from torana.simulate.service import Service
 
@@ -41,7 +41,7 @@ async def _run(host: str, port: int, service: Service, ready: Callable[[str], No
     port = bound.getsockname()[1]
     sweep = Sweep()
     sweep.start()
-    server = Server(service.handle, refusal, _LIMITS, sweep, port)
+    server = Server(service.handle, refuse, _LIMITS, sweep, port)
     listening = await server.accept_on(bound, None)
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     await over.wait()

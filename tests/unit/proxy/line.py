@@ -17,7 +17,6 @@ from torana.model.policy import BackendAuth
 from torana.model.route import Route
 from torana.model.secret import Secret
 from torana.proxy.gateway import Gateway
-from torana.proxy.reply import refusal
 from torana.proxy.runtime import Runtime
 from torana.proxy.snapshot import Snapshot
 from torana.telemetry.access_log import AccessLog
@@ -78,7 +77,7 @@ class Line:
         self._writer = LineWriter(os.open(os.devnull, os.O_WRONLY))
         self._writer.attach(loop)
         gateway = Gateway(snapshot, self.metrics, AccessLog(self._writer, LogFormat.TEXT))
-        self._client = ServerConnection(Server(gateway.serve, refusal, Limits(), sweep, PORT))
+        self._client = ServerConnection(Server(gateway.serve, gateway.refuse, Limits(), sweep, PORT))
         self._done: asyncio.Future[None] = loop.create_future()
         self.received = b""
         self._client.connection_made(_Transport(self._take))

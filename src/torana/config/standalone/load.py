@@ -16,16 +16,22 @@ from torana.config.standalone.findings import Findings
 from torana.config.standalone.schema.file import File
 from torana.config.standalone.translate import translate
 from torana.model.config import Config
+from torana.model.secret import Secret
 
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 class Loaded(NamedTuple):
-    """A configuration that can run. `files` are all the files it names: when one changes, so may the configuration."""
+    """A configuration that can run.
+
+    `files` are all the files it names: when one changes, so may the configuration. `hidden` are the values that came
+    from environment variables, which may be secrets wherever they stand.
+    """
 
     config: Config
     warnings: tuple[Problem, ...]
     files: tuple[Path, ...]
+    hidden: frozenset[Secret]
 
 
 def read_text(path: Path) -> str:
@@ -63,5 +69,5 @@ def load(
     # A named backend is looked at once a use of it, so its faults are found as often.
     problems = tuple(dict.fromkeys(findings.problems))
     if findings.failed:
-        raise ConfigError(problems)
-    return Loaded(config, in_order(problems), tuple(files.read))
+        raise ConfigError(problems, files.read)
+    return Loaded(config, in_order(problems), tuple(files.read), expansion.source.hidden)

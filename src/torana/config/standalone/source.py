@@ -12,6 +12,8 @@ from functools import cached_property
 
 import msgspec
 
+from torana.model.secret import Secret
+
 
 class Place(msgspec.Struct, frozen=True):
     """A line and a column of the original text, both from 1."""
@@ -47,6 +49,11 @@ class Source(msgspec.Struct, frozen=True, dict=True):
         if i >= 0 and self.spans[i].end > start:
             return True
         return i + 1 < len(self.spans) and self.spans[i + 1].start < end
+
+    @property
+    def hidden(self) -> frozenset[Secret]:
+        """The texts that came from variables."""
+        return frozenset(Secret(self.text[span.start : span.end]) for span in self.spans)
 
     def hides_line(self, offset: int) -> bool:
         """Whether the line of the expanded text around this offset holds text from a variable."""

@@ -1,0 +1,56 @@
+"""The model as people see it, and as workers get it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from torana.model import codec
+from torana.model.backend import Backend, BackendRef, Target
+from torana.model.config import Bind, Config, Listener
+from torana.model.policy import BackendAuth, HeaderModifier, PathKind, PathRule, RoutePolicies
+from torana.model.route import Route
+from torana.model.secret import Secret
+
+_CANARY = "cAnArY-0815-model"
+
+
+def _config(backend: Backend, policies: RoutePolicies | None = None) -> Config:
+    route = Route("route0", policies=policies or RoutePolicies(), backends=(BackendRef(backend),))
+    return Config(binds=(Bind(3000, (Listener("listener0", routes=(route,)),)),))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        _config(Backend("b", Target("h", 1), auth=BackendAuth(Secret(_CANARY)))),
+        _config(Backend("b", Target("h", 1), request_headers=HeaderModifier(set=(("x-plain", f"a {_CANARY}"),)))),
+        _config(Backend("b", Target("h", 1), path=PathRule(PathKind.OVERRIDE, f"/v1?k={_CANARY}"))),
+        _config(
+            Backend("b", Target("h", 1)), RoutePolicies(response_headers=HeaderModifier(add=(("x-plain", _CANARY),)))
+        ),
+    ],
+)
+def test_a_value_of_a_variable_is_not_dumped(config: Config) -> None:
+    """What came from an environment variable is masked in a dump wherever a credential can stand."""
+    dump = json.dumps(codec.dump(config, [Secret(_CANARY)]))
+    assert _CANARY not in dump
+    assert "***" in dump
+
+
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key", "X-Auth-Token", "cookie", "client-secret"])
+def test_a_credential_written_out_is_not_dumped(name: str) -> None:
+    """A header field that is a credential by its name is masked even when the file has it in plain text."""
+    config = _config(
+        Backend("b", Target("h", 1), request_headers=HeaderModifier(set=((name, _CANARY), ("x-team", "blue"))))
+    )
+    dump = json.dumps(codec.dump(config))
+    assert _CANARY not in dump
+    assert "blue" in dump
+
+
+def test_workers_get_what_was_configured() -> None:
+    """A configuration that was packed and unpacked is equal, secrets and all."""
+    config = _config(Backend("b", Target("h", 1), auth=BackendAuth(Secret(_CANARY))))
+    assert codec.unpack(codec.pack(config)) == config
