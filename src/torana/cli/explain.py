@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import msgspec
 import typer
@@ -157,7 +157,8 @@ def _reasons(rule: RouteMatch) -> Iterator[str]:
         yield f"method is {rule.method}"
     for what, values in (("header", rule.headers), ("query parameter", rule.query)):
         for value in values:
-            yield f"{what} {value.name} {'fits' if value.regex else 'is'} {MASK if _SECRET(value.name) else value.value}"
+            shown = MASK if _SECRET(value.name) else value.value
+            yield f"{what} {value.name} {'fits' if value.regex else 'is'} {shown}"
 
 
 def _upstream(
@@ -220,11 +221,17 @@ def _headers(upstream: Upstream, head: bytes) -> list[str]:
 
 
 def _masked_target(upstream: Upstream, target: bytes) -> str:
+    """Path and query, the values of secret parameters masked: ours, and what the client's may be."""
     auth = upstream.backend.auth
-    if auth is None or auth.place is not CredentialPlace.QUERY:
-        return target.decode("latin-1")
-    head, _, _ = target.decode("latin-1").rpartition("=")
-    return f"{head}={MASK}"
+    ours = auth.name if auth is not None and auth.place is CredentialPlace.QUERY else None
+    path, mark, query = target.decode("latin-1").partition("?")
+    return path + mark + "&".join(_masked_parameter(part, ours) for part in query.split("&"))
+
+
+def _masked_parameter(part: str, ours: str | None) -> str:
+    name, equals, value = part.partition("=")
+    plain = unquote_plus(name)
+    return name + equals + (MASK if value and (plain == ours or _SECRET(plain)) else value)
 
 
 def _reply(reply: LocalReply) -> Explanation:

@@ -14,7 +14,9 @@ from torana import __version__
 
 _HELP = "The gateway between applications that speak OpenAI's API and every provider that does."
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=_HELP)
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=_HELP
+)
 
 FileOption = Annotated[
     str | None, typer.Option("-f", "--file", metavar="FILE", help="Configuration file; `-` reads standard input.")

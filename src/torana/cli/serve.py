@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import NoReturn
 
@@ -10,6 +11,9 @@ import typer
 from torana.app import Source, StartError, run, validate
 from torana.config.problem import ConfigError
 from torana.http.dial import Override
+
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)"
+_OVERRIDE = re.compile(rf"{_HOST}:([0-9]{{1,5}}):{_HOST}(?::([0-9]{{1,5}}))?")
 
 
 def serve(file: str | None, text: str | None, *, validate_only: bool, workers: int | None, resolve: list[str]) -> None:
@@ -42,15 +46,10 @@ def parse_overrides(entries: list[str]) -> dict[tuple[str, int], Override]:
     """`HOST:PORT:ADDRESS[:PORT]`, as curl's --resolve; IPv6 stands in brackets. Exits 2 for anything else."""
     overrides: dict[tuple[str, int], Override] = {}
     for entry in entries:
-        host, _, rest = entry.partition(":")
-        port, _, address = rest.partition(":")
-        if address.startswith("["):
-            name, _, own = address[1:].partition("]")
-            own = own.removeprefix(":")
-        else:
-            name, _, own = address.partition(":")
-        if not (host and port.isdigit() and name and (own.isdigit() or not own)):
+        parts = _OVERRIDE.fullmatch(entry)
+        host, port, address, own = parts.groups() if parts else ("", "0", "", None)
+        if not all(0 < int(number) < 65536 for number in (port, own or port)):
             message = f"{entry!r} is not HOST:PORT:ADDRESS[:PORT], for example api.x.ai:443:127.0.0.1:8443"
             raise typer.BadParameter(message, param_hint="--resolve")
-        overrides[host, int(port)] = Override(name, int(own or port))
+        overrides[host.strip("[]"), int(port)] = Override(address.strip("[]"), int(own or port))
     return overrides
