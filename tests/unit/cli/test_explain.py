@@ -1,0 +1,301 @@
+"""`torana explain`: what would happen to a request, without sending it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from torana.cli import commands
+from torana.cli.main import app
+
+if not app.registered_commands:
+    commands.register(app)
+
+CONFIG = """\
+binds:
+- port: 3000
+  listeners:
+  - name: main
+    routes:
+    - name: chat
+      hostnames: [gateway.example, localhost]
+      matches:
+      - path: {pathPrefix: /v1}
+        method: POST
+        headers: [{name: x-team, value: {exact: red}}]
+        query: [{name: v, value: {regex: "[0-9]"}}]
+      - path: {pathPrefix: /v1}
+      policies:
+        backendTLS: {hostname: sni.example}
+        backendAuth: {key: sk-configured}
+        timeout: {requestTimeout: 5s}
+        requestHeaderModifier: {remove: [x-team], set: {X-Added: yes it is}}
+      backends:
+      - ai: {name: it, hostOverride: "api.example:8443", provider: {openAI: {model: m1}}}
+    - name: free
+      matches: [{path: {pathPrefix: /free}}]
+      backends:
+      - ai: {name: any, hostOverride: "127.0.0.1:9000", pathPrefix: /api/v1, provider: {openAI: {}}}
+    - name: slip
+      matches: [{path: {exact: /slip}}]
+      backends: [{host: "a.example:443"}]
+    - name: split
+      matches: [{path: {exact: /split}}]
+      backends: [{host: "a.example:80", weight: 9}, {host: "b.example:81"}, {host: "c.example:82", weight: 0}]
+    - name: old
+      matches: [{path: {pathPrefix: /old}}]
+      policies: {requestRedirect: {scheme: https, path: {prefix: /new}, status: 301}}
+    - name: ping
+      matches: [{path: {regex: /pi.g}}]
+      policies: {directResponse: {status: 299, body: pong, headers: {x-a: "1"}}}
+    - name: none
+      matches: [{path: {exact: /none}}]
+      backends: [{host: "a.example:80", weight: 0}]
+- port: 3001
+  listeners:
+  - {name: own, hostname: own.example, routes: []}
+"""
+CHAT = "http://localhost:3000/v1/chat/completions"
+BODY = '{"model": "asked", "messages": []}'
+
+
+def explained(url: str, *words: str, code: int = 0) -> dict[str, Any]:
+    done = CliRunner().invoke(app, ["explain", "-c", CONFIG, url, *words, "--json"])
+    assert done.exit_code == code, done.output
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def shown(url: str, *words: str, code: int = 0) -> list[str]:
+    """The lines of the text form, with single spaces."""
+    done = CliRunner().invoke(app, ["explain", "-c", CONFIG, url, *words])
+    assert done.exit_code == code, done.output
+    return [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+
+def test_everything_about_a_call() -> None:
+    """For a call: listener, route and why, policies, where it goes and how, and what the upstream would see."""
+    words = ["-d", BODY, "-H", "X-Team: red", "-H", "Accept: */*", "-H", "Authorization: Bearer sk-mine"]
+    assert explained(CHAT + "?v=1", *words) == {
+        "request": "POST /v1/chat/completions",
+        "port": 3000,
+        "listener": "main",
+        "route": "chat",
+        "because": [
+            "path fits pathPrefix /v1",
+            "method is POST",
+            "header x-team is red",
+            "query parameter v fits [0-9]",
+            "host is one of gateway.example, localhost",
+        ],
+        "policies": ["request_headers", "timeout"],
+        "backends": [
+            {
+                "backend": "it",
+                "connect": "api.example:8443",
+                "tls": "yes, SNI sni.example, certificate for sni.example from the system roots",
+                "method": "POST",
+                "path": "/v1/chat/completions?v=1",
+                "host": "api.example:8443",
+                "headers": [
+                    "host: api.example:8443",
+                    "authorization: Bearer ***",
+                    "Accept: */*",
+                    "X-Added: yes it is",
+                ],
+                "provider": "openai",
+                "operation": "chat",
+                "model": "m1",
+                "model from": "the configuration",
+                "stream": False,
+                "weight": 1,
+            }
+        ],
+    }
+
+
+def test_text_says_the_same() -> None:
+    """The text form has what the JSON form has, one fact a line."""
+    lines = shown(CHAT, "-d", '{"stream": true}')
+    for line in (
+        "request POST /v1/chat/completions",
+        "route chat",
+        "path fits pathPrefix /v1",
+        "connect api.example:8443",
+        "authorization: Bearer ***",
+        "X-Added: yes it is",
+        "model m1",
+        "model from the configuration",
+        "stream yes",
+    ):
+        assert line in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "facts"),
+    [
+        (["-d", BODY], {"model": "asked", "model from": "the request", "stream": False, "operation": "chat"}),
+        (["-d", BODY.replace("[]", '[], "stream": true')], {"model": "asked", "stream": True}),
+        (["-d", BODY], {"path": "/api/v1/chat/completions", "tls": "no", "host": "127.0.0.1:9000"}),
+        (["-d", BODY, "-X", "put"], {"method": "PUT"}),
+    ],
+)
+def test_facts_of_a_call(words: list[str], facts: dict[str, Any]) -> None:
+    """Model, stream, path and method are those the gateway would send."""
+    (backend,) = explained("http://localhost:3000/free/v1/chat/completions", *words)["backends"]
+    assert {name: backend[name] for name in facts} == facts
+
+
+def test_a_request_without_a_body() -> None:
+    """Without -d the method is GET, and no model is spoken of."""
+    (backend,) = explained("http://localhost:3000/v1/models")["backends"]
+    assert (backend["method"], backend["operation"]) == ("GET", "models")
+    assert "model" not in backend
+
+
+def test_body_from_a_file(tmp_path: Path) -> None:
+    """`-d @FILE` reads the body from a file; one that is not there exits 1 and is named."""
+    file = tmp_path / "body.json"
+    file.write_text(BODY)
+    (backend,) = explained("http://localhost:3000/free/v1/chat/completions", "-d", f"@{file}")["backends"]
+    assert backend["model"] == "asked"
+    done = CliRunner().invoke(app, ["explain", "-c", CONFIG, CHAT, "-d", f"@{file}.not"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "body.json.not: cannot be read" in done.stderr
+
+
+def test_weights() -> None:
+    """All backends that may be picked are told, with their weights."""
+    backends = explained("http://localhost:3000/split")["backends"]
+    assert [(backend["connect"], backend["weight"]) for backend in backends] == [
+        ("a.example:80", 9),
+        ("b.example:81", 1),
+    ]
+
+
+def test_a_slip() -> None:
+    """Port 443 in plaintext is told as the slip it likely is."""
+    (backend,) = explained("http://localhost:3000/slip")["backends"]
+    assert "port 443 is reached in plaintext" in backend["warning"]
+
+
+@pytest.mark.parametrize(
+    ("url", "words", "reply"),
+    [
+        (
+            "http://localhost:3000/old/a?b=1",
+            [],
+            {"status": 301, "headers": ["location: https://localhost/new/a?b=1"], "body": ""},
+        ),
+        (
+            "http://localhost:3000/old",
+            ["-H", "Host: other.example:3000"],
+            {"status": 301, "headers": ["location: https://other.example/new"], "body": ""},
+        ),
+        (
+            "http://localhost:3000/ping",
+            [],
+            {"status": 299, "headers": ["x-a: 1", "content-type: text/plain; charset=utf-8"], "body": "pong"},
+        ),
+    ],
+)
+def test_replies(url: str, words: list[str], reply: dict[str, Any]) -> None:
+    """What a policy would answer is told, and no backend."""
+    found = explained(url, *words)
+    assert found["reply"] == reply
+    assert "backends" not in found
+
+
+def test_a_reply_as_text() -> None:
+    """The text form tells a reply too."""
+    lines = shown("http://localhost:3000/ping")
+    assert {"route ping", "path fits regex /pi.g", "status 299", "x-a: 1", "body pong"} <= {*lines}
+
+
+@pytest.mark.parametrize(
+    ("url", "words", "status", "message"),
+    [
+        ("http://localhost:3000/nowhere", [], 404, "No route matches GET /nowhere for the host localhost:3000"),
+        ("http://localhost:3001/", [], 404, "No listener on port 3001 takes the host localhost:3001"),
+        ("http://own.example:3001/", [], 404, "No route matches GET / for the host own.example:3001"),
+        ("http://localhost/v1", [], None, "nothing listens on port 80; configured: 3000, 3001"),
+        ("https://localhost/v1", [], None, "nothing listens on port 443; configured: 3000, 3001"),
+        ("http://localhost:3000/none", [], 500, "the route none has no backend with a weight above 0"),
+        (CHAT, ["-d", "{"], 400, "JSON"),
+        ("http://localhost:3000/free/v1/chat/completions", ["-d", "{}"], 400, "model"),
+    ],
+)
+def test_refusals(url: str, words: list[str], status: int | None, message: str) -> None:
+    """What the gateway would refuse exits 1, with the status and the message of its answer, in both forms."""
+    error = explained(url, *words, code=1)["error"]
+    assert error["status"] == status
+    assert message in error["message"]
+    assert any(message in line for line in shown(url, *words, code=1))
+
+
+def test_resolve() -> None:
+    """`--resolve` is told beside the place it stands for."""
+    (backend,) = explained(CHAT, "-d", BODY, "--resolve", "api.example:8443:127.0.0.1:99")["backends"]
+    assert backend["connect"] == "api.example:8443 (at 127.0.0.1:99 by --resolve)"
+    assert backend["host"] == "api.example:8443"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://user:canary-pw@localhost:3000/free?", "/free"),
+        ("http://localhost:3000/free#part", "/free"),
+        ("HTTP://localhost:3000/free?a=%2F", "/free?a=%2F"),
+        ("http://[::1]:3000/free", "/free"),
+    ],
+)
+def test_urls(url: str, path: str) -> None:
+    """Of a URL go on what a client would send: no user, no fragment."""
+    found = explained(url)
+    assert found["backends"][0]["path"] == path
+    assert "canary" not in json.dumps(found)
+
+
+# secrets
+
+SECRET = "canary-5ecret"
+_PLACES = {
+    "key": f"key: {SECRET}",
+    "header": f"key: {{value: {SECRET}, location: {{header: {{name: X-Odd}}}}}}",
+    "prefix": f'key: {{value: {SECRET}, location: {{header: {{name: X-Odd, prefix: "Odd "}}}}}}',
+    "query": f"key: {{value: {SECRET}, location: {{queryParameter: {{name: odd}}}}}}",
+    "cookie": f"key: {{value: {SECRET}, location: {{cookie: {{name: odd}}}}}}",
+    "passthrough": "passthrough: {}",
+}
+_CLIENTS = [
+    "Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "api-key", "X-Goog-Api-Key", "X-Auth-Token",
+    "Ocp-Apim-Subscription-Key", "X-Amz-Security-Token", "x-client-secret", "X-Password", "X-Auth",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.parametrize("place", _PLACES)
+def test_secrets_are_masked(place: str, form: list[str]) -> None:
+    """No credential is shown: the configuration's wherever it goes, the client's in headers, cookies and query."""
+    config = f"""\
+binds:
+- port: 3000
+  listeners:
+  - routes:
+    - matches: [{{headers: [{{name: x-api-key, value: {{exact: {SECRET}}}}}]}}]
+      policies: {{backendAuth: {{{_PLACES[place]}}}}}
+      backends: [{{ai: {{name: it, hostOverride: "a.example:80", provider: {{openAI: {{}}}}}}}}]
+"""
+    words = [word for name in _CLIENTS for word in ("-H", f"{name}: {SECRET}")]
+    url = f"http://localhost:3000/v1/chat/completions?a=shown&odd={SECRET * (place == 'query')}&api%5Fkey={SECRET}"
+    done = CliRunner().invoke(app, ["explain", "-c", config, url, "-d", BODY, *words, *form])
+    assert done.exit_code == 0, done.output
+    assert SECRET not in done.output
+    assert "5ecret" not in done.output
+    assert "***" in done.output
+    assert "a=shown" in done.output
