@@ -65,7 +65,7 @@ def test_host_without_the_schemes_port(authority: str, tls: BackendTls | None, v
     ],
 )
 def test_path(wish: Wish, rule: PathRule) -> None:
-    """The route's rewrite comes first, then pathOverride, pathPrefix, and the provider's base path where it is known."""
+    """The route's rewrite comes first, then pathOverride, pathPrefix, and the provider's own base path."""
     assert resolve(wish).path == rule
 
 

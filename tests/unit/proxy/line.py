@@ -46,7 +46,10 @@ class _Transport(asyncio.Transport):
 
     def __init__(self, written: Any) -> None:
         super().__init__()
-        self.write = written
+        self._written = written
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._written(data)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """There is no buffer."""
