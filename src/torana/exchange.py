@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from torana.http.message import Fields
 from torana.telemetry.record import Record
 
@@ -16,7 +18,7 @@ class LocalReply(NamedTuple):
     body: bytes = b""
 
 
-class Exchange:
+class Exchange(msgspec.Struct, gc=False):
     """The state of one request between its head and its account.
 
     `fields` are the request's, `path`, `query` and `host` what the client asked for; policies may change `fields`
@@ -25,26 +27,13 @@ class Exchange:
     rules are on: what goes upstream may have another, or none.
     """
 
-    __slots__ = ("fields", "host", "matched_prefix", "method", "origin", "path", "query", "record", "scheme", "sni")
-
-    def __init__(
-        self,
-        record: Record,
-        method: bytes,
-        scheme: bytes,
-        host: bytes,
-        path: bytes,
-        query: bytes | None,
-        fields: Fields,
-        sni: str | None = None,
-    ) -> None:
-        self.record = record
-        self.method = method
-        self.scheme = scheme
-        self.host = host
-        self.path = path
-        self.query = query
-        self.fields = fields
-        self.sni = sni
-        self.matched_prefix: int | None = None
-        self.origin: bytes | None = None
+    record: Record
+    method: bytes
+    scheme: bytes
+    host: bytes
+    path: bytes
+    query: bytes | None
+    fields: Fields
+    sni: str | None = None
+    matched_prefix: int | None = None
+    origin: bytes | None = None

@@ -199,11 +199,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._phrase += phrase
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._trailers:
-            return
         self._fields.append((name.lower(), name, value))
-        if len(self._fields) > _MAX_FIELDS:
-            raise ValueError(f"more than {_MAX_FIELDS} header fields")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -211,14 +207,17 @@ class UpstreamConnection(asyncio.Protocol):
             if status == 101:
                 raise ValueError("it switched to another protocol")
             return
+        fields, self._fields = self._fields, []  # what follows are trailers, and not passed on
+        if len(fields) > _MAX_FIELDS:
+            raise ValueError(f"more than {_MAX_FIELDS} header fields")
         self._trailers = True
-        framing = _framing(self._fields)
+        framing = _framing(fields)
         if self._no_body or status in (204, 304):
             framing = Framing.NONE
             # Of a HEAD's answer llhttp would wait for the body that is announced and never comes.
             self._broken = self._no_body or not self._parser.should_keep_alive()
         self._framing = framing
-        self._settle(ResponseHead(status, self._phrase, self._fields, framing))
+        self._settle(ResponseHead(status, self._phrase, fields, framing))
         if framing is Framing.NONE:
             self.complete = True
             self.body.end()

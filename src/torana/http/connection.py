@@ -17,7 +17,7 @@ import httptools
 
 from torana.errors import GatewayError, Reason
 from torana.http.body import Body, Source
-from torana.http.message import Framing
+from torana.http.message import Fields, Framing
 from torana.http.request import Request, check_head, framing_lines
 from torana.http.sweep import intervals
 
@@ -35,10 +35,10 @@ class ServerConnection(asyncio.Protocol):
     """One client connection. The handler answers with `respond`, or with `start`, `write` and `finish`."""
 
     __slots__ = (
-        "_age", "_coupled", "_deaf", "_framing", "_idle", "_in_head", "_incoming", "_lingering", "_lived", "_loop",
-        "_offer", "_overhead", "_parser", "_pieces", "_pieces_size", "_quiet", "_reading_paused", "_refusal",
-        "_stalled", "_started", "_target", "_task", "_transport", "_unsent", "_waiting", "_write_paused", "active",
-        "closing", "peer", "server", "sni", "tls",
+        "_age", "_coupled", "_deaf", "_fields", "_framing", "_idle", "_in_head", "_incoming", "_lingering", "_lived",
+        "_loop", "_offer", "_overhead", "_parser", "_pieces", "_pieces_size", "_quiet", "_reading_paused",
+        "_refusal", "_stalled", "_started", "_target", "_task", "_transport", "_unsent", "_waiting", "_write_paused",
+        "active", "closing", "peer", "server", "sni", "tls",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -67,6 +67,7 @@ class ServerConnection(asyncio.Protocol):
         self.peer = ""
         # per request being received
         self._incoming: Request | None = None
+        self._fields: Fields = []  # where the parser's fields go
         self._target = b""
         self._in_head = True
         self._overhead = 0  # bytes received since the last one that was a body's: head, chunk sizes, trailers
@@ -172,7 +173,8 @@ class ServerConnection(asyncio.Protocol):
     # the parser's side
 
     def on_message_begin(self) -> None:
-        self._incoming = Request()
+        self._incoming = request = Request()
+        self._fields = request.fields
         self._target = b""
         self._age = 0
 
@@ -180,14 +182,7 @@ class ServerConnection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # a trailer; not forwarded (RFC 9110, 6.5.1 lets an intermediary discard them)
-        request = self._incoming
-        assert request is not None
-        fields = request.fields
-        fields.append((name.lower(), name, value.rstrip()))  # llhttp leaves the space behind it (RFC 9112, 5.1)
-        if len(fields) > self.server.limits.max_headers:
-            raise self._head_too_large()
+        self._fields.append((name.lower(), name, value.rstrip()))  # llhttp leaves the space behind it (RFC 9112, 5.1)
 
     def on_headers_complete(self) -> None:
         request = self._incoming
@@ -196,9 +191,13 @@ class ServerConnection(asyncio.Protocol):
             self._incoming, self._offer = self._offer, None
             return
         parser = self._parser
-        most = self.server.limits.max_header_bytes
-        if self._overhead > most and _size_of_head(request, self._target) > most:
+        limits = self.server.limits
+        most = limits.max_header_bytes
+        if len(request.fields) > limits.max_headers or (
+            self._overhead > most and _size_of_head(request, self._target) > most
+        ):
             raise self._head_too_large()
+        self._fields = []  # trailers; not forwarded (RFC 9110, 6.5.1 lets an intermediary discard them)
         request.method = parser.get_method()
         request.keep_alive = parser.should_keep_alive()
         waits = check_head(request, self._target, parser.get_http_version())

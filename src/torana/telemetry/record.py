@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 
 class TokenUsage(Protocol):
     """Tokens of one call, as the provider reported them."""
@@ -40,42 +42,38 @@ class Placement:
 UNPLACED = Placement("unknown", "unknown", "unknown")
 
 
-class Record:
-    """Filled in along the way, read by metrics and access log at the end. Times are seconds of `time.perf_counter`."""
+class Record(msgspec.Struct, gc=False):
+    """Filled in along the way, read by metrics and access log at the end. Times are seconds of `time.perf_counter`.
 
-    __slots__ = (
-        "answer_bytes", "backend", "ended", "endpoint", "error", "first_token", "host", "method", "model", "operation",
-        "path", "peer", "placement", "protocol", "provider", "reason", "request_id", "response_model", "retries",
-        "sni", "started", "status", "streamed", "usage", "version",
-    )  # fmt: skip
+    A Struct for what it costs: one call makes it, however many members it has.
+    """
 
-    def __init__(self, started: float) -> None:
-        self.started = started
-        self.ended = started
-        self.placement = UNPLACED
-        self.peer = ""
-        self.sni: str | None = None
-        self.method = ""
-        self.host = ""
-        self.path = ""
-        self.version = "1.1"
-        self.status = 0
-        self.reason = "Upstream"
-        self.error: str | None = None
-        self.request_id: str | None = None
-        self.backend = "unknown"
-        self.endpoint = ""
-        self.protocol = "http"
-        self.retries = 0
-        self.answer_bytes = 0
-        # what only calls of a language model have
-        self.operation: str | None = None
-        self.provider = ""
-        self.model: str | None = None
-        self.response_model: str | None = None
-        self.streamed = False
-        self.first_token: float | None = None
-        self.usage: TokenUsage | None = None
+    started: float
+    ended: float = 0.0
+    placement: Placement = UNPLACED
+    peer: str = ""
+    sni: str | None = None
+    method: str = ""
+    host: str = ""
+    path: str = ""
+    version: str = "1.1"
+    status: int = 0
+    reason: str = "Upstream"
+    error: str | None = None
+    request_id: str | None = None
+    backend: str = "unknown"
+    endpoint: str = ""
+    protocol: str = "http"
+    retries: int = 0
+    answer_bytes: int = 0
+    # what only calls of a language model have
+    operation: str | None = None
+    provider: str = ""
+    model: str | None = None
+    response_model: str | None = None
+    streamed: bool = False
+    first_token: float | None = None
+    usage: TokenUsage | None = None
 
     @property
     def duration(self) -> float:
