@@ -130,7 +130,9 @@ def _explain(
             message = f"the route {matched.route.route.name} has no backend with a weight above 0"
             return found | {"error": {"status": 500, "message": message}}
         found["backends"] = [
-            _upstream(upstream, exchange, body, overrides) | {"weight": ref.weight}
+            {"error": "a missing or broken backend: its share answers 500", "weight": ref.weight}
+            if upstream is None
+            else _upstream(upstream, exchange, body, overrides) | {"weight": ref.weight}
             for upstream, ref in zip(
                 matched.route.upstreams, (ref for ref in matched.route.route.backends if ref.weight), strict=True
             )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from torana.model.backend import BackendRef
 from torana.model.config import Config
 
 
@@ -58,7 +59,11 @@ def _things(config: Config) -> Iterator[_Thing]:
             here = (bind.port, listener.name)
             yield _Thing("listener", here, msgspec.structs.replace(listener, routes=()))
             for route in listener.routes:
-                shares = tuple((ref.backend.name, ref.weight) for ref in route.backends)
+                shares = tuple((_name(ref), ref.weight) for ref in route.backends)
                 yield _Thing("route", (*here, route.name), (msgspec.structs.replace(route, backends=()), shares))
                 for ref in route.backends:
-                    yield _Thing("backend", (*here, route.name, ref.backend.name), ref.backend)
+                    yield _Thing("backend", (*here, route.name, _name(ref)), ref.backend)
+
+
+def _name(ref: BackendRef) -> str:
+    return ref.backend.name if ref.backend is not None else "(missing)"

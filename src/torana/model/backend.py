@@ -55,7 +55,11 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 class BackendRef(msgspec.Struct, frozen=True):
-    """A backend's share of a route: picked in proportion to `weight`; 0 is never picked."""
+    """A backend's share of a route: picked in proportion to `weight`; 0 is never picked.
 
-    backend: Backend
+    `backend` None is a reference to something that is missing or wrong: its share of the traffic answers 500 (Gateway
+    API, HTTPRoute backendRefs), and the rest is served.
+    """
+
+    backend: Backend | None
     weight: int = 1

@@ -147,7 +147,7 @@ def pick(route: CompiledRoute) -> Upstream:
     """One of the route's backends. Raises NO_BACKEND."""
     upstream = route.pick()
     if upstream is None:
-        message = f"The route {route.route.name} has no backend with a weight above 0."
+        message = f"The route {route.route.name} has no backend for this request: none with a weight, or a broken one."
         raise GatewayError(Reason.NO_BACKEND, message)
     return upstream
 

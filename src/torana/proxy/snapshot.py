@@ -30,12 +30,15 @@ class CompiledRoute:
         self.after = chains.after
         self.timeout = route.policies.timeout
         refs = [ref for ref in route.backends if ref.weight > 0]
-        self.upstreams = tuple(Upstream(ref.backend, runtime) for ref in refs)
+        self.upstreams = tuple(None if ref.backend is None else Upstream(ref.backend, runtime) for ref in refs)
         self.only = self.upstreams[0] if len(self.upstreams) == 1 else None
         self._bounds = tuple(accumulate(ref.weight for ref in refs))
 
     def pick(self) -> Upstream | None:
-        """An upstream at random, in proportion to the weights; None when no backend has any. `only` saves the call."""
+        """An upstream at random, in proportion to the weights; None when there is none, or its share has no backend.
+
+        `only` saves the call.
+        """
         if not self.upstreams:
             return None
         return self.upstreams[bisect_right(self._bounds, random.randrange(self._bounds[-1]))]  # noqa: S311 - balancing
@@ -92,4 +95,5 @@ class Snapshot:
             for listener in bind.listeners.values()
             for route in listener.routes.compiled
             for upstream in route.upstreams
+            if upstream is not None
         }
