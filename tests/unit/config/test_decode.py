@@ -46,6 +46,7 @@ def test_text_is_taken_as_it_stands() -> None:
     ai = "{name: 0010, provider: {openAI: {model: 4.10}}}"
     text = f"binds: [{{port: 1, listeners: [{{routes: [{{backends: [{{ai: {ai}}}]}}]}}]}}]"
     backend = load(text, "f", {}, Path()).config.binds[0].listeners[0].routes[0].backends[0].backend
+    assert backend is not None
     assert backend.name == "0010"
     assert backend.provider is not None
     assert backend.provider.model == "4.10"

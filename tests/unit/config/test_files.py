@@ -54,7 +54,9 @@ def test_listener_certificate(folder: Path) -> None:
 def test_client_certificate(folder: Path) -> None:
     """A backend's client certificate, key and roots are read in the same way."""
     loaded = _load(_BACKEND.format("backendTLS: {cert: one.pem, key: one.key, root: ca.pem}"), folder)
-    tls = loaded.config.binds[0].listeners[0].routes[0].backends[0].backend.tls
+    backend = loaded.config.binds[0].listeners[0].routes[0].backends[0].backend
+    assert backend is not None
+    tls = backend.tls
     assert tls is not None
     assert (tls.cert, tls.roots) == ((folder / "one.pem").read_text(), (folder / "ca.pem").read_text())
     assert tls.key is not None
