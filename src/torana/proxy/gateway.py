@@ -147,7 +147,7 @@ def pick(route: CompiledRoute) -> Upstream:
     """One of the route's backends. Raises NO_BACKEND."""
     upstream = route.pick()
     if upstream is None:
-        message = f"The route {route.route.name} has no backend for this request: none with a weight, or a broken one."
+        message = f"The route {route.route.name} has no backend for this request: none has a weight above 0, or it is broken."
         raise GatewayError(Reason.NO_BACKEND, message)
     return upstream
 
