@@ -47,7 +47,8 @@ class PathKind(Enum):
     KEEP: the client's. FULL: the text given, the client's query kept. PREFIX: the route's matched prefix swapped for
     the text. OVERRIDE: the text given and nothing else, the query dropped. BASE: the text plus the operation's own
     suffix (`/v1` + `/chat/completions`), the query kept; a path that is no known operation has its leading `/v1`
-    swapped for the text.
+    swapped for the text. CHAT: as BASE, but a path that is no known operation is a chat completion: a route of its own,
+    such as `/mistral`, says enough.
     """
 
     KEEP = "keep"
@@ -55,6 +56,7 @@ class PathKind(Enum):
     PREFIX = "prefix"
     OVERRIDE = "override"
     BASE = "base"
+    CHAT = "chat"
 
 
 class PathRule(msgspec.Struct, frozen=True):

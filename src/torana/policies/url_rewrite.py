@@ -10,7 +10,7 @@ from typing import TypeAlias, assert_never
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
-from torana.llm.providers.facts import path_under
+from torana.llm.providers.facts import call_under, path_under
 from torana.model.backend import Target
 from torana.model.policy import Authority, AuthorityKind, PathKind, PathRule
 
@@ -60,6 +60,9 @@ def compile_path(rule: PathRule) -> PathOf:
         case PathKind.BASE:
             base = rule.value
             return lambda exchange: _with_query(path_under(base, exchange.path), exchange.query)
+        case PathKind.CHAT:
+            base = rule.value
+            return lambda exchange: _with_query(call_under(base, exchange.path), exchange.query)
         case _:
             assert_never(rule.kind)
 

@@ -257,6 +257,10 @@ def test_host(authority: Authority, target: Target, tls: bool, host: str, outcom
         (PathRule(PathKind.BASE, "/api"), "/v1", "/api"),
         (PathRule(PathKind.BASE, "/api"), "/v12/x", "/v12/x"),
         (PathRule(PathKind.BASE, "/api"), "/other", "/other"),
+        (PathRule(PathKind.CHAT, "/v1"), "/mistral", "/v1/chat/completions"),
+        (PathRule(PathKind.CHAT, "/v1"), "/mistral/anything?x=1", "/v1/chat/completions?x=1"),
+        (PathRule(PathKind.CHAT, "/v1"), "/mistral/v1/embeddings", "/v1/embeddings"),
+        (PathRule(PathKind.CHAT, "/v1"), "/mistral/models/a/b", "/v1/models/a/b"),
     ],
 )
 def test_path(rule: PathRule, target: str, outcome: str) -> None:

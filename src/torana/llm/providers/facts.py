@@ -38,3 +38,10 @@ def path_under(base: str, path: bytes) -> bytes:
     if path == b"/v1" or path.startswith(b"/v1/"):
         return base.rstrip("/").encode() + path[3:]
     return path
+
+
+def call_under(base: str, path: bytes) -> bytes:
+    """The path that goes on under PathKind.CHAT: as `path_under`, but an unknown path is a chat completion."""
+    if operation_of(path) is None:
+        return path_for(base, Operation.CHAT_COMPLETIONS)
+    return path_under(base, path)
