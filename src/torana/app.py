@@ -25,8 +25,9 @@ from torana import __version__
 from torana.admin.endpoints import AdminError, Endpoints
 from torana.config import watch
 from torana.config.diff import describe
+from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError
-from torana.config.standalone.load import Loaded, load
+from torana.config.standalone.load import load
 from torana.http.dial import Override
 from torana.model import codec
 from torana.model.config import Config, Settings
@@ -43,16 +44,27 @@ class StartError(Exception):
     """The process cannot start; the text is for the user."""
 
 
-class Source:
+class Source(Protocol):
+    """Where a configuration comes from, in whatever dialect. `files` are watched besides those it turns out to name."""
+
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+    def load(self) -> Loaded:
+        """Raises ConfigError, and StartError when it cannot be read at all."""
+
+
+class Standalone:
     """A configuration in the standalone dialect: a file, standard input, or a text of the command line."""
 
     def __init__(self, path: Path | None, text: str | None, where: str) -> None:
         self.path = path
         self._text = text
         self.where = where
+        self.files = (path,) if path is not None else ()
 
     @classmethod
-    def of(cls, file: str | None, text: str | None) -> Source:
+    def of(cls, file: str | None, text: str | None) -> Standalone:
         """From `-f FILE`, `-f -` or `-c TEXT`. Raises StartError unless one is given, and when stdin cannot be read."""
         if (file is None) == (text is None):
             raise StartError("give a configuration with either -f FILE (`-f -` reads standard input) or -c TEXT")
@@ -274,7 +286,7 @@ def _fleet(settings: Settings, overrides: dict[tuple[str, int], Override], count
 
 def _stamps(source: Source, loaded: Loaded) -> watch.Stamps:
     """All files of a configuration, as they are now."""
-    return watch.stamps([*loaded.files, *([source.path] if source.path else [])])
+    return watch.stamps([*loaded.files, *source.files])
 
 
 def _ports(config: Config) -> str:

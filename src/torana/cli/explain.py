@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus, urlsplit
 import msgspec
 import typer
 
-from torana.app import Source, StartError
+from torana.app import Standalone, StartError
 from torana.cli.serve import give_up, parse_overrides
 from torana.config.problem import ConfigError
 from torana.errors import GatewayError
@@ -56,7 +56,7 @@ def explain(
     if (file is None) == (text is None):
         raise typer.BadParameter("give a configuration with either -f FILE (`-f -` reads standard input) or -c YAML")
     try:
-        loaded = Source.of(file, text).load()
+        loaded = Standalone.of(file, text).load()
         body = _body(data)
     except (ConfigError, StartError) as error:
         give_up(error)

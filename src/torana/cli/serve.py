@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from torana.app import Source, StartError, run, validate
+from torana.app import Standalone, StartError, run, validate
 from torana.config.problem import ConfigError
 from torana.http.dial import Override
 
@@ -21,7 +21,7 @@ def serve(file: str | None, text: str | None, *, validate_only: bool, workers: i
     if (file is None) == (text is None):
         raise typer.BadParameter("give a configuration with either -f FILE (`-f -` reads standard input) or -c YAML")
     try:
-        source = Source.of(file, text)
+        source = Standalone.of(file, text)
         if validate_only:
             for warning in validate(source).warnings:
                 typer.echo(str(warning), err=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError
-from torana.config.standalone.load import Loaded, load
+from torana.config.standalone.load import load
 from torana.model.policy import TlsVersion
 
 _LISTENER = "binds: [{{port: 443, listeners: [{{protocol: HTTPS, tls: {{{0}}}, routes: []}}]}}]"

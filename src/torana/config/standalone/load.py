@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-from torana.config.problem import ConfigError, Problem, in_order
+from torana.config.loaded import Loaded
+from torana.config.problem import ConfigError, in_order
 from torana.config.standalone.compose import NotYamlError, compose
 from torana.config.standalone.decode import decode
 from torana.config.standalone.expand import expand
@@ -15,23 +15,8 @@ from torana.config.standalone.files import Files, ReadFile
 from torana.config.standalone.findings import Findings
 from torana.config.standalone.schema.file import File
 from torana.config.standalone.translate import translate
-from torana.model.config import Config
-from torana.model.secret import Secret
 
 _BYTE_ORDER_MARK = "\ufeff"
-
-
-class Loaded(NamedTuple):
-    """A configuration that can run.
-
-    `files` are all the files it names: when one changes, so may the configuration. `hidden` are the values that came
-    from environment variables, which may be secrets wherever they stand.
-    """
-
-    config: Config
-    warnings: tuple[Problem, ...]
-    files: tuple[Path, ...]
-    hidden: frozenset[Secret]
 
 
 def read_text(path: Path) -> str:
