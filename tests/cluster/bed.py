@@ -1,0 +1,189 @@
+"""Bed: a real kube-apiserver over a real etcd on free ports of this machine, and kubectl to work on it.
+
+There is no kubelet and no scheduler, for nothing is to run in this cluster; Secrets, CRDs with their rules, status
+subresources, watches, conflicts and RBAC are all the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from tests.cluster.build import Tools
+from tests.e2e.harness import free_port, until
+
+START_SECONDS = 90.0
+ADMIN = "admin-token"
+
+
+class Bed:
+    """Starts when it is made. `kubeconfig` is the admin's; `kubeconfig_for` writes those of lesser users."""
+
+    def __init__(self, tools: Tools, folder: Path) -> None:
+        self.tools = tools
+        self.folder = folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._etcd_port, self._peer_port, self.port = free_port(), free_port(), free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+        ca = trustme.CA()
+        ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+        certificate = ca.issue_cert("127.0.0.1", "localhost")
+        certificate.private_key_pem.write_to_path(str(folder / "server.key"))
+        certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
+        (folder / "tokens.csv").write_text(f"{ADMIN},admin,1,system:masters\ntorana-token,torana,2,\n")
+        self.kubeconfig = self.kubeconfig_for("admin", ADMIN)
+        self._context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+        self._start_etcd()
+        self.start_server()
+
+    # the processes
+
+    def start_server(self) -> None:
+        """Start kube-apiserver and wait until it is ready."""
+        key, certificate = str(self.folder / "server.key"), str(self.folder / "server.pem")
+        self._start(
+            "server",
+            str(self.tools.server),
+            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self.port}",
+            f"--cert-dir={self.folder / 'certificates'}",
+            f"--tls-cert-file={certificate}",
+            f"--tls-private-key-file={key}",
+            f"--token-auth-file={self.folder / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
+            "--disable-admission-plugins=ServiceAccount",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--endpoint-reconciler-type=none",
+        )
+        until(self._server_is_ready, "kube-apiserver to be ready", START_SECONDS)
+
+    def kill_server(self) -> None:
+        """As a crash: at once, with all its connections."""
+        process = self._processes.pop("server")
+        process.kill()
+        process.wait()
+
+    def stop(self) -> None:
+        for name in ("server", "etcd"):
+            process = self._processes.pop(name, None)
+            if process is not None:
+                process.kill()
+                process.wait()
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="backslashreplace")
+
+    def _start_etcd(self) -> None:
+        client, peer = (f"http://127.0.0.1:{port}" for port in (self._etcd_port, self._peer_port))
+        self._start(
+            "etcd",
+            str(self.tools.etcd),
+            f"--data-dir={self.folder / 'etcd'}",
+            "--unsafe-no-fsync",  # what is lost with the machine is of no use to anybody
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+        )
+
+    def _start(self, name: str, *words: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
+
+    def _server_is_ready(self) -> bool:
+        status = self._processes["server"].poll()
+        assert status is None, f"kube-apiserver ended with status {status}:\n{self.log('server')[-4000:]}"
+        try:
+            return self.get("/readyz") == b"ok"
+        except OSError:
+            return False
+
+    # what tests do with it
+
+    def get(self, path: str) -> bytes:
+        """A GET as the admin. Raises OSError (HTTPError is one)."""
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {ADMIN}"})
+        with urllib.request.urlopen(request, context=self._context, timeout=10) as answer:
+            body: bytes = answer.read()
+        return body
+
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        """What it printed. Raises AssertionError with its complaint."""
+        done = subprocess.run(
+            [str(self.tools.kubectl), *words],
+            input=stdin,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
+        return done.stdout
+
+    def shell(self, script: str, **variables: str) -> str:
+        """What a user types, heredocs and all: `kubectl` is on the path and knows the cluster."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{self.tools.kubectl.parent}:{os.environ['PATH']}"
+        return {"PATH": path, "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
+
+    def apply(self, manifests: str) -> None:
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifests)
+
+    def read(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+        where = ("-n", namespace) if namespace else ()
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, *where, "-o", "json"))
+        return found
+
+    def install(self, *manifests: Path) -> None:
+        """CRDs, and wait until they are served."""
+        files = [word for path in manifests for word in ("-f", str(path))]
+        self.kubectl("apply", "--server-side", *files)
+        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+
+    def kubeconfig_for(self, user: str, token: str) -> Path:
+        """The way into the cluster for `user`."""
+        file = self.folder / f"{user}.kubeconfig"
+        cluster = {"server": self.url, "certificate-authority": str(self.folder / "ca.pem")}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "bed", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": token}}],
+            "contexts": [{"name": "bed", "context": {"cluster": "bed", "user": user}}],
+            "current-context": "bed",
+        }
+        file.write_text(json.dumps(document))
+        return file
+
+
+def seconds_until(condition: Any, what: str, timeout: float = 30.0) -> float:
+    """How long it took for `condition` to hold."""
+    started = time.monotonic()
+    until(condition, what, timeout)
+    return time.monotonic() - started
