@@ -147,7 +147,8 @@ def pick(route: CompiledRoute) -> Upstream:
     """One of the route's backends. Raises NO_BACKEND."""
     upstream = route.pick()
     if upstream is None:
-        message = f"The route {route.route.name} has no backend for this request: none has a weight above 0, or it is broken."
+        why = "none has a weight above 0, or the one chosen is broken"
+        message = f"The route {route.route.name} has no backend for this request: {why}."
         raise GatewayError(Reason.NO_BACKEND, message)
     return upstream
 
