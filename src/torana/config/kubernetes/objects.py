@@ -102,12 +102,14 @@ class Options(msgspec.Struct, frozen=True):
     `controller_names`: GatewayClasses with one of these are ours; the first is the one written into statuses.
     `class_names`: classes that are ours where no GatewayClass object says otherwise, as in files.
     `implicit_gateway`: the port of the Gateways that are supplied for parents that are absent; None supplies none.
+    `addresses`: where the gateway is reached, for the status of Gateways.
     """
 
     controller_names: tuple[str, ...] = (CONTROLLER_NAME,)
     class_names: tuple[str, ...] = (CLASS_NAME,)
     accept_agentgateway: bool = False
     implicit_gateway: int | None = None
+    addresses: tuple[str, ...] = ()
     settings: Settings = Settings()
     limits: Limits = Limits()
 

@@ -1,0 +1,122 @@
+"""The policies `auth` and `tls` of an AgentgatewayBackend."""
+
+from __future__ import annotations
+
+from torana.config.kubernetes.conditions import Fault
+from torana.config.kubernetes.contents import TOKEN_KEY, authorities, bare_token, certificate, token
+from torana.config.kubernetes.drafts import glued, header_credential
+from torana.config.kubernetes.objects import Key
+from torana.config.kubernetes.resources import agentgateway as schema
+from torana.config.kubernetes.resources.record import LocalReference
+from torana.config.kubernetes.store import Store
+from torana.config.syntax import header_name_fault, header_value_fault, host_fault
+from torana.model.policy import BackendAuth, BackendTls, CredentialPlace
+from torana.model.secret import Secret
+
+_UNSUPPORTED = ("aws", "azure", "gcp", "oauth_token_exchange", "cross_app_access", "jwt_sign", "credentials")
+
+
+class Trouble(Exception):  # noqa: N818 - the backend's, told in its status; no error of the program
+    """A backend that cannot be used; its text is for the status."""
+
+
+def auth(written: schema.Auth | None, store: Store, namespace: str, warnings: list[str]) -> BackendAuth | None:
+    """None: the client's own credential goes on. Raises Trouble."""
+    if written is None:
+        return None
+    unsupported = [name for name in _UNSUPPORTED if getattr(written, name) is not None]
+    if unsupported:
+        raise Trouble(f"policies.auth: {' and '.join(unsupported)}: not supported yet")
+    given = [each for each in (written.key, written.secret_ref, written.passthrough) if each is not None]
+    if len(given) > 1:
+        raise Trouble("policies.auth: at most one of key, secretRef and passthrough may be set")
+    if not given:
+        if written.location is not None:
+            raise Trouble("policies.auth: location needs one of key, secretRef and passthrough")
+        return None
+    if written.passthrough is not None:
+        if written.location is not None:
+            warnings.append("policies.auth.location has no effect with passthrough yet")
+        return None
+    return _placed(_token(written, store, namespace), written.location, warnings)
+
+
+def _token(written: schema.Auth, store: Store, namespace: str) -> Secret:
+    ref = written.secret_ref
+    if ref is None:
+        made = bare_token(written.key or "")
+        if not made.reveal() or header_value_fault(made.reveal()) is not None:
+            raise Trouble("policies.auth.key is empty, or has characters that no header can carry")
+        return made
+    if ref.group or ref.kind not in {"", "Secret"}:
+        raise Trouble(f'policies.auth.secretRef: kind "{ref.group}/{ref.kind}" is not supported; use a Secret')
+    found = token(store, namespace, ref.name, ref.key or TOKEN_KEY)
+    if isinstance(found, Fault):
+        raise Trouble(found.message)
+    return found
+
+
+def _placed(found: Secret, location: schema.Location | None, warnings: list[str]) -> BackendAuth:
+    """A header without a prefix holds the token alone; only the default place says `Bearer`."""
+    if location is None:
+        return BackendAuth(found)
+    places = [each for each in (location.header, location.query_parameter, location.cookie) if each is not None]
+    if len(places) != 1:
+        raise Trouble("policies.auth.location: exactly one of header, queryParameter and cookie must be set")
+    if location.header is not None:
+        if (remark := glued(location.header.prefix)) is not None:
+            warnings.append(remark)
+        made = header_credential(found, location.header.name, location.header.prefix or "")
+        if isinstance(made, str):
+            raise Trouble(f"policies.auth.location: {made}")
+        return made
+    if location.query_parameter is not None:
+        return BackendAuth(found, CredentialPlace.QUERY, location.query_parameter.name, "")
+    name = location.cookie.name if location.cookie is not None else ""
+    if header_name_fault(name) is not None:  # RFC 6265, section 4.1.1: a cookie's name is a token
+        raise Trouble(f'policies.auth.location: "{name}" is no cookie name')
+    return BackendAuth(found, CredentialPlace.COOKIE, name, "")
+
+
+def tls(written: schema.Tls, store: Store, namespace: str, warnings: list[str]) -> BackendTls:
+    """`{}` trusts the system's authorities. Raises Trouble."""
+    if written.sni is not None and host_fault(written.sni) is not None:
+        raise Trouble(f'policies.tls.sni "{written.sni}" is no host name')
+    if written.alpn_protocols and "http/1.1" not in written.alpn_protocols:
+        raise Trouble("policies.tls.alpnProtocols: HTTP/2 to a backend is not supported yet; add http/1.1")
+    if written.insecure_skip_verify is not None:
+        warnings.append(f"insecureSkipVerify {written.insecure_skip_verify}: who answers is not checked")
+    client = _client(written.mtls_certificate_ref, store, namespace)
+    return BackendTls(
+        hostname=written.sni.lower() if written.sni is not None else None,
+        roots=_roots(written.ca_certificate_refs, store, namespace),
+        cert=client[0] if client is not None else None,
+        key=client[1] if client is not None else None,
+        insecure=written.insecure_skip_verify == "All",
+        insecure_host=written.insecure_skip_verify == "Hostname",
+        # As in the standalone dialect: to offer more would let the backend choose what is not understood.
+        alpn=("http/1.1",) if written.alpn_protocols else (),
+        subject_alt_names=written.verify_subject_alt_names,
+    )
+
+
+def _roots(refs: tuple[LocalReference, ...], store: Store, namespace: str) -> str | None:
+    if not refs:
+        return None
+    if len(refs) > 1:
+        raise Trouble("policies.tls.caCertificateRefs: at most one is supported")
+    found = authorities(store, Key(refs[0].group, refs[0].kind or "ConfigMap", namespace, refs[0].name))
+    if isinstance(found, Fault):
+        raise Trouble(found.message)
+    return found.strip() + "\n"
+
+
+def _client(refs: tuple[LocalReference, ...], store: Store, namespace: str) -> tuple[str, Secret] | None:
+    if not refs:
+        return None
+    if len(refs) > 1:
+        raise Trouble("policies.tls.mtlsCertificateRef: at most one is supported")
+    found = certificate(store, namespace, refs[0].name)
+    if isinstance(found, Fault):
+        raise Trouble(found.message)
+    return found.cert, found.key

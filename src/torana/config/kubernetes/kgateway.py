@@ -1,0 +1,200 @@
+"""kgateway's Backend as a Draft: types AI and Static."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from torana.config.kubernetes import conditions
+from torana.config.kubernetes.conditions import Fault, judged
+from torana.config.kubernetes.contents import bare_token, token
+from torana.config.kubernetes.drafts import (
+    HTTPS,
+    PLAINTEXT,
+    Draft,
+    Outcome,
+    address_fault,
+    address_of,
+    closed,
+    full_path_fault,
+    glued,
+    header_credential,
+    own_place,
+    secured,
+)
+from torana.config.kubernetes.objects import Object
+from torana.config.kubernetes.resources import backend as schema
+from torana.config.kubernetes.store import Store
+from torana.config.kubernetes.tls_policies import TlsPolicies
+from torana.config.syntax import header_value_fault
+from torana.model.backend import Provider, ProviderKind
+from torana.model.policy import BackendAuth, BackendTls
+from torana.model.secret import Secret
+
+LONE_PROVIDER = "backend"
+"""kgateway's name for the provider of `spec.ai.llm`, which has none of its own."""
+
+_PROVIDERS = ("openai", "azureopenai", "anthropic", "gemini", "vertexai", "bedrock")
+_MEMBERS = {
+    "AI": "ai",
+    "AWS": "aws",
+    "Static": "static",
+    "DynamicForwardProxy": "dynamic_forward_proxy",
+    "MCP": "mcp",
+}
+
+
+def read(obj: Object, store: Store, policies: TlsPolicies) -> Outcome:
+    written = store.read(schema.Backend, obj)
+    if written is None:
+        return Outcome(None, (store.why(obj),))
+    given = [member for member in _MEMBERS.values() if getattr(written, member) is not None]
+    if _MEMBERS[written.type] not in given:
+        return Outcome(None, (f"{written.type.lower()} backend must be specified when type is '{written.type}'",))
+    if len(given) > 1:
+        return Outcome(None, ("exactly one of ai, aws, static, dynamicForwardProxy and mcp must be set",))
+    if written.static is not None:
+        return _static(obj, written.static, policies)
+    if written.ai is not None:
+        return _ai(obj, written.ai, store, policies)
+    return Outcome(None, (f"type {written.type} is not supported yet",))
+
+
+def status(obj: Object, outcome: Outcome) -> dict[str, Any]:
+    """Reasons and messages are kgateway's: `Backend error: "..."`, the errors joined by line breaks."""
+    fault = None
+    if outcome.faults:
+        text = json.dumps("\n".join(dict.fromkeys(outcome.faults)), ensure_ascii=False)
+        fault = Fault("Invalid", f"Backend error: {text}")
+    message = "; ".join(("Backend accepted", *outcome.warnings))
+    return {"conditions": [judged(conditions.ACCEPTED, fault, message, obj.generation)]}
+
+
+def _static(obj: Object, static: schema.Static, policies: TlsPolicies) -> Outcome:
+    if len(static.hosts) != 1:
+        return Outcome(None, ("multiple hosts are currently not supported: give exactly one",))
+    host = static.hosts[0]
+    address = address_of(host.host, host.port)
+    fault = address_fault(None, address)
+    if fault is not None:
+        return Outcome(None, (fault,))
+    ruling = policies.ruling(obj.key, None)
+    if closed(ruling):
+        return Outcome(None)
+    tls = secured(ruling, None)
+    warnings = (f"{host.host} {PLAINTEXT}",) if tls is None and host.port == HTTPS else ()
+    return Outcome(Draft(f"{obj.namespace}/{obj.name}", address, tls=tls), (), warnings)
+
+
+def _ai(obj: Object, ai: schema.Ai, store: Store, policies: TlsPolicies) -> Outcome:
+    if (ai.llm is None) == (not ai.priority_groups):
+        return Outcome(None, ("exactly one of llm and priorityGroups must be set",))
+    if ai.llm is not None:
+        return _Reader(obj, ai.llm, store, policies).outcome(LONE_PROVIDER)
+    providers = [provider for group in ai.priority_groups for provider in group.providers]
+    if not ai.priority_groups[0].providers:
+        return Outcome(None, ("no valid AI provider groups were translated",))
+    first = providers[0]
+    reader = _Reader(obj, first, store, policies)
+    if len(providers) > 1:
+        what = f'only the first provider "{first.name}" is used: failover and balancing are not supported yet'
+        reader.warnings.append(what)
+    return reader.outcome(first.name or LONE_PROVIDER)
+
+
+class _Reader:
+    """One provider, with what is wrong with it."""
+
+    def __init__(self, obj: Object, written: schema.LlmProvider, store: Store, policies: TlsPolicies) -> None:
+        self._obj = obj
+        self._written = written
+        self._store = store
+        self._policies = policies
+        self._faults: list[str] = []
+        self.warnings: list[str] = []
+
+    def outcome(self, section: str) -> Outcome:
+        written = self._written
+        provider = self._provider()
+        if provider is None or written.openai is None:
+            return Outcome(None, tuple(self._faults), tuple(self.warnings))
+        auth = self._auth(written.openai.auth_token)
+        path = self._path()
+        ruling = self._policies.ruling(self._obj.key, section)
+        address = self._address(provider)
+        tls = secured(ruling, BackendTls() if written.host is None else None)
+        if written.host is not None and written.port == HTTPS and ruling is None:
+            self.warnings.append(f"{written.host} {PLAINTEXT}")
+        draft = None
+        if address is not None and not self._faults and not closed(ruling):
+            name = f"{self._obj.namespace}/{self._obj.name}"
+            draft = Draft(name, address, provider, tls, auth, path_override=path)
+        return Outcome(draft, tuple(self._faults), tuple(self.warnings))
+
+    def _provider(self) -> Provider | None:
+        given = [name for name in _PROVIDERS if getattr(self._written, name) is not None]
+        if len(given) > 1:
+            self._faults.append(f"exactly one provider must be set, not {' and '.join(given)}")
+        elif not given:
+            self._faults.append("no supported LLM provider configured")
+        elif self._written.openai is not None:
+            return Provider(ProviderKind.OPENAI, self._written.openai.model or None)
+        else:
+            self._faults.append(f"provider {given[0]} is not supported yet")
+        return None
+
+    def _address(self, provider: Provider) -> str | None:
+        host, port = self._written.host, self._written.port
+        if (host is None) != (port is None):
+            self._faults.append("both host and port must be set together")
+            return None
+        if host is None or port is None:
+            return own_place(provider.kind)
+        address = address_of(host, port)
+        fault = address_fault(provider, address)
+        if fault is not None:
+            self._faults.append(fault)
+        return address
+
+    def _path(self) -> str | None:
+        path = self._written.path.full if self._written.path is not None else None
+        fault = full_path_fault(path) if path is not None else None
+        if fault is not None:
+            self._faults.append(fault)
+        return path
+
+    def _auth(self, written: schema.AuthToken) -> BackendAuth | None:
+        """`prefix` and `headerName` override each other's default independently, and nothing is put between the two."""
+        if written.inline is not None and written.secret_ref is not None:
+            self._faults.append("at most one of the fields in [inline secretRef] may be set")
+            return None
+        if written.kind == "Passthrough":
+            if self._written.auth_header is not None:
+                self.warnings.append("authHeader has no effect with authToken.kind Passthrough")
+            return None
+        found = self._token(written)
+        if isinstance(found, str):
+            self._faults.append(found)
+            return None
+        header = self._written.auth_header or schema.AuthHeader()
+        if (remark := glued(header.prefix)) is not None:
+            self.warnings.append(remark)
+        prefix = header.prefix if header.prefix is not None else "Bearer "
+        made = header_credential(found, header.header_name or "authorization", prefix)
+        if isinstance(made, str):
+            self._faults.append(f"authHeader: {made}")
+            return None
+        return made
+
+    def _token(self, written: schema.AuthToken) -> Secret | str:
+        """The API server does not check that `kind` and its member belong together."""
+        if written.kind == "Inline":
+            made = bare_token(written.inline or "")
+            if not made.reveal():
+                return "authToken.kind is Inline, and inline is missing or empty"
+            fault = header_value_fault(made.reveal())
+            return "authToken.inline has characters that no header can carry" if fault is not None else made
+        if written.secret_ref is None:
+            return "authToken.kind is SecretRef, and secretRef is missing"
+        found = token(self._store, self._obj.namespace, written.secret_ref.name)
+        return found.message if isinstance(found, Fault) else found

@@ -1,0 +1,122 @@
+"""agentgateway's AgentgatewayBackend, `agentgateway.dev/v1alpha1`: the same providers, in today's words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torana.config.kubernetes.resources.record import LocalReference, NotYet, Port, Record, Text
+
+
+class OpenAI(Record, frozen=True, kw_only=True):
+    model: str | None = None
+
+
+class Custom(Record, frozen=True, kw_only=True):
+    model: str | None = None
+    backend_ref: NotYet = None
+    formats: NotYet = None
+
+
+class SecretRef(LocalReference, frozen=True, kw_only=True):
+    key: str | None = None
+
+
+class HeaderLocation(Record, frozen=True, kw_only=True):
+    name: Text
+    prefix: str | None = None
+
+
+class NamedLocation(Record, frozen=True, kw_only=True):
+    name: Text
+
+
+class Location(Record, frozen=True, kw_only=True):
+    """Exactly one of them."""
+
+    header: HeaderLocation | None = None
+    query_parameter: NamedLocation | None = None
+    cookie: NamedLocation | None = None
+
+
+class Auth(Record, frozen=True, kw_only=True):
+    """At most one credential. Those that are not supported yet are faults: without them requests would go bare."""
+
+    key: str | None = None
+    secret_ref: SecretRef | None = None
+    passthrough: dict[str, object] | None = None
+    location: Location | None = None
+    aws: NotYet = None
+    azure: NotYet = None
+    gcp: NotYet = None
+    oauth_token_exchange: NotYet = None
+    cross_app_access: NotYet = None
+    jwt_sign: NotYet = None
+    credentials: NotYet = None
+
+
+class Tls(Record, frozen=True, kw_only=True):
+    """`{}` is TLS with the system's authorities, for the host that is connected to."""
+
+    sni: str | None = None
+    ca_certificate_refs: tuple[LocalReference, ...] = ()
+    mtls_certificate_ref: tuple[LocalReference, ...] = ()
+    verify_subject_alt_names: tuple[str, ...] = ()
+    insecure_skip_verify: Literal["All", "Hostname"] | None = None
+    alpn_protocols: tuple[str, ...] = ()
+    certificate_source: NotYet = None
+
+
+class Policies(Record, frozen=True, kw_only=True):
+    auth: Auth | None = None
+    tls: Tls | None = None
+    ai: NotYet = None
+    http: NotYet = None
+    tcp: NotYet = None
+    mcp: NotYet = None
+    health: NotYet = None
+    tunnel: NotYet = None
+    transformation: NotYet = None
+    ext_auth: NotYet = None
+
+
+class LlmProvider(Record, frozen=True, kw_only=True):
+    """Exactly one of the providers; `name` and `policies` are given in groups only."""
+
+    name: str | None = None
+    policies: Policies | None = None
+    openai: OpenAI | None = None
+    custom: Custom | None = None
+    azureopenai: NotYet = None
+    azure: NotYet = None
+    anthropic: NotYet = None
+    gemini: NotYet = None
+    vertexai: NotYet = None
+    bedrock: NotYet = None
+    host: Text | None = None
+    port: Port | None = None
+    path: str | None = None
+    path_prefix: str | None = None
+
+
+class Group(Record, frozen=True, kw_only=True):
+    providers: tuple[LlmProvider, ...]
+
+
+class Ai(Record, frozen=True, kw_only=True):
+    provider: LlmProvider | None = None
+    groups: tuple[Group, ...] = ()
+
+
+class Static(Record, frozen=True, kw_only=True):
+    host: Text
+    port: Port
+
+
+class AgentgatewayBackend(Record, frozen=True, kw_only=True):
+    ai: Ai | None = None
+    static: Static | None = None
+    policies: Policies | None = None
+    dynamic_forward_proxy: NotYet = None
+    mcp: NotYet = None
+    aws: NotYet = None
+    a2a: NotYet = None

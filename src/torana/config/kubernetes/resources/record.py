@@ -1,0 +1,31 @@
+"""Record: what the records of all resources share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+
+NOT_YET = "not supported yet"
+
+NotYet: TypeAlias = Annotated[Any, msgspec.Meta(description=NOT_YET)]
+"""A field of the API that is read by nobody here; giving it is reported."""
+
+Port: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Fields are the API's names in our spelling; `null` counts as absent, as it does to the API server."""
+
+
+class LocalReference(Record, frozen=True, kw_only=True):
+    """To an object of the own namespace."""
+
+    name: Text
+    group: str = ""
+    kind: str = ""
+
+
+class Reference(LocalReference, frozen=True, kw_only=True):
+    namespace: str | None = None

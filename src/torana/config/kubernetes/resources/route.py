@@ -1,0 +1,122 @@
+"""Gateway API: HTTPRoute (apis/v1/httproute_types.go)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from torana.config.kubernetes.resources.record import NotYet, Port, Record, Reference, Text
+
+
+class ParentRef(Record, frozen=True, kw_only=True):
+    name: Text
+    group: str = "gateway.networking.k8s.io"
+    kind: str = "Gateway"
+    namespace: str | None = None
+    section_name: str | None = None
+    port: Port | None = None
+
+
+class PathMatch(Record, frozen=True, kw_only=True):
+    type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
+    value: str = "/"
+
+
+class ValueMatch(Record, frozen=True, kw_only=True):
+    """Of a header or a query parameter."""
+
+    name: Text
+    value: str
+    type: Literal["Exact", "RegularExpression"] = "Exact"
+
+
+class Match(Record, frozen=True, kw_only=True):
+    path: PathMatch = PathMatch()
+    headers: tuple[ValueMatch, ...] = ()
+    query_params: tuple[ValueMatch, ...] = ()
+    method: str | None = None
+
+
+class Header(Record, frozen=True, kw_only=True):
+    name: Text
+    value: str
+
+
+class HeaderModifier(Record, frozen=True, kw_only=True):
+    set: tuple[Header, ...] = ()
+    add: tuple[Header, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class PathModifier(Record, frozen=True, kw_only=True):
+    type: Literal["ReplaceFullPath", "ReplacePrefixMatch"]
+    replace_full_path: str | None = None
+    replace_prefix_match: str | None = None
+
+
+class Redirect(Record, frozen=True, kw_only=True):
+    scheme: Literal["http", "https"] | None = None
+    hostname: str | None = None
+    path: PathModifier | None = None
+    port: Port | None = None
+    status_code: Literal[301, 302, 303, 307, 308] = 302
+
+
+class Rewrite(Record, frozen=True, kw_only=True):
+    hostname: str | None = None
+    path: PathModifier | None = None
+
+
+class Cors(Record, frozen=True, kw_only=True):
+    allow_origins: tuple[str, ...] = ()
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    allow_credentials: bool = False
+    max_age: int = 5
+
+
+class Filter(Record, frozen=True, kw_only=True):
+    """`type` names the one member that is given. The last three are known, and refused by the translation."""
+
+    type: Text
+    request_header_modifier: HeaderModifier | None = None
+    response_header_modifier: HeaderModifier | None = None
+    request_redirect: Redirect | None = None
+    url_rewrite: Rewrite | None = None
+    cors: Cors | None = None
+    request_mirror: dict[str, object] | None = None
+    extension_ref: dict[str, object] | None = None
+    external_auth: dict[str, object] | None = None
+
+
+class BackendRef(Reference, frozen=True, kw_only=True):
+    """`group` and `kind` default to a Service."""
+
+    kind: str = "Service"
+    port: Port | None = None
+    weight: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
+    filters: tuple[Filter, ...] = ()
+
+
+class Timeouts(Record, frozen=True, kw_only=True):
+    request: str | None = None
+    backend_request: str | None = None
+
+
+class Rule(Record, frozen=True, kw_only=True):
+    name: str | None = None
+    matches: tuple[Match, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    backend_refs: tuple[BackendRef, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    retry: NotYet = None
+    session_persistence: NotYet = None
+
+
+class HTTPRoute(Record, frozen=True, kw_only=True):
+    parent_refs: tuple[ParentRef, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = (Rule(),)
+    use_default_gateways: NotYet = None
