@@ -54,5 +54,11 @@ class ConfigError(Exception):
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """File order; what has no line comes last."""
-    return tuple(sorted(problems, key=lambda problem: (problem.line == 0, problem.line, problem.column)))
+    """File by file in the order of their first problems, and in file order; what has no line comes last."""
+    found = tuple(problems)
+    files = {where: number for number, where in enumerate(dict.fromkeys(problem.where for problem in found))}
+
+    def place(problem: Problem) -> tuple[bool, int, int, int]:
+        return problem.line == 0, files[problem.where], problem.line, problem.column
+
+    return tuple(sorted(found, key=place))

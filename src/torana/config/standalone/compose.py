@@ -46,6 +46,15 @@ def compose(source: Source) -> Document:
     return Document(source, root)
 
 
+def compose_all(source: Source) -> list[Document]:
+    """Every document of this text that is not empty. Raises NotYamlError with all problems that could be found."""
+    composer = _Composer(source)
+    roots = composer.documents()
+    if composer.problems:
+        raise NotYamlError(composer.problems)
+    return [Document(source, root) for root in roots]
+
+
 def scan(text: str) -> Iterator[yaml.Token]:
     """YAML's tokens, as far as the text is YAML."""
     return yaml.scan(text, Loader=_Loader)
@@ -87,7 +96,7 @@ class _UnreadableError(Exception):
 
 
 class _Composer:
-    """Reads one document from events. Faults that leave the rest readable are collected on the way."""
+    """Reads documents from events. Faults that leave the rest readable are collected on the way."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -118,6 +127,23 @@ class _Composer:
         else:
             return root
         return None
+
+    def documents(self) -> list[Node]:
+        roots: list[Node] = []
+        try:
+            self._loader.get_event()  # the stream begins
+            while not self._loader.check_event(yaml.StreamEndEvent):
+                self._loader.get_event()  # the document begins
+                self._anchors = {}  # YAML 1.2.2, section 3.2.2.2: an anchor is known in its own document only
+                root = self._node()
+                self._loader.get_event()  # the document ends
+                if not (isinstance(root, Scalar) and core_value(root) is None):
+                    roots.append(root)
+        except yaml.YAMLError as error:
+            self._syntax(error)
+        except _UnreadableError:
+            pass
+        return roots
 
     def _node(self) -> Node:
         event: Any = self._loader.get_event()

@@ -1,0 +1,61 @@
+"""Writes the schemas of the Gateway API that file mode checks by, from the CRDs of a release of the Gateway API.
+
+    python deploy/gateway_api.py FOLDER > src/torana/config/kubernetes/crds/gateway-api.json
+
+FOLDER is `config/crd/standard` of the Go module sigs.k8s.io/gateway-api. Descriptions are left out, and so is status.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PLURALS = ("gatewayclasses", "gateways", "httproutes", "referencegrants", "backendtlspolicies")
+RELEASE = "gateway.networking.k8s.io/bundle-version"
+
+
+def main(folder: Path) -> None:
+    kinds: dict[str, Any] = {}
+    releases = set()
+    for plural in PLURALS:
+        crd = yaml.safe_load((folder / f"gateway.networking.k8s.io_{plural}.yaml").read_text())
+        releases.add(crd["metadata"]["annotations"][RELEASE])
+        kinds[crd["spec"]["names"]["kind"]] = {
+            "scope": crd["spec"]["scope"],
+            "versions": [version["name"] for version in crd["spec"]["versions"]],
+            "schema": _schema(crd["spec"]["versions"]),
+        }
+    (release,) = releases
+    json.dump({"release": release, "kinds": kinds}, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+def _schema(versions: list[dict[str, Any]]) -> Any:
+    """That of all the versions, which differ in descriptions only."""
+    schemas = [_bare(version["schema"]["openAPIV3Schema"]) for version in versions]
+    for schema in schemas:
+        schema["properties"].pop("status", None)
+    assert all(schema == schemas[0] for schema in schemas), "the versions have schemas of their own"
+    return schemas[0]
+
+
+def _bare(schema: Any) -> Any:
+    match schema:
+        case dict():
+            return {name: _bare(part) for name, part in schema.items() if not _describes(name, part)}
+        case list():
+            return [_bare(part) for part in schema]
+        case _:
+            return schema
+
+
+def _describes(name: str, part: Any) -> bool:
+    return name == "description" and isinstance(part, str)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
