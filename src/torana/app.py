@@ -1,6 +1,7 @@
 """The process: load, serve, watch, reload, drain. The only file that knows all the others.
 
 A `Source` says where the configuration comes from; `run` serves it until a signal, `validate` only looks at it.
+A `Live` is one that changes by itself; `follow` serves it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -26,7 +27,7 @@ from torana.admin.endpoints import AdminError, Endpoints
 from torana.config import watch
 from torana.config.diff import describe
 from torana.config.loaded import Loaded
-from torana.config.problem import ConfigError
+from torana.config.problem import ConfigError, Problem
 from torana.config.standalone.load import load
 from torana.http.dial import Override
 from torana.model import codec
@@ -52,6 +53,20 @@ class Source(Protocol):
 
     def load(self) -> Loaded:
         """Raises ConfigError, and StartError when it cannot be read at all."""
+
+
+class Live(Protocol):
+    """A configuration that changes by itself, as a cluster's does. There is none before the first is handed over."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why what runs may not be the newest; None when it is."""
+
+    async def follow(self, apply: Callable[[Loaded], Awaitable[bool]]) -> None:
+        """Hand over each new configuration, until cancelled. `apply` says whether it is in effect."""
 
 
 class Standalone:
@@ -122,18 +137,28 @@ class _Alone:
 class App:
     """A running gateway; what the operations endpoints ask about."""
 
-    def __init__(self, source: Source, loaded: Loaded, fleet: Fleet, workers: int) -> None:
+    def __init__(self, source: Source | None, live: Live | None, loaded: Loaded, fleet: Fleet, workers: int) -> None:
         self._source = source
+        self._live = live
         self._fleet = fleet
         self._seen = _stamps(source, loaded)
+        self._warned: tuple[Problem, ...] = loaded.warnings
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._other_files = asyncio.Event()
         self._hidden = loaded.hidden
         self.config = loaded.config
         self.workers = workers
-        self.synchronized = True
+        self._accepted = True
         self.pending = ["configuration"]
+
+    @property
+    def synchronized(self) -> bool:
+        return self._accepted and self.detail is None
+
+    @property
+    def detail(self) -> str | None:
+        return self._live.trouble if self._live is not None else None
 
     async def states(self) -> list[State]:
         return await self._fleet.states()
@@ -159,17 +184,16 @@ class App:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, self.quit)
             loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-            self.pending = []
-            gc.freeze()  # what is loaded by now stays; the collector need not look at it again
-            _log.info("torana %s is ready on port %s", __version__, _ports(self.config))
-            if ready is not None:
-                ready()
-            watcher = asyncio.create_task(self._watch())
-            reloader = asyncio.create_task(self._reloads())
+            if self._live is not None:
+                self.pending = ["cluster"]
+                changes = [asyncio.create_task(self._follow(self._live, ready))]
+            else:
+                self._begin(ready)
+                changes = [asyncio.create_task(self._watch()), asyncio.create_task(self._reloads())]
             await self._stop.wait()
-            for task in (watcher, reloader):
+            for task in changes:
                 task.cancel()
-            await asyncio.gather(watcher, reloader, return_exceptions=True)
+            await asyncio.gather(*changes, return_exceptions=True)
             self.pending = ["draining"]
             _log.info("draining: requests under way have %g seconds to finish", settings.drain_timeout)
         finally:
@@ -178,6 +202,46 @@ class App:
         if not complete:
             _log.warning("some requests were cut off: they took longer than the drain deadline")
         _log.info("stopped")
+
+    def _begin(self, ready: Callable[[], None] | None) -> None:
+        """The first configuration is in effect."""
+        self.pending = []
+        gc.freeze()  # what is loaded by now stays; the collector need not look at it again
+        _log.info("torana %s is ready on port %s", __version__, _ports(self.config))
+        if ready is not None:
+            ready()
+
+    async def _follow(self, live: Live, ready: Callable[[], None] | None) -> None:
+        async def apply(loaded: Loaded) -> bool:
+            done = await self._put(loaded)
+            if done and self.pending:
+                self._begin(ready)
+            return done
+
+        try:
+            await live.follow(apply)
+        except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
+            self._accepted = False
+            _log.exception("the configuration is not followed any more; what runs goes on")
+
+    async def _put(self, loaded: Loaded) -> bool:
+        """Serve by `loaded`, or go on with what runs and say why."""
+        started = perf_counter()
+        config = msgspec.structs.replace(loaded.config, settings=self.config.settings)
+        try:
+            await self._fleet.apply(config)
+        except (CannotListenError, ssl.SSLError) as error:
+            self._refuse_reload(str(error))
+            return False
+        except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
+            self._accepted = False
+            _log.exception("the new configuration could not be put into effect; the former one stays")
+            return False
+        for warning in loaded.warnings:
+            if warning not in self._warned:
+                _log.warning("%s", warning)
+        self._in_effect(loaded, config, started)
+        return True
 
     async def _watch(self) -> None:
         """Ask for a reload whenever a file of the configuration changes; which ones those are may change with it."""
@@ -200,6 +264,8 @@ class App:
         """Serve by the new configuration if it is good; else go on with the old one and say why."""
         started = perf_counter()
         before = watch.stamps(self._seen)
+        if self._source is None:
+            return
         try:
             loaded = await asyncio.to_thread(self._source.load)
             # The process's settings are those of its start (agentgateway: `config` is read once).
@@ -212,18 +278,22 @@ class App:
             self._refuse_reload(str(error))
         except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
             _log.exception("the new configuration could not be put into effect; the former one stays")
-            self.synchronized = False
+            self._accepted = False
         else:
             for warning in loaded.warnings:
                 _log.warning("%s", warning)
             if loaded.config.settings != self.config.settings:
                 _log.warning("`config` has changed: that takes effect at the next start")
-            milliseconds = (perf_counter() - started) * 1000
-            _log.info("configuration reloaded: %s, %.0f ms", describe(self.config, config), milliseconds)
-            self.config = config
-            self._hidden = loaded.hidden
-            self.synchronized = True
+            self._in_effect(loaded, config, started)
             self._look_at(_stamps(self._source, loaded), before)
+
+    def _in_effect(self, loaded: Loaded, config: Config, started: float) -> None:
+        milliseconds = (perf_counter() - started) * 1000
+        _log.info("configuration reloaded: %s, %.0f ms", describe(self.config, config), milliseconds)
+        self.config = config
+        self._hidden = loaded.hidden
+        self._warned = loaded.warnings
+        self._accepted = True
 
     def _look_at(self, files: watch.Stamps, before: watch.Stamps) -> None:
         """Watch these files from now on, by what they were `before` they were last read."""
@@ -232,7 +302,7 @@ class App:
             self._other_files.set()
 
     def _refuse_reload(self, why: str) -> None:
-        self.synchronized = False
+        self._accepted = False
         _log.error("the new configuration is refused, the former one stays:\n  %s", why)
 
 
@@ -248,7 +318,27 @@ def run(
     ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve until a signal. `ready` is called once requests are taken. Raises ConfigError or StartError."""
-    loaded = source.load()
+    _run(source, None, source.load(), overrides, workers, ready)
+
+
+def follow(
+    live: Live,
+    overrides: dict[tuple[str, int], Override],
+    workers: int | None = None,
+    ready: Callable[[], None] | None = None,
+) -> None:
+    """As `run`, by whatever the live source hands over; until then nothing is served and readiness says so."""
+    _run(None, live, Loaded(Config(settings=live.settings), (), (), frozenset()), overrides, workers, ready)
+
+
+def _run(
+    source: Source | None,
+    live: Live | None,
+    loaded: Loaded,
+    overrides: dict[tuple[str, int], Override],
+    workers: int | None,
+    ready: Callable[[], None] | None,
+) -> None:
     settings = loaded.config.settings
     count = workers or settings.workers
     writer = LineWriter(1)
@@ -256,7 +346,7 @@ def run(
     for warning in loaded.warnings:
         _log.warning("%s", warning)
     try:
-        uvloop.run(_serve(source, loaded, overrides, count, writer, ready))
+        uvloop.run(_serve(source, live, loaded, overrides, count, writer, ready))
     except (CannotListenError, AdminError, ssl.SSLError) as error:
         raise StartError(str(error)) from error
     finally:
@@ -264,7 +354,8 @@ def run(
 
 
 async def _serve(
-    source: Source,
+    source: Source | None,
+    live: Live | None,
     loaded: Loaded,
     overrides: dict[tuple[str, int], Override],
     count: int,
@@ -273,7 +364,7 @@ async def _serve(
 ) -> None:
     writer.attach(asyncio.get_running_loop())
     fleet = _fleet(loaded.config.settings, overrides, count, writer)
-    app = App(source, loaded, fleet, count)
+    app = App(source, live, loaded, fleet, count)
     with contextlib.suppress(asyncio.CancelledError):
         await app.serve(ready)
 
@@ -284,9 +375,9 @@ def _fleet(settings: Settings, overrides: dict[tuple[str, int], Override], count
     return _Alone(Worker(settings, overrides, writer, reuse_port=False))
 
 
-def _stamps(source: Source, loaded: Loaded) -> watch.Stamps:
+def _stamps(source: Source | None, loaded: Loaded) -> watch.Stamps:
     """All files of a configuration, as they are now."""
-    return watch.stamps([*loaded.files, *source.files])
+    return watch.stamps([*loaded.files, *(source.files if source is not None else ())])
 
 
 def _ports(config: Config) -> str:

@@ -39,10 +39,17 @@ _JSON: Field = (b"content-type", b"content-type", b"application/json")
 class Subject(Protocol):
     """What is asked about: the running process."""
 
-    synchronized: bool
     pending: list[str]
     """What readiness still waits for."""
     workers: int
+
+    @property
+    def synchronized(self) -> bool:
+        """Whether what runs is the newest there is."""
+
+    @property
+    def detail(self) -> str | None:
+        """Why what runs may not be the newest, in words; it is served all the same."""
 
     async def states(self) -> list[State]: ...
 
@@ -142,10 +149,11 @@ class Endpoints:
         return LocalReply(200, [(b"content-type", b"content-type", kind.encode())], body)
 
     async def _ready(self, _: Request) -> LocalReply:
-        pending = self._subject.pending
+        pending, detail = self._subject.pending, self._subject.detail
+        more = f"; {detail}" if detail else ""
         if pending:
-            return LocalReply(500, [_TEXT], f"not ready, pending: {', '.join(pending)}\n".encode())
-        return LocalReply(200, [_TEXT], b"ready\n")
+            return LocalReply(500, [_TEXT], f"not ready, pending: {', '.join(pending)}{more}\n".encode())
+        return LocalReply(200, [_TEXT], f"ready{more}\n".encode())
 
     async def _config_dump(self, _: Request) -> LocalReply:
         dump = {"version": __version__, "config": self._subject.dump()}

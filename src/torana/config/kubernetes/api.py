@@ -1,0 +1,197 @@
+"""Api: the few calls of the Kubernetes API that cluster mode makes, on objects as plain decoded JSON.
+
+lightkube finds and reads the kubeconfig or the service account, checks certificates and renews tokens. Its own list and
+watch are not used: they ask for no bookmarks, and hand out models where `translate` wants the object as it is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import msgspec
+from lightkube.config.client_adapter import AsyncClient, ConnectionParams
+from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig
+from lightkube.core.exceptions import ConfigError as KubeconfigError
+
+_PAGE = 500  # objects a page of a list; client-go's own number
+_CALL_TIMEOUT = 10.0
+_WATCH_SECONDS = (300, 600)  # the server ends a watch after so long; at random, so that not all end together
+_SILENCE = 120.0  # seconds; a bookmark comes about every minute, so a watch that is longer silent is dead
+
+Json = dict[str, Any]
+
+
+class Resource(NamedTuple):
+    """A collection of the API. `version` is the one in the URL, and `fields` a field selector for lists and watches."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+    fields: str = ""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """Without a namespace it is all of them."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if namespace and self.namespaced:
+            parts += ["namespaces", namespace]
+        return "/" + "/".join([*parts, self.plural, *([name] if name else [])])
+
+
+class ApiError(Exception):
+    """The API server refused, or could not be reached: then `code` is 0."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ClusterError(Exception):
+    """No way into a cluster was found; the text is for the user."""
+
+
+class Page(NamedTuple):
+    items: list[Json]
+    version: str
+    """The resourceVersion to watch from."""
+
+
+class Event(NamedTuple):
+    kind: str
+    object: Json
+
+
+class _Line(msgspec.Struct):
+    type: str
+    object: Json
+
+
+class Api:
+    """A connection to one cluster, as one user. `namespace` is the one of the kubeconfig's context, or of the pod."""
+
+    def __init__(self, kubeconfig: Path | None = None, context: str | None = None) -> None:
+        """From the given kubeconfig, or as kubectl does: KUBECONFIG, the service account, the home folder.
+
+        Raises ClusterError.
+        """
+        try:
+            found = KubeConfig.from_file(kubeconfig) if kubeconfig is not None else KubeConfig.from_env()
+            config = found.get(context)
+            if config is None:
+                raise ClusterError(f"the kubeconfig has no context {context or 'that is current'!r}")
+            self.namespace: str = config.namespace
+            self._client: httpx2.AsyncClient = AsyncClient(
+                config, ConnectionParams(timeout=httpx2.Timeout(_CALL_TIMEOUT))
+            )
+        except (KubeconfigError, OSError, ValueError, KeyError) as error:
+            places = f"{DEFAULT_KUBECONFIG}, $KUBECONFIG, {SERVICE_ACCOUNT}"
+            where = kubeconfig or places
+            raise ClusterError(f"no way into a cluster ({where}): {error}") from error
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def list(self, resource: Resource) -> Page:
+        """All of it, page by page. Raises ApiError; its code is 410 when the pages expired meanwhile."""
+        items: list[Json] = []
+        parameters = {"limit": str(_PAGE), **_selected(resource)}
+        while True:
+            answer = await self._call("GET", resource.path(), parameters=parameters)
+            metadata = answer.get("metadata", {})
+            items += answer.get("items") or []
+            if not metadata.get("continue"):
+                return Page(items, metadata.get("resourceVersion", ""))
+            parameters["continue"] = metadata["continue"]
+
+    @asynccontextmanager
+    async def watch(self, resource: Resource, version: str) -> AsyncIterator[AsyncIterator[Event]]:
+        """Within it the server has accepted the watch; the events end when it ends it. Raises ApiError."""
+        parameters = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(random.randint(*_WATCH_SECONDS)),  # noqa: S311 - no secret
+            **_selected(resource),
+        }
+        timeout = httpx2.Timeout(_CALL_TIMEOUT, read=_SILENCE)
+        try:
+            async with self._client.stream("GET", resource.path(), params=parameters, timeout=timeout) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                _check(answer)
+                yield _events(answer)
+        except httpx2.HTTPError as error:
+            raise _unreachable(error) from error
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Json:
+        """Raises ApiError."""
+        return await self._call("GET", resource.path(namespace, name))
+
+    async def create(self, resource: Resource, namespace: str, body: Json) -> Json:
+        """Raises ApiError; its code is 409 when it is there already."""
+        return await self._call("POST", resource.path(namespace), body=body)
+
+    async def replace(self, resource: Resource, namespace: str, name: str, body: Json) -> Json:
+        """Raises ApiError; its code is 409 when it has changed since it was read."""
+        return await self._call("PUT", resource.path(namespace, name), body=body)
+
+    async def patch_status(self, resource: Resource, namespace: str, name: str, body: Json) -> Json:
+        """A JSON merge patch. Raises ApiError; its code is 409 when `body` names an older resourceVersion."""
+        return await self._call(
+            "PATCH", resource.path(namespace, name) + "/status", body=body, content_type="application/merge-patch+json"
+        )
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: dict[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": content_type} if body is not None else {}
+        try:
+            answer = await self._client.request(method, path, params=parameters, content=content, headers=headers)
+        except (httpx2.HTTPError, KubeconfigError) as error:
+            raise _unreachable(error) from error
+        _check(answer)
+        return msgspec.json.decode(answer.content, type=Json)
+
+
+async def _events(answer: httpx2.Response) -> AsyncIterator[Event]:
+    async for text in answer.aiter_lines():
+        line = msgspec.json.decode(text, type=_Line)
+        if line.type == "ERROR":
+            raise ApiError(int(line.object.get("code", 500)), str(line.object.get("message", "the watch failed")))
+        yield Event(line.type, line.object)
+
+
+def _selected(resource: Resource) -> dict[str, str]:
+    return {"fieldSelector": resource.fields} if resource.fields else {}
+
+
+def _check(answer: httpx2.Response) -> None:
+    """A refusal is a Status object, as a rule; something in between may answer with anything."""
+    if not answer.is_error:
+        return
+    try:
+        message = str(msgspec.json.decode(answer.content, type=Json).get("message", ""))
+    except msgspec.DecodeError:
+        message = ""
+    raise ApiError(answer.status_code, message or f"the API server answered {answer.status_code}")
+
+
+def _unreachable(error: Exception) -> ApiError:
+    return ApiError(0, f"the API server cannot be reached: {str(error) or type(error).__name__}")

@@ -1,0 +1,143 @@
+"""Cluster: the resources of a live cluster as a configuration that follows them, and their statuses written back.
+
+One process watches, whatever the number of workers. Changes are collected for a moment, translated together, handed to
+whatever serves, and only what runs is told in statuses. When the API server is gone, what was last known goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from time import monotonic
+
+import msgspec
+
+from torana.config.kubernetes.api import Api
+from torana.config.kubernetes.kinds import WATCHED
+from torana.config.kubernetes.leader import Leader
+from torana.config.kubernetes.objects import Key, Object, Options, Translation
+from torana.config.kubernetes.status_writer import StatusWriter
+from torana.config.kubernetes.translate import translate
+from torana.config.kubernetes.watcher import Change, Kept, Name, Watcher
+from torana.config.loaded import Loaded
+from torana.model.config import Config, Settings
+
+_log = logging.getLogger(__name__)
+
+_QUIET = 0.05  # seconds without a change after which changes are put into effect
+_REFUSED_PAUSE = (
+    5.0  # seconds until a configuration is tried again that could not be put into effect, for a port in use
+)
+_LONGEST = 0.5  # seconds a change may wait for others
+
+Apply = Callable[[Loaded], Awaitable[bool]]
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How to get into the cluster, and where the lease of status writers is. None is found out as kubectl does."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    lease_namespace: str | None = None
+
+
+class Cluster:
+    """A source that changes by itself. Raises ClusterError without a way into a cluster; its server may be down."""
+
+    def __init__(self, way: Way, options: Options) -> None:
+        self.settings: Settings = options.settings
+        self._options = options
+        self._api = Api(way.kubeconfig, way.context)
+        self._changes = asyncio.Event()
+        self._fault: str | None = None
+        self._watchers = {
+            (watched.group, watched.kind): Watcher(self._api, watched, self._changed) for watched in WATCHED
+        }
+        self._statuses = StatusWriter(self._api, options.controller_names, self._look, self._members)
+        lease = options.controller_names[0].replace("/", "-")
+        self._leader = Leader(self._api, way.lease_namespace or self._api.namespace, lease, self._led)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why what runs may not be the newest; None when it is."""
+        troubles = [watcher.trouble for watcher in self._watchers.values() if watcher.trouble]
+        # One server that is gone is one trouble, not twelve.
+        if self._fault is not None:
+            return self._fault
+        reasons = dict.fromkeys(trouble.partition(": ")[2] for trouble in troubles)
+        return troubles[0] if len(troubles) == 1 else "; ".join(reasons) or None
+
+    async def follow(self, apply: Apply) -> None:
+        """Hand over each new configuration, until cancelled. `apply` says whether it is in effect."""
+        tasks = [
+            asyncio.create_task(run())
+            for run in (*(watcher.run for watcher in self._watchers.values()), self._statuses.run, self._leader.run)
+        ]
+        try:
+            await asyncio.gather(self._translate(apply), *tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._api.close()
+
+    async def _translate(self, apply: Apply) -> None:
+        running: Config | None = None
+        while True:
+            await self._settled()
+            if not all(watcher.listed for watcher in self._watchers.values()):
+                continue  # half of a cluster would take down what the other half serves
+            try:
+                # In a thread, for requests under way in this process must not wait for it.
+                translation = await asyncio.to_thread(translate, self._objects(), self._options)
+            except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
+                _log.exception("the cluster's resources could not be translated; what runs goes on")
+                self._fault = "the resources could not be translated"
+                continue
+            self._fault = None
+            if translation.config != running:
+                if not await apply(_loaded(translation)):
+                    asyncio.get_running_loop().call_later(_REFUSED_PAUSE, self._changes.set)
+                    continue
+                running = translation.config
+            self._statuses.want(translation.statuses)
+
+    async def _settled(self) -> None:
+        """Wait for a change, and for those that come along with it."""
+        await self._changes.wait()
+        deadline = monotonic() + _LONGEST
+        while (left := deadline - monotonic()) > 0:
+            self._changes.clear()
+            try:
+                async with asyncio.timeout(min(_QUIET, left)):
+                    await self._changes.wait()
+            except TimeoutError:
+                break
+        self._changes.clear()
+
+    def _objects(self) -> list[Object]:
+        return [kept.object for watcher in self._watchers.values() for kept in tuple(watcher.objects.values())]
+
+    def _changed(self, change: Change) -> None:
+        if change is Change.SPEC:
+            self._changes.set()
+        self._statuses.wake()
+
+    def _led(self) -> None:
+        self._statuses.leads = self._leader.leads
+        self._statuses.wake()
+
+    def _look(self, key: Key) -> Kept | None:
+        watcher = self._watchers.get((key.group, key.kind))
+        return watcher.objects.get(Name(key.namespace, key.name)) if watcher is not None else None
+
+    def _members(self, kind: str) -> Iterable[Kept]:
+        for watcher in self._watchers.values():
+            if watcher.kind == kind:
+                yield from tuple(watcher.objects.values())
+
+
+def _loaded(translation: Translation) -> Loaded:
+    return Loaded(translation.config, translation.problems, (), frozenset())

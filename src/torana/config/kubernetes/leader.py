@@ -1,0 +1,124 @@
+"""Leader: of several gateways of one controller only the holder of a Lease writes statuses; all of them serve.
+
+The rules and the times are client-go's (tools/leaderelection): a lease has run out when it has not changed for its
+duration by our own clock, so the clocks of machines may differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import monotonic
+
+from torana.config.kubernetes.api import Api, ApiError, Json
+from torana.config.kubernetes.kinds import LEASE
+
+_log = logging.getLogger(__name__)
+
+_DURATION = 15.0  # seconds for which a lease holds
+_DEADLINE = 10.0  # seconds without renewal after which the holder steps down, well before another may take over
+_RETRY = 2.0
+
+
+class Leader:
+    """`leads` is true while the lease is ours; `changed` is called when that turns."""
+
+    def __init__(self, api: Api, namespace: str, name: str, changed: Callable[[], None]) -> None:
+        self.leads = False
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+        self._changed = changed
+        self._identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+        self._seen: Json | None = None
+        self._seen_at = 0.0
+        self._renewed_at = 0.0
+        self._complaint = ""
+
+    async def run(self) -> None:
+        """Until cancelled; then the lease is given back, so that another need not wait for its end."""
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(_DEADLINE):
+                        leads = await self._acquire()
+                    self._complaint = ""
+                except (ApiError, TimeoutError) as error:
+                    self._complain(error)
+                    leads = self.leads and monotonic() - self._renewed_at < _DEADLINE
+                self._turn(leads=leads)
+                await asyncio.sleep(_RETRY)
+        finally:
+            if self.leads:
+                with contextlib.suppress(ApiError, TimeoutError):
+                    async with asyncio.timeout(_RETRY):
+                        await self._give_back()
+                self._turn(leads=False)
+
+    async def _acquire(self) -> bool:
+        """Take or renew the lease, if it is free, run out or ours."""
+        began = monotonic()
+        try:
+            lease = await self._api.get(LEASE, self._namespace, self._name)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            body = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": {"name": self._name}}
+            lease = await self._api.create(LEASE, self._namespace, {**body, "spec": self._spec({})})
+            self._renewed_at = began
+            return True
+        spec = lease.get("spec") or {}
+        if spec != self._seen:
+            self._seen, self._seen_at = spec, monotonic()
+        holder = spec.get("holderIdentity")
+        if holder and holder != self._identity:
+            lasts = float(spec.get("leaseDurationSeconds") or _DURATION)
+            if monotonic() - self._seen_at < lasts:
+                return False
+        try:
+            await self._api.replace(LEASE, self._namespace, self._name, {**lease, "spec": self._spec(spec)})
+        except ApiError as error:
+            if error.code == 409:  # another was faster
+                return False
+            raise
+        self._renewed_at = began
+        return True
+
+    async def _give_back(self) -> None:
+        lease = await self._api.get(LEASE, self._namespace, self._name)
+        spec = lease.get("spec") or {}
+        if spec.get("holderIdentity") == self._identity:
+            free = {**spec, "holderIdentity": "", "leaseDurationSeconds": 1}
+            await self._api.replace(LEASE, self._namespace, self._name, {**lease, "spec": free})
+
+    def _spec(self, former: Json) -> Json:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        ours = former.get("holderIdentity") == self._identity
+        transitions = int(former.get("leaseTransitions") or 0)
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": int(_DURATION),
+            "acquireTime": former.get("acquireTime", now) if ours else now,
+            "renewTime": now,
+            "leaseTransitions": transitions if ours or not former else transitions + 1,
+        }
+
+    def _turn(self, *, leads: bool) -> None:
+        if leads != self.leads:
+            self.leads = leads
+            words = "this process writes statuses" if leads else "this process does not write statuses any more"
+            _log.info("lease %s/%s: %s", self._namespace, self._name, words)
+            self._changed()
+
+    def _complain(self, error: Exception) -> None:
+        """Once, until it changes."""
+        text = str(error) or type(error).__name__
+        if text != self._complaint:
+            self._complaint = text
+            _log.warning("lease %s/%s cannot be held: %s", self._namespace, self._name, text)

@@ -1,0 +1,176 @@
+"""Watcher: keeps a copy of all objects of one kind, by a list and then a watch that goes on from it.
+
+Kubernetes, "Efficient detection of changes": a watch continues from the last resourceVersion that was seen, bookmarks
+move it along, and 410 says that it is too old and all has to be listed again. Whatever fails, the copy stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from enum import Enum, auto
+from time import monotonic
+from typing import Any, NamedTuple
+
+import msgspec
+
+from torana.config.kubernetes.api import Api, ApiError, Json, Resource
+from torana.config.kubernetes.kinds import Watched
+from torana.config.kubernetes.objects import Object
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE, _LAST_PAUSE = 0.2, 10.0  # seconds between attempts; doubled each time, and scattered
+_ABSENT_PAUSE = 2.0  # seconds between looks for a kind whose CRD is not installed
+_SHORT_WATCH = 1.0  # seconds; a server that ends watches sooner is not asked again at once
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds a Secret's values once more
+
+
+class Name(NamedTuple):
+    namespace: str
+    name: str
+
+
+class Kept(NamedTuple):
+    """An object as it was last seen: what was written by users, what by controllers, and which version it was."""
+
+    object: Object
+    status: Json
+    version: str
+    resource: Resource
+
+
+class Change(Enum):
+    """What about an object has changed."""
+
+    SPEC = auto()
+    STATUS = auto()
+
+
+class Watcher:
+    """`objects` is the copy; `trouble` says why it may not be the newest, and is None when it is.
+
+    `changed` is called after a change, not once for each. `listed` is True once it is known what there is.
+    """
+
+    def __init__(self, api: Api, watched: Watched, changed: Callable[[Change], None]) -> None:
+        self.kind = watched.kind
+        self.group = watched.group
+        self.objects: dict[Name, Kept] = {}
+        self.trouble: str | None = f"{watched.kind}: not listed yet"
+        self.listed = False
+        self._api = api
+        self._versions = watched.versions
+        self._changed = changed
+        self._resource = watched.versions[0]
+        self._version = ""
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                began = monotonic()
+                await self._watch()
+                if monotonic() - began < _SHORT_WATCH:
+                    await asyncio.sleep(_scattered(_SHORT_WATCH))
+            except ApiError as error:
+                await self._recover(error)
+            except msgspec.MsgspecError as error:
+                await self._recover(ApiError(0, f"the API server's answer cannot be read: {error}"))
+
+    async def _list(self) -> None:
+        for resource in self._versions:
+            try:
+                page = await self._api.list(resource)
+            except ApiError as error:
+                if error.code == 404 and resource is not self._versions[-1]:
+                    continue
+                raise
+            self._resource = resource
+            self._replace([self._kept(item) for item in page.items])
+            self._version = page.version
+            return
+
+    async def _watch(self) -> None:
+        async with self._api.watch(self._resource, self._version) as events:
+            self._in_step()
+            async for event in events:
+                metadata = event.object.get("metadata", {})
+                self._version = metadata.get("resourceVersion", self._version)
+                if event.kind == "BOOKMARK":
+                    continue
+                self._note(self._kept(event.object), deleted=event.kind == "DELETED")
+
+    async def _recover(self, error: ApiError) -> None:
+        """Each way to fail, and how to go on."""
+        if error.code == 410:  # what came after our version is forgotten: list again, at once the first time
+            self._version = ""
+            if self._failures == 0:
+                self._failures = 1
+                return
+        elif error.code == 404:  # the CRD is not installed: there are none, and nothing is wrong with it
+            self._version = ""
+            self._replace([])
+            self._in_step()
+            await asyncio.sleep(_scattered(_ABSENT_PAUSE))
+            return
+        elif error.code in (401, 403):
+            self._version = ""  # after a change of rights a watch may begin where much was missed
+        self._failures += 1
+        trouble = f"{self.kind}: {error}"
+        if trouble != self.trouble:
+            _log.warning("%s", trouble)
+        self.trouble = trouble
+        await asyncio.sleep(_scattered(min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures, 10))))
+
+    def _in_step(self) -> None:
+        self.trouble = None
+        self._failures = 0
+        if not self.listed:
+            self.listed = True
+            self._changed(Change.SPEC)
+
+    def _replace(self, found: list[Kept]) -> None:
+        """The copy becomes what was listed; what is no longer in it has been deleted."""
+        names = {Name(kept.object.namespace, kept.object.name) for kept in found}
+        for name in self.objects.keys() - names:
+            self._note(self.objects[name], deleted=True)
+        for kept in found:
+            self._note(kept, deleted=False)
+
+    def _note(self, kept: Kept, *, deleted: bool) -> None:
+        name = Name(kept.object.namespace, kept.object.name)
+        if deleted:
+            if self.objects.pop(name, None) is not None:
+                self._changed(Change.SPEC)
+            return
+        former, self.objects[name] = self.objects.get(name), kept
+        if former is None or former.object != kept.object:
+            self._changed(Change.SPEC)
+        elif former.status != kept.status:
+            self._changed(Change.STATUS)
+
+    def _kept(self, body: Json) -> Kept:
+        """Taken apart, so that a status of our own writing is not taken for a change of what users want."""
+        metadata: dict[str, Any] = {**body.get("metadata", {})}
+        version = metadata.pop("resourceVersion", "")
+        metadata.pop("managedFields", None)
+        if annotations := metadata.pop("annotations", None):
+            metadata["annotations"] = {name: text for name, text in annotations.items() if name != _LAST_APPLIED}
+        # Items of a list do not say what they are.
+        written = {**body, "apiVersion": self._resource.api_version, "kind": self.kind, "metadata": metadata}
+        status = written.pop("status", None) or {}
+        thing = Object(
+            self._resource.api_version, self.kind, metadata.get("namespace", ""), metadata.get("name", ""), written
+        )
+        return Kept(thing, status, version, self._resource)
+
+
+def _scattered(seconds: float) -> float:
+    """A pause of about that long; clients that lost one server must not all come back at once."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
