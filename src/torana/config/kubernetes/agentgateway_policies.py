@@ -94,8 +94,6 @@ def tls(written: schema.Tls, store: Store, namespace: str, warnings: list[str]) 
         key=client[1] if client is not None else None,
         insecure=written.insecure_skip_verify == "All",
         insecure_host=written.insecure_skip_verify == "Hostname",
-        # As in the standalone dialect: to offer more would let the backend choose what is not understood.
-        alpn=("http/1.1",) if written.alpn_protocols else (),
         subject_alt_names=written.verify_subject_alt_names,
     )
 

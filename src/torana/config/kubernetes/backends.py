@@ -41,7 +41,6 @@ class Share(msgspec.Struct, frozen=True):
     weight: int
     drafts: tuple[Draft | None, ...]
     route: OfRoute
-    fault: Fault | None = None
 
 
 class Backends:

@@ -1,0 +1,191 @@
+"""GatewayClasses and Gateways that are ours, with their listeners, and the Gateways that are supplied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Any, Final
+
+from torana.config.kubernetes import conditions
+from torana.config.kubernetes.conditions import Fault, judged, status_of
+from torana.config.kubernetes.findings import Findings
+from torana.config.kubernetes.grants import Grants
+from torana.config.kubernetes.listeners import UNSUPPORTED, ListenerState, find_conflicts
+from torana.config.kubernetes.objects import AGENTGATEWAY_CLASS, Key, Object, Options, Status
+from torana.config.kubernetes.resources import gateway as schema
+from torana.config.kubernetes.store import GATEWAY_API, Store
+from torana.model.config import Protocol
+
+SUPPORTED_FEATURES: Final = (
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
+    "Gateway",
+    "GatewayHTTPListenerIsolation",
+    "GatewayPort8080",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteCORS",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
+)
+"""What the conformance suite may test; by name, in order (Gateway API, pkg/features)."""
+
+
+class GatewayState:
+    """One Gateway while it is judged. `supplied`: there is no such object, and any section and port of it will do."""
+
+    def __init__(self, key: Key, obj: Object | None, listeners: list[ListenerState], fault: Fault | None) -> None:
+        self.key = key
+        self.obj = obj
+        self.listeners = listeners
+        self.fault = fault
+
+    @property
+    def supplied(self) -> bool:
+        return self.obj is None
+
+
+class Gateways:
+    """`ours` has the oldest first; what comes first wins a port. Supplied ones come last, by name."""
+
+    def __init__(self, store: Store, grants: Grants, options: Options, findings: Findings) -> None:
+        self._store = store
+        self._options = options
+        self._findings = findings
+        self.ours: dict[Key, GatewayState] = {}
+        for obj in store.all(GATEWAY_API, "Gateway"):
+            if self._is_ours(obj.spec.get("gatewayClassName")):
+                self.ours[obj.key] = self._judge(obj, grants)
+        self._share_ports()
+
+    def supply(self, missing: set[Key]) -> None:
+        """Gateways for parents that are absent, with one HTTP listener that takes routes of all namespaces."""
+        port = self._options.implicit_gateway
+        for key in sorted(missing) if port is not None else ():
+            everyone = schema.AllowedRoutes(namespaces=schema.RouteNamespaces(from_="All"))
+            spec = schema.Listener(name="http", port=port or 0, protocol="HTTP", allowed_routes=everyone)
+            listener = ListenerState(key, spec)
+            listener.kinds = (schema.RouteKind(kind="HTTPRoute"),)
+            self.ours[key] = GatewayState(key, None, [listener], None)
+        self._share_ports()
+
+    def _is_ours(self, name: Any) -> bool:
+        """A class that exists says itself whose it is; one that is only named goes by its name."""
+        if not isinstance(name, str):
+            return False
+        obj = self._store.get(Key(GATEWAY_API, "GatewayClass", "", name))
+        if obj is not None:
+            return obj.spec.get("controllerName") in self._options.controller_names
+        accepted = self._options.accept_agentgateway and name == AGENTGATEWAY_CLASS
+        return accepted or name in self._options.class_names
+
+    def _judge(self, obj: Object, grants: Grants) -> GatewayState:
+        written = self._store.read(schema.Gateway, obj)
+        if written is None:
+            return GatewayState(obj.key, obj, [], Fault("Invalid", self._store.why(obj)))
+        listeners = [ListenerState(obj.key, spec) for spec in written.listeners]
+        for listener in listeners:
+            listener.examine(self._store, grants)
+            if written.tls is not None and listener.protocol is Protocol.HTTPS:
+                # It may ask for client certificates: without that everybody would be let in.
+                listener.accepted = Fault(UNSUPPORTED, "the Gateway's spec.tls is not supported yet")
+        find_conflicts(listeners)
+        names = [listener.spec.name for listener in listeners]
+        fault = Fault("Invalid", "two listeners have one name") if len(set(names)) < len(names) else None
+        return GatewayState(obj.key, obj, listeners, fault)
+
+    def _share_ports(self) -> None:
+        """Gateways share the machine's ports: a port has one protocol, and a hostname of it one certificate."""
+        first: dict[int, ListenerState] = {}
+        certificates: dict[tuple[int, str | None], ListenerState] = {}
+        for listener in self.listeners():
+            if not listener.serves:
+                continue
+            port = listener.spec.port
+            holder = first.setdefault(port, listener)
+            if holder.protocol is not listener.protocol:
+                what = f"port {port} has another protocol at listener {holder.name}"
+                listener.conflict = Fault("ProtocolConflict", what)
+                continue
+            twin = certificates.setdefault((port, listener.hostname), listener)
+            if twin.tls != listener.tls:
+                what = f"listener {twin.name} has this port and hostname with another certificate"
+                listener.conflict = Fault("HostnameConflict", what)
+
+    def listeners(self) -> Iterator[ListenerState]:
+        for gateway in self.ours.values():
+            if gateway.fault is None:
+                yield from gateway.listeners
+
+    # Status
+
+    def statuses(self) -> Iterator[Status]:
+        for obj in self._store.all(GATEWAY_API, "GatewayClass"):
+            written = self._store.read(schema.GatewayClass, obj)
+            if written is not None and written.controller_name in self._options.controller_names:
+                yield status_of(obj, _class_status(obj, written))
+        for state in self.ours.values():
+            if state.obj is not None:
+                yield status_of(state.obj, self._status(state, state.obj))
+
+    def _status(self, state: GatewayState, obj: Object) -> dict[str, Any]:
+        bad = [listener for listener in state.listeners if listener.conflict or listener.accepted or listener.resolved]
+        for listener in bad:
+            why = listener.conflict or listener.accepted or listener.resolved
+            self._findings.error(obj, f"listener {listener.spec.name}: {why.message if why is not None else ''}")
+        serving = state.fault is None and any(listener.serves for listener in state.listeners)
+        accepted = state.fault
+        told = "; ".join(f"{listener.spec.name}: {_why(listener)}" for listener in bad)
+        words, reason = "No errors found", conditions.ACCEPTED
+        if bad:
+            words, reason = f"Some listeners are not accepted: {told}", "ListenersNotValid"
+            if all(listener.conflict or listener.accepted for listener in state.listeners):
+                accepted = accepted or Fault("ListenersNotValid", f"No listener is accepted: {told}")
+        programmed = (
+            None if serving else Fault("Invalid", state.fault.message if state.fault else told or "No listener")
+        )
+        status: dict[str, Any] = {
+            "conditions": [
+                judged(conditions.ACCEPTED, accepted, words, obj.generation, reason),
+                judged(conditions.PROGRAMMED, programmed, "Successfully programmed Gateway", obj.generation),
+            ],
+            "listeners": [listener.status(obj.generation) for listener in state.listeners],
+        }
+        if self._options.addresses:
+            status["addresses"] = [{"type": _type(text), "value": text} for text in self._options.addresses]
+        return status
+
+
+def _why(listener: ListenerState) -> str:
+    fault = listener.conflict or listener.accepted or listener.resolved
+    return fault.message if fault is not None else ""
+
+
+def _class_status(obj: Object, written: schema.GatewayClass) -> dict[str, Any]:
+    fault = None
+    if written.parameters_ref is not None:
+        fault = Fault("InvalidParameters", "spec.parametersRef: this controller has no parameters")
+    accepted = judged(conditions.ACCEPTED, fault, "GatewayClass accepted by Torana", obj.generation)
+    return {"conditions": [accepted], "supportedFeatures": [{"name": name} for name in SUPPORTED_FEATURES]}
+
+
+def _type(address: str) -> str:
+    try:
+        ip_address(address)
+    except ValueError:
+        return "Hostname"
+    return "IPAddress"

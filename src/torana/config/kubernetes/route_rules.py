@@ -1,0 +1,179 @@
+"""HTTPRoute rules as the model's routes. A rule that is wrong keeps its matches and answers 500."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from torana.config.duration import seconds
+from torana.config.kubernetes import filters
+from torana.config.kubernetes.backends import Backends, Share, shared
+from torana.config.kubernetes.conditions import Fault
+from torana.config.kubernetes.drafts import Draft
+from torana.config.kubernetes.filters import Filters, FilterTrouble, of_backend, redirect_at
+from torana.config.kubernetes.objects import Object
+from torana.config.kubernetes.resources import route as schema
+from torana.config.syntax import header_name_fault, method_fault, path_fault
+from torana.model.backend import BackendRef
+from torana.model.policy import DirectResponse, RoutePolicies, Timeout
+from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
+
+_KINDS: Final = {
+    "Exact": PathMatchKind.EXACT,
+    "PathPrefix": PathMatchKind.PREFIX,
+    "RegularExpression": PathMatchKind.REGEX,
+}
+_FORBIDDEN = re.compile(r"//|/\.\.?(?:/|$)|%2f", re.IGNORECASE)
+"""Gateway API, HTTPPathMatch: no empty or dot segments and no escaped slash; they would never match as meant."""
+
+_DURATION = re.compile(r"(?:[0-9]{1,5}(?:h|m|s|ms)){1,4}")  # GEP-2257
+
+_NO_ENDPOINT = DirectResponse(
+    503,
+    '{"error":{"message":"The service behind this route has no ready endpoint.","type":"server_error",'
+    '"param":null,"code":"no_endpoint"}}',
+    (("content-type", "application/json"),),
+)
+
+
+class RuleTrouble(FilterTrouble):
+    """In a match or a timeout."""
+
+
+class Ref(msgspec.Struct, frozen=True):
+    """A backendRef that was followed; `own` are the filters of this reference alone."""
+
+    weight: int
+    drafts: tuple[Draft | None, ...]
+    own: Filters
+    fault: Fault | None = None
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A rule that was read, and what is wrong with it. `matches` None: not even which requests it takes is known."""
+
+    name: str
+    matches: tuple[RouteMatch, ...] | None
+    filters: Filters = Filters()
+    timeout: Timeout | None = None
+    refs: tuple[Ref, ...] = ()
+    fault: Fault | None = None
+
+    def at(self, port: int, hostnames: tuple[str, ...]) -> Route | None:
+        """The route at a listener's port."""
+        if self.matches is None:
+            return None
+        if self.fault is not None:
+            return Route(self.name, hostnames, self.matches, backends=(BackendRef(None),))
+        shares = (Share(ref.weight, ref.drafts, of_backend(self.filters, ref.own, port)) for ref in self.refs)
+        backends = shared(shares)
+        return Route(self.name, hostnames, self.matches, self._policies(port), backends)
+
+    def _policies(self, port: int) -> RoutePolicies:
+        chosen = [ref for ref in self.refs if ref.weight]
+        empty = bool(chosen) and not any(ref.drafts for ref in chosen)
+        redirect = self.filters.redirect
+        return RoutePolicies(
+            cors=self.filters.cors,
+            request_headers=self.filters.request_headers,
+            redirect=redirect_at(redirect, port) if redirect is not None else None,
+            # Gateway API, HTTPBackendRef: a Service without ready endpoints is 503, where anything missing is 500.
+            direct_response=_NO_ENDPOINT if empty else None,
+            response_headers=self.filters.response_headers,
+            timeout=self.timeout,
+        )
+
+
+def read(obj: Object, route: schema.HTTPRoute, backends: Backends) -> Iterator[Rule]:
+    for index, rule in enumerate(route.rules or (schema.Rule(),)):
+        name = f"{obj.namespace}/{obj.name}/{rule.name or index}"
+        yield _rule(name, rule, obj.namespace, backends)
+
+
+def _rule(name: str, rule: schema.Rule, namespace: str, backends: Backends) -> Rule:
+    try:
+        matches = tuple(_match(match) for match in rule.matches) or (RouteMatch(),)
+    except RuleTrouble as trouble:
+        return Rule(name, None, fault=trouble.fault)
+    try:
+        own = filters.read(rule.filters, rule.matches)
+        refs = tuple(_ref(ref, own, rule.matches, namespace, backends) for ref in rule.backend_refs)
+        return Rule(name, matches, own, _timeout(rule.timeouts), refs)
+    except FilterTrouble as trouble:
+        return Rule(name, matches, fault=trouble.fault)
+
+
+def _ref(
+    ref: schema.BackendRef, rule: Filters, matches: tuple[schema.Match, ...], namespace: str, backends: Backends
+) -> Ref:
+    own = filters.read(ref.filters, matches)
+    of_backend(rule, own, 0)  # the port does not matter to what may be wrong with it
+    found = backends.find(ref, namespace, ref.port)
+    if isinstance(found, Fault):
+        return Ref(ref.weight, (None,), own, found)
+    return Ref(ref.weight, found, own)
+
+
+def _timeout(timeouts: schema.Timeouts) -> Timeout | None:
+    """Gateway API, HTTPRouteTimeouts: a duration of zero is no timeout."""
+    request, attempt = _bound("request", timeouts.request), _bound("backendRequest", timeouts.backend_request)
+    if request is not None and attempt is not None and attempt > request:
+        raise RuleTrouble("timeouts.backendRequest is longer than timeouts.request")
+    return Timeout(request, attempt) if request is not None or attempt is not None else None
+
+
+def _bound(name: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    if not _DURATION.fullmatch(text):
+        raise RuleTrouble(f'timeouts.{name} "{text}" is no duration such as 1h30m or 500ms')
+    return seconds(text) or None
+
+
+# --- Matches --------------------------------------------------------------------------------------------------------
+
+
+def _match(match: schema.Match) -> RouteMatch:
+    """Gateway API, HTTPRouteMatch: of several entries with one name only the first counts."""
+    if match.method is not None and (fault := method_fault(match.method)) is not None:
+        raise RuleTrouble(f'method "{match.method}" {fault}')
+    headers: dict[str, ValueMatch] = {}
+    for header in match.headers:
+        if (fault := header_name_fault(header.name)) is not None:
+            raise RuleTrouble(f'header "{header.name}" {fault}')
+        headers.setdefault(header.name.lower(), _value_match(header))
+    query: dict[str, ValueMatch] = {}
+    for parameter in match.query_params:
+        query.setdefault(parameter.name, _value_match(parameter))
+    return RouteMatch(_path_match(match.path), match.method, tuple(headers.values()), tuple(query.values()))
+
+
+def _path_match(match: schema.PathMatch) -> PathMatch:
+    if match.type == "RegularExpression":
+        _check_regex(match.value)
+        return PathMatch(PathMatchKind.REGEX, match.value)
+    fault = path_fault(match.value)
+    if fault is None and _FORBIDDEN.search(match.value):
+        fault = "holds an empty or dot segment, or an escaped slash"
+    if fault is not None:
+        raise RuleTrouble(f'path "{match.value}" {fault}')
+    if match.type == "PathPrefix":
+        return PathMatch(PathMatchKind.PREFIX, match.value.rstrip("/") or "/")
+    return PathMatch(_KINDS[match.type], match.value)
+
+
+def _value_match(match: schema.ValueMatch) -> ValueMatch:
+    regex = match.type == "RegularExpression"
+    if regex:
+        _check_regex(match.value)
+    return ValueMatch(match.name, match.value, regex)
+
+
+def _check_regex(pattern: str) -> None:
+    try:
+        re.compile(pattern.encode())
+    except (re.error, RecursionError, OverflowError) as error:
+        raise RuleTrouble(f'"{pattern}" is no regular expression: {error}') from error
