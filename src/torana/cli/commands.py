@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,8 @@ def register(app: typer.Typer) -> None:
     app.command("schema")(schema)
     app.command("simulate")(simulate)
     app.command("local")(local)
+    app.command("kubernetes")(kubernetes)
+    app.command("status")(status)
 
 
 def schema() -> None:
@@ -66,3 +68,122 @@ def local(
     from torana.cli.local import local as run
 
     run(port, model, threads=threads, verbose=verbose)
+
+
+ManifestsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--manifests", metavar="PATH...", help="Manifest files, or folders of them; `-` reads standard input."
+    ),
+]
+MoreArgument = Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="More of --manifests.")]
+NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The namespace of objects which name none.")]
+ExpandOption = Annotated[
+    bool, typer.Option("--expand-env", help="Fill in the variables in the stringData of Secrets, as $NAME or ${NAME}.")
+]
+ImplicitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--implicit-gateway",
+        metavar="PORT",
+        help="Supply Gateways that routes name and that are absent.",
+        min=1,
+        max=65535,
+    ),
+]
+ControllerOption = Annotated[
+    list[str] | None,
+    typer.Option("--controller-name", help="GatewayClasses of this controller are ours. May be given again."),
+]
+ClassOption = Annotated[
+    list[str] | None,
+    typer.Option("--class-name", help="Of classes without a GatewayClass only these are ours. May be given again."),
+]
+DuplicateOption = Annotated[
+    Literal["error", "last"],
+    typer.Option("--on-duplicate", help="`last`: of an object given twice the later one counts."),
+]
+
+
+def kubernetes(
+    manifests: ManifestsOption = None,
+    more: MoreArgument = None,
+    implicit_gateway: ImplicitOption = None,
+    expand_env: ExpandOption = False,
+    namespace: NamespaceOption = "default",
+    on_duplicate: DuplicateOption = "error",
+    port_map: Annotated[
+        list[str] | None,
+        typer.Option("--port-map", metavar="PORT=PORT", help="Listen on the second port for a Gateway's first."),
+    ] = None,
+    controller_name: ControllerOption = None,
+    class_name: ClassOption = None,
+    validate_only: Annotated[
+        bool,
+        typer.Option("--validate-only", help="Print the statuses as a table; exit 1 when one is not as it should."),
+    ] = False,
+    print_manifests: Annotated[
+        bool, typer.Option("--print-manifests", help="Print what installs Torana in a cluster.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Processes that share the ports.")] = None,
+    resolve: ResolveOption = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="As kubectl's; without it, and within a cluster, the pod's own account.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="A context of the kubeconfig.")] = None,
+    lease_namespace: Annotated[
+        str | None, typer.Option(help="Where the lease of those who write statuses is; by default the own namespace.")
+    ] = None,
+) -> None:
+    """Serve by Kubernetes resources: those of --manifests, or without them those of a cluster, which is watched."""
+    from torana.cli import kubernetes as run
+
+    if print_manifests:
+        run.print_manifests()
+        return
+    options = run.options(controller_name or [], class_name or [], implicit_gateway)
+    if not manifests:
+        if more or validate_only:
+            raise typer.BadParameter("give --manifests PATH")
+        run.serve_cluster(kubeconfig, context, lease_namespace, options, resolve=resolve or [], workers=workers)
+        return
+    reading = run.reading(
+        [*manifests, *(more or [])],
+        options,
+        namespace=namespace,
+        expand_env=expand_env,
+        on_duplicate=on_duplicate,
+        port_map=port_map or [],
+    )
+    if validate_only:
+        run.validate_manifests(reading)
+    else:
+        run.serve_manifests(reading, resolve=resolve or [], workers=workers)
+
+
+def status(
+    manifests: ManifestsOption = None,
+    more: MoreArgument = None,
+    output: Annotated[
+        Literal["table", "yaml", "json"], typer.Option("--output", "-o", help="A table, or all of the statuses.")
+    ] = "table",
+    implicit_gateway: ImplicitOption = None,
+    expand_env: ExpandOption = False,
+    namespace: NamespaceOption = "default",
+    on_duplicate: DuplicateOption = "error",
+    controller_name: ControllerOption = None,
+    class_name: ClassOption = None,
+) -> None:
+    """Check manifests and print the statuses they would have in a cluster; exit 1 when one is not as it should be."""
+    from torana.cli import kubernetes as run
+    from torana.cli.status import Output
+    from torana.cli.status import status as show
+
+    if not manifests:
+        raise typer.BadParameter("give --manifests PATH")
+    how = run.options(controller_name or [], class_name or [], implicit_gateway)
+    paths = [*manifests, *(more or [])]
+    reading = run.reading(
+        paths, how, namespace=namespace, expand_env=expand_env, on_duplicate=on_duplicate, port_map=[]
+    )
+    show(reading, Output(output))

@@ -3,8 +3,8 @@
     files ─ Texts ─ documents ─ Manifests ─ admission ─ Objects ─ translate ─ Examined
 
 What a cluster would do on the way is done here: objects are admitted or refused (`admission`), namespaces exist by
-being used, objects are as old as they stand early, and a Gateway's class exists by being named. References are held to the
-same rules as in a cluster. One object that is refused refuses all of the files.
+being used, objects are as old as they stand early, and a Gateway's class exists by being named. References are held to
+the same rules as in a cluster. One object that is refused refuses all of the files.
 """
 
 from __future__ import annotations

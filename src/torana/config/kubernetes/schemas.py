@@ -48,6 +48,11 @@ def crd_text(name: str) -> str:
     return (files(__package__) / "crds" / name).read_text(encoding="utf-8")
 
 
+def install_text() -> str:
+    """All that a cluster is given, the Gateway API aside: the CRDs, and the gateway itself."""
+    return "---\n".join(crd_text(name) for name in (*CRDS, "torana.yaml"))
+
+
 @cache
 def _catalogue() -> dict[tuple[str, str], KnownKind]:
     return {(kind.group, kind.kind): kind for kinds in (_core_kinds(), _gateway_api(), _ours()) for kind in kinds}

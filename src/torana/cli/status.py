@@ -1,0 +1,116 @@
+"""`torana status`: what a cluster would write into the `.status` of manifests, as a table like kubectl's or whole.
+
+The exit code is for CI: 1 when an object is refused, or one of its conditions Accepted, ResolvedRefs and Programmed is
+not true, or a route belongs to no Gateway here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any
+
+import msgspec
+import typer
+import yaml
+
+from torana.cli.serve import give_up
+from torana.config.kubernetes.manifests import Examined, Manifests, Reading
+from torana.config.kubernetes.objects import Key, Status
+from torana.config.problem import ConfigError
+
+_WATCHED = ("Accepted", "ResolvedRefs", "Programmed")
+_KINDS = ("GatewayClass", "Gateway", "HTTPRoute", "BackendTLSPolicy", "Backend", "AgentgatewayBackend")
+"""Those that have a status of ours."""
+_PARTS = ("listeners", "parents", "ancestors")
+"""The lists of a status whose entries have conditions of their own."""
+_NO_PARENT = "no Gateway here takes it"
+
+
+class Output(Enum):
+    TABLE = "table"
+    YAML = "yaml"
+    JSON = "json"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One object; `conditions` are those of _WATCHED, `-` where it has none. `message` says what is wrong."""
+
+    key: Key
+    conditions: tuple[str, ...]
+    message: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return not self.message and all(condition in ("True", "-") for condition in self.conditions)
+
+
+def status(reading: Reading, output: Output) -> None:
+    """Exit 1 when anything is not as it should be."""
+    try:
+        examined = Manifests(reading).examine()
+    except ConfigError as error:
+        give_up(error)
+    for warning in examined.warnings:
+        typer.echo(str(warning), err=True)
+    rows = list(_rows(examined))
+    match output:
+        case Output.TABLE:
+            typer.echo("\n".join(_table(rows)))
+        case Output.YAML:
+            typer.echo(yaml.safe_dump(_list(examined.translation.statuses), sort_keys=False, width=120), nl=False)
+        case Output.JSON:
+            listed = msgspec.json.encode(_list(examined.translation.statuses))
+            typer.echo(msgspec.json.format(listed, indent=2).decode())
+    sys.exit(0 if all(row.is_good for row in rows) else 1)
+
+
+def _rows(examined: Examined) -> Iterator[Row]:
+    """In the order of the files; what was supplied by ourselves comes last."""
+    statuses = {_key(status): status for status in examined.translation.statuses}
+    written = [found.key for found in examined.objects if found.kind in _KINDS]
+    for key in dict.fromkeys([*written, *statuses]):
+        found = statuses.get(key)
+        conditions = list(_conditions(found.status)) if found is not None else []
+        wrong = next((each for each in conditions if each["type"] in _WATCHED and each["status"] != "True"), None)
+        message = f"{wrong['reason']}: {wrong.get('message', '')}".rstrip(": ") if wrong else ""
+        if key.kind == "HTTPRoute" and not conditions:
+            message = _NO_PARENT
+        yield Row(key, tuple(_worst(conditions, kind) for kind in _WATCHED), " ".join(message.split()))
+
+
+def _key(status: Status) -> Key:
+    group, _, _ = status.api_version.rpartition("/")
+    return Key(group, status.kind, status.namespace, status.name)
+
+
+def _conditions(status: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of the object itself, and of its listeners, or its parents or ancestors."""
+    yield from status.get("conditions", ())
+    for part in _PARTS:
+        for entry in status.get(part, ()):
+            yield from entry.get("conditions", ())
+
+
+def _worst(conditions: Iterable[dict[str, Any]], kind: str) -> str:
+    found = [condition["status"] for condition in conditions if condition["type"] == kind]
+    return next((each for each in found if each != "True"), found[0] if found else "-")
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    head = ("KIND", "NAMESPACE", "NAME", "ACCEPTED", "RESOLVEDREFS", "PROGRAMMED", "MESSAGE")
+    lines = [head, *((row.key.kind, row.key.namespace, row.key.name, *row.conditions, row.message) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        yield "   ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _list(statuses: Iterable[Status]) -> dict[str, Any]:
+    """As `kubectl get -o yaml` lists objects, with nothing in them but what a status says of them."""
+    items = []
+    for each in statuses:
+        metadata = {"name": each.name, **({"namespace": each.namespace} if each.namespace else {})}
+        object_ = {"apiVersion": each.api_version, "kind": each.kind, "metadata": metadata, "status": each.status}
+        items.append(msgspec.to_builtins(object_))
+    return {"apiVersion": "v1", "kind": "List", "items": items}
