@@ -208,6 +208,11 @@ def running(shared_gateway: StartGateway, provider: StandIn) -> Gateway:
             ),
             route("on-named", "backends: [{backend: /named}]", "backendAuth: {key: sk-route}"),
             route(
+                "away",
+                "backends: [{host: 'provider.example:80',"
+                " policies: {requestRedirect: {authority: {full: a.example}}}}]",
+            ),
+            route(
                 "all", "backends: []",
                 "directResponse: {status: 200, body: x}, responseHeaderModifier: {set: {X-Set: new}}",
             ),
@@ -266,6 +271,7 @@ def test_response_header_modifier(running: Gateway, provider: StandIn) -> None:
         ("/moved/a?b=c", 301, "http://gateway.example:$PORT/new?b=c"),
         ("/prefix/a/b?q", 302, "http://a.example/new/a/b?q"),
         ("/https-port", 308, "https://gateway.example/https-port"),
+        ("/away/a", 302, "http://a.example/away/a"),
     ],
 )
 def test_redirect(target: str, status: int, location: str, running: Gateway, provider: StandIn) -> None:

@@ -218,6 +218,26 @@ def test_refusal_of_another_thing(running: Gateway, provider: StandIn) -> None:
     assert len(provider.seen) == 1
 
 
+def test_refusal_that_repeats_the_request(gateway: StartGateway, stand_in: StartStandIn) -> None:
+    """A refusal of something else that quotes the request, as FastAPI's do, does not end the asking for usage."""
+    provider = stand_in()
+    running = gateway(
+        bind([ai_route("x", "hostOverride: provider.example")]), *provider.resolve("provider.example", 80)
+    )
+
+    def script(visit: Visit) -> None:
+        asked = visit.seen.json()
+        if "messages" in asked:
+            chat(visit)
+        else:
+            visit.document(422, {"detail": [{"type": "missing", "loc": ["body", "messages"], "input": asked}]})
+
+    provider.script = script
+    assert post(running.port, PATH, {"model": "m", "stream": True}).status == 422
+    assert post(running.port, PATH, STREAM).status == 200
+    assert "stream_options" in provider.seen[-1].json()
+
+
 def test_refusal_of_what_the_client_asked(running: Gateway, provider: StandIn) -> None:
     """The client that asked for the usage itself gets the upstream's refusal: it is its own to mend."""
     body = b'{"error": {"message": "Unknown field: stream_options"}}'

@@ -142,6 +142,16 @@ async def test_refused_byte_by_byte(name: str, serve: Serve, connect: Connect) -
     assert await wire.rest() == b""
 
 
+async def test_a_bad_chunk_behind_a_good_one(serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    """A body that goes wrong in the middle of a receive is refused once, and what follows is thrown away quietly."""
+    wire = await connect((await serve()).port)
+    await wire.send(_CHUNKED + b"5\r\nhello\r\nZZ\r\n")
+    await wire.send(b"x" * 100)
+    assert (await wire.message()).status == 400
+    assert await wire.rest() == b""
+    assert not caplog.records
+
+
 async def test_the_limits_are_the_configured_ones(serve: Serve, connect: Connect) -> None:
     """Header bytes and counts just within their limits pass."""
     served = await serve(Limits(max_header_bytes=1000, max_headers=3))

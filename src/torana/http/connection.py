@@ -407,6 +407,7 @@ class ServerConnection(asyncio.Protocol):
     def _refuse(self, error: GatewayError) -> None:
         """Something that is no request, or too much of one: answer it in its turn, and close."""
         self._deaf = True
+        self._pieces, self._pieces_size = [], 0
         incoming, self._incoming = self._incoming, None
         if incoming is not None and (incoming is self.active or incoming in self._waiting):
             incoming.keep_alive = False

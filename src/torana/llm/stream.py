@@ -55,8 +55,8 @@ class StreamReader:
     `deltas` counts pieces of output: text, reasoning, tool calls, refusals; not the first one, which only names the
     role. It leaves 0 in the feed that brings the first token. `usage` is the last one seen (counts only go up). `done`
     is the protocol's own end (`[DONE]`, `response.completed`, `message_stop`); some vendors leave it out after their
-    `finish_reason`. `error` is the message of an error event, up to 1000 characters. Nothing is learned from an event
-    until its last byte is here.
+    `finish_reason`. `error` is the type and code of an error event. Nothing is learned
+    from an event until its last byte is here.
     """
 
     __slots__ = ("_hides", "_released", "_sent", "_tail", "deltas", "done", "error", "finish_reason", "model", "usage")
@@ -198,7 +198,7 @@ class StreamReader:
         if self.model is None and chunk.model and isinstance(chunk.model, str):
             self.model = chunk.model
         if chunk.error is not None:
-            self.error = _message_of(chunk.error)
+            self.error = _kind_of(chunk.error)
         if chunk.type is not None:
             self._read_typed(chunk)
 
@@ -231,7 +231,7 @@ class StreamReader:
         if isinstance(model, str) and model:
             self.model = model
         if error is not None:
-            self.error = _message_of(error)
+            self.error = _kind_of(error)
         self._add_usage(answer.get("usage"))
 
     def _add_usage(self, value: Any) -> None:
@@ -305,6 +305,11 @@ def _is_output(delta: Any) -> bool:
     return isinstance(delta, dict) and any(value for name, value in delta.items() if name not in {"role", "type"})
 
 
-def _message_of(error: Any) -> str:
-    message = error.get("message") if isinstance(error, dict) else error
-    return message[:1000] if isinstance(message, str) and message else "an error without a message"
+_WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z").match
+
+
+def _kind_of(error: Any) -> str:
+    """Type and code; never the message, which may well quote the prompt, or a key."""
+    kinds = [error.get(name) for name in ("type", "code")] if isinstance(error, dict) else []
+    words = [str(kind) for kind in kinds if isinstance(kind, str | int) and _WORD(str(kind))]
+    return " ".join(words) or "unspecified"

@@ -87,7 +87,7 @@ def _passage(head: ResponseHead, record: Record, call: Call | None) -> _Unread |
             kind = value
         elif lower == b"content-encoding":
             encoding = value
-    if not kind.startswith(b"text/event-stream"):
+    if not kind.lower().startswith(b"text/event-stream"):
         return _Document(encoding.decode("latin-1"))
     if encoding in (b"", b"identity"):
         return _Events(record, hide_usage=call.prepared.usage_added)
@@ -166,4 +166,4 @@ class _Events(_Unread):
         record.usage = self._reader.usage
         if self._reader.error is not None and record.error is None:
             record.reason = "UpstreamFailure"
-            record.error = f"the upstream reported an error in its stream: {self._reader.error}"
+            record.error = f"the upstream reported an error in its stream ({self._reader.error})"

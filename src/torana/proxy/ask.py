@@ -19,7 +19,6 @@ from torana.http.message import ResponseHead
 from torana.http.request import Request
 from torana.http.server import ServerConnection
 from torana.llm.request import prepare, refuses_stream_options
-from torana.model.policy import Timeout
 from torana.proxy.call import Call
 from torana.proxy.upstream import Outgoing, Upstream
 from torana.telemetry.metrics import Metrics
@@ -34,6 +33,13 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     head: ResponseHead
 
 
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """What came of asking: the call that was made of the request, if it was one, and its answer."""
+
+    call: Call | None
+    answered: Answered
+
+
 class Asking:
     """One request's way upstream and back. The connection of its answer is the caller's to give back to the lane.
 
@@ -41,9 +47,13 @@ class Asking:
     opened.
     """
 
-    __slots__ = ("_exchange", "_metrics", "_outgoing", "_upstream")
+    __slots__ = ("_exchange", "_limit", "_metrics", "_outgoing", "_upstream")
 
-    def __init__(self, exchange: Exchange, upstream: Upstream, outgoing: Outgoing, metrics: Metrics) -> None:
+    def __init__(
+        self, exchange: Exchange, upstream: Upstream, outgoing: Outgoing, metrics: Metrics, limit: float | None
+    ) -> None:
+        """`limit`: seconds that one attempt may take until the head of its answer."""
+        self._limit = limit
         self._exchange = exchange
         self._upstream = upstream
         self._outgoing = outgoing
@@ -61,10 +71,13 @@ class Asking:
             raise
         if not refuses_stream_options(answered.head.status, refusal):
             return answered
-        self._upstream.endpoint.takes_usage_option = False
-        self._upstream.endpoint.lane.give(answered.connection)
+        endpoint = self._upstream.endpoint
+        endpoint.lane.give(answered.connection)
         self._exchange.record.retries += 1
-        return await self._send(prepare(call.body, self._upstream.model, add_usage=False).body)
+        again = await self._send(prepare(call.body, self._upstream.model, add_usage=False).body)
+        if again.head.status not in (400, 422):  # else it was something else; such answers often repeat the request
+            endpoint.takes_usage_option = False
+        return again
 
     async def unread(self, request: Request, client: ServerConnection) -> Answered:
         """A request whose body nobody here reads: sent as it arrives, or at once when it has arrived already."""
@@ -72,12 +85,16 @@ class Asking:
         if body.done:
             had_body = body.size > 0 or request.content_length is not None  # `content-length: 0` goes on as it came
             return await self._send(b"".join(body.take()), had_body=had_body)
+        attempt = self._stream(request, client)
+        return await (attempt if self._limit is None else self._limited(attempt, self._limit))
+
+    async def _stream(self, request: Request, client: ServerConnection) -> Answered:
         connection = await self._connect()  # never a pooled one: what is streamed cannot be sent twice
         length = request.content_length
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
         try:
             connection.send(b"".join([*self._outgoing.parts, framing, b"\r\n\r\n"]), self._exchange.method)
-            connection.upload(body, client, chunked=length is None)
+            connection.upload(request.body, client, chunked=length is None)
             return Answered(connection, await connection.answer())
         except BaseException:
             connection.close()
@@ -91,24 +108,35 @@ class Asking:
         parts += (b"\r\n", body)
         data = b"".join(parts)
         connection = self._upstream.endpoint.lane.take()
-        pooled = connection is not None
+        if connection is not None:
+            try:
+                attempt = self._converse(connection, data)
+                return await (attempt if self._limit is None else self._limited(attempt, self._limit))
+            except GatewayError as error:
+                # RFC 9112, 9.3.1: a connection may close at any time; nothing came back on this one, so it was stale.
+                if error.reason is not Reason.UPSTREAM_CLOSED or connection.received:
+                    raise
+            self._exchange.record.retries += 1
+        attempt = self._converse(None, data)
+        return await (attempt if self._limit is None else self._limited(attempt, self._limit))
+
+    async def _limited(self, attempt: Awaitable[Answered], limit: float) -> Answered:
+        """One attempt, within the limit for one."""
+        try:
+            async with asyncio.timeout(limit):
+                return await attempt
+        except TimeoutError:
+            raise _ran_out("backendRequestTimeout", limit) from None
+
+    async def _converse(self, connection: UpstreamConnection | None, data: bytes) -> Answered:
         if connection is None:
             connection = await self._connect()
-        while True:
-            try:
-                connection.send(data, self._exchange.method)
-                return Answered(connection, await connection.answer())
-            except GatewayError as error:
-                connection.close()
-                # RFC 9112, 9.3.1: a connection may close at any time; nothing came back on this one, so it was stale.
-                if not pooled or error.reason is not Reason.UPSTREAM_CLOSED or connection.received:
-                    raise
-            except BaseException:
-                connection.close()
-                raise
-            pooled = False
-            self._exchange.record.retries += 1
-            connection = await self._connect()
+        try:
+            connection.send(data, self._exchange.method)
+            return Answered(connection, await connection.answer())
+        except BaseException:
+            connection.close()
+            raise
 
     async def _connect(self) -> UpstreamConnection:
         started = perf_counter()
@@ -118,22 +146,18 @@ class Asking:
         return connection
 
 
-async def within(work: Awaitable[Answered], timeout: Timeout, spent: float) -> Answered:
-    """`work`, for as long as the policy allows; `spent` seconds have passed since the request began.
-
-    Raises UPSTREAM_TIMEOUT, naming the limit that ran out.
-    """
-    limits = []
-    if timeout.request is not None:
-        limits.append((max(timeout.request - spent, 0.0), f"timeout.requestTimeout of {timeout.request:g} s"))
-    if timeout.backend_request is not None:
-        limits.append((timeout.backend_request, f"timeout.backendRequestTimeout of {timeout.backend_request:g} s"))
-    seconds, name = min(limits, default=(None, ""))
+async def within(work: Awaitable[Asked], limit: float) -> Asked:
+    """`work` within the route's requestTimeout, in seconds. Raises UPSTREAM_TIMEOUT, naming it."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(limit):
             return await work
     except TimeoutError:
-        raise GatewayError(Reason.UPSTREAM_TIMEOUT, f"The upstream did not answer within the {name}.") from None
+        raise _ran_out("requestTimeout", limit) from None
+
+
+def _ran_out(name: str, limit: float) -> GatewayError:
+    message = f"There was no answer of the upstream within the timeout.{name} of {limit:g} s."
+    return GatewayError(Reason.UPSTREAM_TIMEOUT, message)
 
 
 def with_hint(error: GatewayError, upstream: Upstream) -> GatewayError:

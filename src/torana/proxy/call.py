@@ -46,12 +46,13 @@ async def read_call(request: Request, exchange: Exchange, upstream: Upstream, ta
     body = await request.body.gather(limit)
     prepared = with_model(operation, upstream, body)
     record.model = prepared.model or None
-    record.streamed = prepared.stream
     return Call(body, prepared)
 
 
 def operation_for(exchange: Exchange, target: bytes) -> Operation | None:
-    return operation_of(target.partition(b"?")[0]) or operation_of(exchange.path)
+    """By the path that goes on, else by the client's. Models are only listed: a POST below them is something else."""
+    operation = operation_of(target.partition(b"?")[0]) or operation_of(exchange.path)
+    return None if operation is Operation.MODELS and exchange.method in _WITH_BODY else operation
 
 
 def reads_body(exchange: Exchange, operation: Operation | None) -> bool:

@@ -17,7 +17,7 @@ from torana.exchange import Exchange, LocalReply
 from torana.http.request import Request
 from torana.http.server import ServerConnection
 from torana.proxy.answer import pass_on
-from torana.proxy.ask import Asking, with_hint, within
+from torana.proxy.ask import Asked, Asking, with_hint, within
 from torana.proxy.call import read_call
 from torana.proxy.reply import error_reply, new_id, refusal, render_reply, request_id
 from torana.proxy.router import Candidate
@@ -81,25 +81,38 @@ class Gateway:
         record = exchange.record
         record.backend = upstream.backend.name
         record.endpoint = upstream.endpoint.text
+        if upstream.redirect is not None:
+            _reply(connection, exchange, route, upstream.redirect.on_request(exchange))
+            return
+        asking = self._ask(request, connection, exchange, route, upstream)
+        limit = route.timeout.request if route.timeout is not None else None
+        asked = await (asking if limit is None else within(asking, limit))
+        try:
+            await pass_on(exchange, connection, asked.answered, route, upstream, asked.call)
+        finally:
+            upstream.endpoint.lane.give(asked.answered.connection)
+
+    async def _ask(
+        self,
+        request: Request,
+        connection: ServerConnection,
+        exchange: Exchange,
+        route: CompiledRoute,
+        upstream: Upstream,
+    ) -> Asked:
+        """Read the call, compose the upstream request, and wait for the head of its answer."""
         target = upstream.target(exchange)
         call = None
         if upstream.is_llm:
             limit = self.snapshot.config.limits.max_body_bytes
             call = await read_call(request, exchange, upstream, target, limit)
         outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
-        asking = Asking(exchange, upstream, outgoing, self.metrics)
-        asked = asking.unread(request, connection) if call is None else asking.call(call)
+        attempt_limit = route.timeout.backend_request if route.timeout is not None else None
+        asking = Asking(exchange, upstream, outgoing, self.metrics, attempt_limit)
         try:
-            if route.timeout is None:
-                answered = await asked
-            else:
-                answered = await within(asked, route.timeout, perf_counter() - record.started)
+            return Asked(call, await (asking.unread(request, connection) if call is None else asking.call(call)))
         except GatewayError as error:
             raise with_hint(error, upstream) from error
-        try:
-            await pass_on(exchange, connection, answered, route, upstream, call)
-        finally:
-            upstream.endpoint.lane.give(answered.connection)
 
     def _account(self, record: Record) -> None:
         record.ended = perf_counter()

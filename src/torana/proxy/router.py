@@ -21,6 +21,7 @@ from torana.model.config import Listener
 from torana.model.route import PathMatchKind, Route, RouteMatch, ValueMatch
 
 _REMEMBERED = 1024  # hosts
+_LONGEST = 255  # bytes of a name in the DNS (RFC 1035, 2.3.4); a longer Host is not remembered
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -71,7 +72,9 @@ class Hosts(Generic[T]):
         found = self._found.get(host)
         if found is None:
             found = tuple(self._search(host_name(host)))
-            if len(self._found) < _REMEMBERED:  # clients choose what they send as Host: remember some, not all
+            if len(self._found) >= _REMEMBERED:  # clients choose what they send as Host
+                self._found.clear()
+            if len(host) <= _LONGEST:
                 self._found[host] = found
         return found
 

@@ -15,6 +15,7 @@ from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend
 from torana.policies.backend_auth import compile_credential, with_cookie, with_parameter
 from torana.policies.header_modifier import HeaderModifierPolicy
+from torana.policies.request_redirect import RequestRedirectPolicy
 from torana.policies.url_rewrite import compile_authority, compile_path
 from torana.proxy.runtime import Endpoint, Runtime
 
@@ -50,6 +51,7 @@ class Upstream:
         self._drops = HOP_BY_HOP | _OURS | self._credential.drops
         self._modify = HeaderModifierPolicy(backend.request_headers) if backend.request_headers else None
         self.after = HeaderModifierPolicy(backend.response_headers) if backend.response_headers else None
+        self.redirect = RequestRedirectPolicy(backend.redirect) if backend.redirect else None
 
     @property
     def plaintext_443(self) -> bool:

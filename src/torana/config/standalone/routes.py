@@ -125,8 +125,9 @@ def _value_match(match: schema.HeaderMatch | schema.QueryMatch, path: Path, find
 def _check_regex(pattern: str, path: Path, findings: Findings) -> None:
     """Points into the expression, when it stands in the file as it was read (without escapes and line folding)."""
     try:
-        re.compile(pattern)
-    except re.error as error:
+        re.compile(pattern.encode())  # as bytes, which is what requests are matched as
+    except (re.error, ValueError) as fault:
+        error = fault if isinstance(fault, re.error) else re.error(str(fault))
         node = findings.node(path)
         offset = node.start
         if isinstance(node, Scalar) and not findings.hides(path):

@@ -59,10 +59,20 @@ def _bind(bind: schema.Bind, path: Path, backends: Backends, findings: Findings,
         if written.protocol != bind.listeners[0].protocol:
             hint = "give HTTP and HTTPS a port each"
             findings.error((*here, "protocol"), "HTTP and HTTPS on one port are not supported yet", hint)
+        if _handshake(listener) != _handshake(listeners[0] if listeners else listener):
+            # OpenSSL takes these from the listener a handshake begins with, before it knows the server name.
+            what = "another root, minTLSVersion or maxTLSVersion than listeners[0] is not supported yet"
+            findings.error((*here, "tls"), what, "make them the same, or give the listener a port of its own")
         listeners.append(listener)
     if not listeners:
         findings.warning(path, "nothing listens on this port", "give it a listener with routes")
     return Bind(bind.port, tuple(listeners))
+
+
+def _handshake(listener: Listener) -> tuple[object, ...]:
+    """What must be the same for all HTTPS listeners of a port."""
+    tls = listener.tls
+    return () if tls is None else (tls.client_roots, tls.min_version, tls.max_version)
 
 
 def _listener(
