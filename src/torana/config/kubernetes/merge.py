@@ -8,6 +8,9 @@ from torana.config.kubernetes.api import Json
 
 _ENTRIES = ("parents", "ancestors")  # one entry a parent and controller; several controllers share the list
 
+_REFS = ("parentRef", "ancestorRef")
+_GATEWAY = {"group": "gateway.networking.k8s.io", "kind": "Gateway"}  # the defaults of ParentReference
+
 
 def merged(present: Json, wanted: Json, controllers: tuple[str, ...], now: str) -> Json:
     """The whole status as it ought to be; equal to `present` when there is nothing to write.
@@ -25,7 +28,7 @@ def merged(present: Json, wanted: Json, controllers: tuple[str, ...], now: str) 
         elif member in _ENTRIES:
             others = [entry for entry in former or [] if entry.get("controllerName") not in controllers]
             mine = [entry for entry in former or [] if entry.get("controllerName") in controllers]
-            entries = [_entry(mine, entry, _ref(entry), now) for entry in value]
+            entries = [_entry(mine, _defaulted(entry), now) for entry in value]
             if former is not None or entries:
                 result[member] = [*others, *entries]
         elif member == "listeners":
@@ -36,8 +39,13 @@ def merged(present: Json, wanted: Json, controllers: tuple[str, ...], now: str) 
     return _unordered_same(present, result)
 
 
-def _entry(mine: list[Json], entry: Json, ref: Any, now: str) -> Json:
-    return _with_times(next((former for former in mine if _ref(former) == ref), None), entry, now)
+def _entry(mine: list[Json], entry: Json, now: str) -> Json:
+    return _with_times(next((former for former in mine if _ref(former) == _ref(entry)), None), entry, now)
+
+
+def _defaulted(entry: Json) -> Json:
+    """As the API server stores it: else what comes back would never be what was wanted."""
+    return {member: {**_GATEWAY, **value} if member in _REFS else value for member, value in entry.items()}
 
 
 def _with_times(former: Json | None, entry: Json, now: str) -> Json:
@@ -72,4 +80,4 @@ def _unordered_same(present: Json, result: Json) -> Json:
 
 
 def _ref(entry: Json) -> Any:
-    return entry.get("parentRef", entry.get("ancestorRef"))
+    return next((entry[member] for member in _REFS if member in entry), None)

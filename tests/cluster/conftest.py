@@ -1,0 +1,114 @@
+"""What the tests on a real cluster API share. They run only when asked for, by `make cluster-test`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import trustme
+
+from tests.cluster.bed import Bed
+from tests.cluster.build import MissingError, tools
+from tests.cluster.gateway import ClusterGateway
+from tests.e2e.stand_in import StandIn
+from torana.config.kubernetes.api import Api
+
+CRDS = Path(__file__).parents[2] / "src" / "torana" / "config" / "kubernetes" / "crds"
+
+if not os.environ.get("TORANA_CLUSTER_TESTS"):
+    collect_ignore_glob = ["test_*.py"]
+
+
+class StartGateway(Protocol):
+    """Starts a gateway on the cluster; ready or not."""
+
+    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, token: str = ...) -> ClusterGateway: ...
+
+
+@pytest.fixture(scope="session")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """A cluster API with Gateway API's CRDs and ours."""
+    try:
+        made = tools()
+    except MissingError as error:
+        pytest.skip(str(error))
+    running = Bed(made, tmp_path_factory.mktemp("bed"))
+    try:
+        running.install(made.gateway_crds, *sorted(CRDS.glob("*.*.yaml")))
+        yield running
+    finally:
+        running.stop()
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def namespace(bed: Bed) -> str:
+    """One of the test's own."""
+    name = f"test-{next(_numbers)}"
+    bed.kubectl("create", "namespace", name)
+    return name
+
+
+@pytest.fixture
+async def api(bed: Bed) -> AsyncIterator[Api]:
+    """The admin's connection."""
+    connection = Api(bed.kubeconfig)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def gateway(bed: Bed, tmp_path: Path) -> Iterator[StartGateway]:
+    """A factory of gateways that end with the test."""
+    with _gateways(bed, tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def _gateways(bed: Bed, folder: Path) -> Iterator[StartGateway]:
+    started: list[ClusterGateway] = []
+
+    def start(*arguments: str, env: Mapping[str, str] | None = None, token: str = "") -> ClusterGateway:
+        own = folder / f"gateway{len(started)}"
+        own.mkdir()
+        kubeconfig = bed.kubeconfig_for(f"user-of-{own.name}", token) if token else bed.kubeconfig
+        running = ClusterGateway(kubeconfig, own, *arguments, env=env)
+        started.append(running)
+        return running
+
+    yield start
+    for running in started:
+        running.stop()
+        print(f"--- the log of a gateway:\n{running.log}")  # noqa: T201 - pytest shows it when the test has failed
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    """The private CA."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def trust(ca: trustme.CA, tmp_path: Path) -> dict[str, str]:
+    """The environment in which a gateway trusts the private CA as the system's."""
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}
+
+
+@pytest.fixture
+def providers(ca: trustme.CA) -> Iterator[dict[str, StandIn]]:
+    """Stand-ins for the seed's two providers, by host name."""
+    started = {
+        host: StandIn(certificate=ca.issue_cert(host), client_ca=None)
+        for host in ("api.mistral.ai", "api.deepseek.com")
+    }
+    yield started
+    for stand_in in started.values():
+        stand_in.close()

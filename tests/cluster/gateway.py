@@ -1,0 +1,96 @@
+"""ClusterGateway: a gateway on a cluster, in a process of its own.
+
+`python -m tests.cluster.gateway KUBECONFIG [--workers N] [--resolve ENTRY]...` is that process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.e2e.harness import environment, free_port, until
+from tests.e2e.wire import Answer, ask
+from torana.app import follow
+from torana.cli.serve import parse_overrides
+from torana.config.kubernetes.cluster import Cluster, Way
+from torana.config.kubernetes.objects import Options
+from torana.config.kubernetes.process import process_settings
+
+ROOT = Path(__file__).parents[2]
+STOP_SECONDS = 15.0
+
+
+class ClusterGateway:
+    """Starts when it is made, and is not waited for: a cluster may be what it waits for itself."""
+
+    def __init__(self, kubeconfig: Path, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        self._log = folder / "log.txt"
+        admin, self.stats, self.readiness = (free_port() for _ in range(3))
+        addresses = {
+            "ADMIN_ADDR": f"127.0.0.1:{admin}",
+            "STATS_ADDR": f"127.0.0.1:{self.stats}",
+            "READINESS_ADDR": f"127.0.0.1:{self.readiness}",
+        }
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.cluster.gateway", str(kubeconfig), *arguments],
+                env=environment({**addresses, "PYTHONPATH": str(ROOT), **(env or {})}, folder),
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="backslashreplace")
+
+    def ready(self) -> Answer | None:
+        """The answer of the readiness endpoint; None while nobody listens."""
+        assert self.process.poll() is None, f"the gateway ended; it said:\n{self.log}"
+        with contextlib.suppress(OSError):
+            return ask(self.readiness, "GET", "/healthz/ready")
+        return None
+
+    def until_ready(self, detail: str = "ready\n") -> None:
+        """Wait until it is ready and says exactly `detail`, which is the word alone when all is well."""
+
+        def is_ready() -> bool:
+            answer = self.ready()
+            return answer is not None and answer.status == 200 and answer.text == detail
+
+        until(is_ready, f"readiness to say {detail!r}", 30)
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels."""
+        text = ask(self.stats, "GET", "/metrics").text
+        return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kubeconfig", type=Path)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--resolve", action="append", default=[])
+    given = parser.parse_args()
+    options = Options(settings=process_settings(os.environ), accept_agentgateway=True)
+    cluster = Cluster(Way(given.kubeconfig, lease_namespace="default"), options)
+    follow(cluster, parse_overrides(given.resolve), given.workers)
+
+
+if __name__ == "__main__":
+    main()

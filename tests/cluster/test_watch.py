@@ -1,0 +1,157 @@
+"""Watchers on a real API server: what they know, and what they say when they cannot know it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from tests.cluster.bed import Bed
+from torana.config.kubernetes.api import Api, ApiError, Resource
+from torana.config.kubernetes.kinds import WATCHED, Watched
+from torana.config.kubernetes.watcher import Change, Kept, Name, Watcher
+
+CRD = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: lamps.test.example}
+spec:
+  group: test.example
+  names: {kind: Lamp, plural: lamps, singular: lamp, listKind: LampList}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
+LAMP = "apiVersion: test.example/v1\nkind: Lamp\nmetadata: {name: one, namespace: %s}\nspec: {on: %s}\n"
+
+
+@asynccontextmanager
+async def watching(api: Api, watched: Watched) -> AsyncIterator[tuple[Watcher, list[Change]]]:
+    changes: list[Change] = []
+    watcher = Watcher(api, watched, changes.append)
+    task = asyncio.create_task(watcher.run())
+    try:
+        yield watcher, changes
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def soon(condition: Callable[[], object], what: str, timeout: float = 15.0) -> None:
+    """As `until`, without holding up what is waited for."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while not condition():
+        assert loop.time() < deadline, f"waited {timeout:g} s for {what}"
+        await asyncio.sleep(0.01)
+
+
+def config_map(namespace: str, value: str) -> str:
+    return (
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: one, namespace: {namespace}}}\ndata: {{key: '{value}'}}\n"
+    )
+
+
+def watched(kind: str) -> Watched:
+    return next(entry for entry in WATCHED if entry.kind == kind)
+
+
+def value(watcher: Watcher, namespace: str) -> str | None:
+    kept: Kept | None = watcher.objects.get(Name(namespace, "one"))
+    return kept.object.body["data"]["key"] if kept is not None else None
+
+
+async def test_follows_an_object(bed: Bed, api: Api, namespace: str) -> None:
+    """What is made, changed and deleted is so in the copy, and nothing of kubectl's bookkeeping is."""
+    async with watching(api, watched("ConfigMap")) as (watcher, _):
+        await soon(lambda: watcher.listed, "the first list")
+        await asyncio.to_thread(bed.kubectl, "apply", "-f", "-", stdin=config_map(namespace, "a"))
+        await soon(lambda: value(watcher, namespace) == "a", "the object")
+        metadata = watcher.objects[Name(namespace, "one")].object.metadata
+        assert "managedFields" not in metadata
+        assert not metadata.get("annotations")
+        await asyncio.to_thread(bed.apply, config_map(namespace, "b"))
+        await soon(lambda: value(watcher, namespace) == "b", "the change")
+        await asyncio.to_thread(bed.kubectl, "delete", "configmap", "one", "-n", namespace)
+        await soon(lambda: value(watcher, namespace) is None, "the deletion")
+
+
+async def test_version_too_old(bed: Bed, api: Api, namespace: str) -> None:
+    """410 leads to a new list, and what was deleted meanwhile is gone from the copy."""
+    await asyncio.to_thread(bed.apply, config_map(namespace, "a"))
+    async with watching(api, watched("ConfigMap")) as (watcher, _):
+        await soon(lambda: value(watcher, namespace) == "a", "the object")
+    await asyncio.to_thread(bed.kubectl, "delete", "configmap", "one", "-n", namespace)
+    await asyncio.to_thread(bed.kill_server)
+    await asyncio.to_thread(bed.start_server)  # a new server's cache of changes begins now
+    again = Watcher(api, watched("ConfigMap"), lambda _: None)
+    again.objects = watcher.objects
+    again._version = "1"
+    with pytest.raises(ApiError) as raised:
+        await again._watch()
+    assert raised.value.code == 410
+    task = asyncio.create_task(again.run())
+    await soon(lambda: again.trouble is None, "a list")
+    assert value(again, namespace) is None
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_kind_installed_later(bed: Bed, api: Api, namespace: str) -> None:
+    """A kind whose CRD is missing counts as listed and empty; once it is installed its objects come, and go with it."""
+    lamps = Watched((Resource("test.example", "v1", "Lamp", "lamps"),))
+    async with watching(api, lamps) as (watcher, changes):
+        await soon(lambda: watcher.listed, "the answer that there are none")
+        assert watcher.trouble is None
+        await asyncio.to_thread(bed.apply, CRD)
+        await asyncio.to_thread(bed.kubectl, "wait", "--for=condition=Established", "crd/lamps.test.example")
+        await asyncio.to_thread(bed.apply, LAMP % (namespace, "true"))
+        await soon(lambda: watcher.objects, "the object")
+        changes.clear()
+        patch = ("patch", "lamp", "one", "-n", namespace, "--subresource=status", "--type=merge", "-p")
+        await asyncio.to_thread(bed.kubectl, *patch, '{"status": {"lit": true}}')
+        await soon(lambda: changes, "the change of the status")
+        assert changes == [Change.STATUS], "a status is no change of what users want"
+        await asyncio.to_thread(bed.kubectl, "delete", "crd", "lamps.test.example")
+        await soon(lambda: not watcher.objects, "the objects to go")
+
+
+async def test_forbidden(bed: Bed, namespace: str) -> None:
+    """Without the right to list Secrets nothing is taken for known, and the trouble says why; with the right it ends."""
+    role = f"reader-{namespace}"
+    forbidden = Api(bed.kubeconfig_for("torana", "torana-token"))
+    async with watching(forbidden, watched("Secret")) as (watcher, _):
+        await soon(lambda: "forbidden" in (watcher.trouble or ""), "the refusal")
+        assert not watcher.listed
+        await asyncio.to_thread(
+            bed.kubectl, "create", "clusterrole", role, "--verb=get,list,watch", "--resource=secrets"
+        )
+        await asyncio.to_thread(
+            bed.kubectl, "create", "clusterrolebinding", role, f"--clusterrole={role}", "--user=torana"
+        )
+        await soon(lambda: watcher.listed, "the list")
+        assert watcher.trouble is None
+    await asyncio.to_thread(bed.kubectl, "delete", "clusterrolebinding", role)
+    await forbidden.close()
+
+
+async def test_server_killed(bed: Bed, api: Api, namespace: str) -> None:
+    """While the server is gone the copy stays and the trouble says so; what changed later comes when it is back."""
+    await asyncio.to_thread(bed.apply, config_map(namespace, "a"))
+    async with watching(api, watched("ConfigMap")) as (watcher, _):
+        await soon(lambda: value(watcher, namespace) == "a", "the object")
+        await asyncio.to_thread(bed.kill_server)
+        await soon(lambda: "cannot be reached" in (watcher.trouble or ""), "the trouble")
+        assert value(watcher, namespace) == "a"
+        await asyncio.to_thread(bed.start_server)
+        await asyncio.to_thread(bed.apply, config_map(namespace, "b"))
+        await soon(lambda: value(watcher, namespace) == "b", "the change")
+        assert watcher.trouble is None
