@@ -80,9 +80,7 @@ class Standalone:
 
     @classmethod
     def of(cls, file: str | None, text: str | None) -> Standalone:
-        """From `-f FILE`, `-f -` or `-c TEXT`. Raises StartError unless one is given, and when stdin cannot be read."""
-        if (file is None) == (text is None):
-            raise StartError("give a configuration with either -f FILE (`-f -` reads standard input) or -c TEXT")
+        """From `-f FILE`, `-f -` or `-c TEXT`, one of which is given. Raises StartError when stdin cannot be read."""
         if text is not None:
             return cls(None, text, "-c")
         assert file is not None
@@ -178,8 +176,8 @@ class App:
         settings = self.config.settings
         loop = asyncio.get_running_loop()
         endpoints = Endpoints(self)
-        await self._fleet.apply(self.config)
         try:
+            await self._fleet.apply(self.config)
             await endpoints.start(settings)
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, self.quit)

@@ -1,7 +1,7 @@
 """Why a request did not get the provider's answer: the one table from Reason to status and public words.
 
-Everything that can go wrong on the request path is raised as one `GatewayError` with a `Reason`. The status code, the
-OpenAI error type and code, and whether another try may help derive from the Reason here and nowhere else.
+Everything that can go wrong on the request path is raised as one `GatewayError` with a `Reason`. The status code and
+the OpenAI error type and code derive from the Reason here and nowhere else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ class Fault(NamedTuple):
     type: str
     code: str
     label: str
-    retryable: bool = False
 
 
 _CLIENT = "invalid_request_error"
@@ -45,11 +44,11 @@ class Reason(Enum):
     INTERNAL = Fault(500, _SERVER, "internal_error", "Internal")
     FILTER_FAILED = Fault(500, _SERVER, "filter_failed", "Internal")
     NO_BACKEND = Fault(500, _SERVER, "no_valid_backend", "NoHealthyBackend")
-    BAD_ANSWER = Fault(502, _SERVER, "bad_upstream_answer", "UpstreamFailure", retryable=True)
-    UPSTREAM_CLOSED = Fault(502, _SERVER, "upstream_closed", "UpstreamFailure", retryable=True)
-    CONNECT_FAILED = Fault(503, _SERVER, "upstream_connect_failed", "UpstreamFailure", retryable=True)
+    BAD_ANSWER = Fault(502, _SERVER, "bad_upstream_answer", "UpstreamFailure")
+    UPSTREAM_CLOSED = Fault(502, _SERVER, "upstream_closed", "UpstreamFailure")
+    CONNECT_FAILED = Fault(503, _SERVER, "upstream_connect_failed", "UpstreamFailure")
     OVERLOADED = Fault(503, _SERVER, "overloaded", "Internal")
-    UPSTREAM_TIMEOUT = Fault(504, _SERVER, "upstream_timeout", "Timeout", retryable=True)
+    UPSTREAM_TIMEOUT = Fault(504, _SERVER, "upstream_timeout", "Timeout")
     CLIENT_LEFT = Fault(499, _CLIENT, "client_left", "ClientClosed")
 
     @property

@@ -34,17 +34,15 @@ def test_no_reason_hides_another() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_rows(reason: Reason) -> None:
-    """A status exists; the client's faults are 4xx of OpenAI's type for them, ours are 5xx and may be worth a retry."""
+    """A status exists; the client's faults are 4xx of OpenAI's type for them, ours are 5xx."""
     fault = reason.fault
     known = {status.value for status in HTTPStatus} | {499}
     assert fault.status in known
     if fault.status < 500 or reason is Reason.HTTP_VERSION:
-        assert (fault.type, fault.retryable) == ("invalid_request_error", False)
+        assert fault.type == "invalid_request_error"
     else:
         assert fault.type == "api_error"
     assert fault.label in _LABELS
-    if fault.retryable:
-        assert fault.status in (502, 503, 504)
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -4,14 +4,18 @@
     readiness  [::]:15021        /healthz/ready
     admin      localhost:15000   /config_dump, POST /quitquitquit
 
-They are served by the same HTTP code as everything else, so the same limits hold.
+They are served by the same HTTP code as everything else, so the same limits hold. A web page in a browser on the same
+machine reaches localhost too: the admin server takes no request that a page may have sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
+import os
+import socket
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -70,6 +74,8 @@ class _Place(NamedTuple):
     setting: str
     address: str | None
     routes: dict[tuple[bytes, bytes], Handle]
+    pages: bool = True
+    """Whether a web page may ask."""
 
 
 class Endpoints:
@@ -96,6 +102,7 @@ class Endpoints:
                 "adminAddr",
                 settings.admin_address,
                 {(b"GET", b"/config_dump"): self._config_dump, (b"POST", b"/quitquitquit"): self._quit},
+                pages=False,
             ),
         )
         for place in places:
@@ -113,6 +120,8 @@ class Endpoints:
     async def _listen(self, place: _Place, address: str) -> None:
         async def handle(request: Request, connection: ServerConnection) -> None:
             handler = place.routes.get((b"GET" if request.method == b"HEAD" else request.method, request.path))
+            if not place.pages and _may_be_a_page(request, address):
+                handler = _forbid
             try:
                 reply = await handler(request) if handler else LocalReply(404, [_TEXT], b"not found\n")
             except Exception:  # noqa: BLE001 - logged with its traceback
@@ -137,7 +146,7 @@ class Endpoints:
                 )
         except OSError as error:
             message = (
-                f"cannot listen on {address} (config.{place.setting}): {error.strerror}; set another address, or `off`"
+                f"cannot listen on {address} (config.{place.setting}): {_why(error)}; set another address, or `off`"
             )
             raise AdminError(message) from error
 
@@ -162,6 +171,47 @@ class Endpoints:
     async def _quit(self, _: Request) -> LocalReply:
         self._subject.quit()
         return LocalReply(200, [_TEXT], b"draining\n")
+
+
+async def _forbid(_: Request) -> LocalReply:
+    return LocalReply(403, [_TEXT], b"not for web pages: no Origin, and as Host localhost or an IP address\n")
+
+
+def _may_be_a_page(request: Request, address: str) -> bool:
+    """Whether a web page may have sent this, by what browsers add to it and pages cannot take away.
+
+    `Origin` comes with every POST (Fetch, 3.2) and every GET whose answer a page may read. Without it, an answer can be
+    read only by a page of the same host: one whose name was pointed here after the page was loaded (DNS rebinding). No
+    page reaches a Unix socket by a name.
+    """
+    if field(request.fields, b"origin") is not None:
+        return True
+    if address.startswith("unix:"):
+        return False
+    host = request.host.decode("latin-1")
+    return _host_of(host) not in ("localhost", _host_of(address)) and not _is_ip(_host_of(host))
+
+
+def _host_of(authority: str) -> str:
+    """`host:port`, `[v6]:port` or a host alone, without port, brackets and case."""
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0].lower()
+    return authority.partition(":")[0].removesuffix(".").lower()
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _why(error: OSError) -> str:
+    """The system's words: asyncio's repeat one of the addresses that a host stands for."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _remove_socket(path: str) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
 
-from torana.app import Standalone, StartError
-from torana.cli.serve import give_up, parse_overrides
+from torana.app import StartError
+from torana.cli.serve import give_up, parse_overrides, source_of
 from torana.config.problem import ConfigError
 from torana.errors import GatewayError
 from torana.exchange import Exchange, LocalReply
@@ -22,22 +21,20 @@ from torana.http.dial import Dialler, Override
 from torana.http.message import Fields
 from torana.http.pool import Pool
 from torana.http.sweep import Sweep
-from torana.model import codec
 from torana.model.config import Config
 from torana.model.policy import BackendTls, CredentialPlace
 from torana.model.route import RouteMatch
 from torana.model.secret import MASK
+from torana.model.shown import shown, shown_text, shown_value
 from torana.proxy.call import operation_for, reads_body, with_model
 from torana.proxy.gateway import before, match
 from torana.proxy.router import Candidate
 from torana.proxy.runtime import Runtime
 from torana.proxy.snapshot import CompiledRoute, Snapshot
 from torana.proxy.upstream import Upstream
-from torana.telemetry.record import Record
+from torana.telemetry.record import UNPLACED, Record
 
 Explanation = dict[str, Any]
-_SECRET = re.compile(r"authori[sz]ation|\bauth\b|cookie|credential|key|passw|secret|token", re.IGNORECASE).search
-"""Header names whose values are not shown. Too many rather than too few: explanations are pasted into tickets."""
 
 
 def explain(
@@ -53,15 +50,13 @@ def explain(
 ) -> None:
     """Exit 0 when the request would go upstream or be answered by a policy, 1 when the gateway would refuse it."""
     overrides = parse_overrides(resolve)
-    if (file is None) == (text is None):
-        raise typer.BadParameter("give a configuration with either -f FILE (`-f -` reads standard input) or -c YAML")
     try:
-        loaded = Standalone.of(file, text).load()
+        loaded = source_of(file, text).load()
         body = _body(data)
     except (ConfigError, StartError) as error:
         give_up(error)
     exchange, port = _exchange(url, method or ("POST" if data is not None else "GET"), headers)
-    found = codec.redact(_explain(loaded.config, port, exchange, body, overrides), loaded.hidden)
+    found = shown(_explain(loaded.config, port, exchange, body, overrides), loaded.hidden)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -122,24 +117,49 @@ def _explain(
         return found | {"error": {"status": None, "message": f"nothing listens on port {port}; configured: {ports}"}}
     try:
         matched = match(snapshot, port, exchange)
-        found |= _placement(matched)
-        reply = before(matched.route, exchange)
-        if reply is not None:
-            return found | {"reply": _reply(reply)}
-        if not matched.route.upstreams:
-            message = f"the route {matched.route.route.name} has no backend with a weight above 0"
-            return found | {"error": {"status": 500, "message": message}}
-        found["backends"] = [
-            {"error": "a missing or broken backend: its share answers 500", "weight": ref.weight}
-            if upstream is None
-            else _upstream(upstream, exchange, body, overrides) | {"weight": ref.weight}
-            for upstream, ref in zip(
-                matched.route.upstreams, (ref for ref in matched.route.route.backends if ref.weight), strict=True
-            )
-        ]
     except GatewayError as error:
-        found["error"] = {"status": error.reason.fault.status, "message": error.message}
+        if exchange.record.placement is not UNPLACED:
+            found["listener"] = exchange.record.placement.listener
+        return found | {"error": _error(error)}
+    found |= _placement(matched)
+    try:
+        reply = before(matched.route, exchange)
+    except GatewayError as error:
+        return found | {"error": _error(error)}
+    if reply is not None:
+        return found | {"reply": _reply(reply, exchange, matched.route)}
+    if not matched.route.upstreams:
+        message = f"the route {matched.route.route.name} has no backend with a weight above 0"
+        return found | {"error": {"status": 500, "message": message}}
+    return found | _backends(matched.route, exchange, body, overrides)
+
+
+def _backends(
+    route: CompiledRoute, exchange: Exchange, body: bytes, overrides: dict[tuple[str, int], Override]
+) -> Explanation:
+    """All that may be picked, each as far as the request would get; then the first error that there was."""
+    backends: list[Explanation] = []
+    found: Explanation = {"backends": backends}
+    weights = [ref.weight for ref in route.route.backends if ref.weight]
+    for upstream, weight in zip(route.upstreams, weights, strict=True):
+        told: Explanation = {}
+        backends.append(told)
+        try:
+            if upstream is None:
+                told["error"] = "a missing or broken backend: its share answers 500"
+            elif upstream.redirect is not None:
+                told["backend"] = upstream.backend.name
+                told["reply"] = _reply(upstream.redirect.on_request(exchange), exchange, route)
+            else:
+                _tell(told, upstream, exchange, body, overrides)
+        except GatewayError as error:
+            found.setdefault("error", _error(error))
+        told["weight"] = weight
     return found
+
+
+def _error(error: GatewayError) -> Explanation:
+    return {"status": error.reason.fault.status, "message": error.message}
 
 
 def _placement(matched: Candidate[CompiledRoute]) -> Explanation:
@@ -159,41 +179,41 @@ def _reasons(rule: RouteMatch) -> Iterator[str]:
         yield f"method is {rule.method}"
     for what, values in (("header", rule.headers), ("query parameter", rule.query)):
         for value in values:
-            shown = MASK if _SECRET(value.name) else value.value
-            yield f"{what} {value.name} {'fits' if value.regex else 'is'} {shown}"
+            yield f"{what} {value.name} {'fits' if value.regex else 'is'} {shown_value(value.name, value.value)}"
 
 
-def _upstream(
-    upstream: Upstream, exchange: Exchange, body: bytes, overrides: dict[tuple[str, int], Override]
-) -> Explanation:
+def _tell(
+    told: Explanation,
+    upstream: Upstream,
+    exchange: Exchange,
+    body: bytes,
+    overrides: dict[tuple[str, int], Override],
+) -> None:
+    """Where the request would go, then what it would be. Raises GatewayError, after what is known by then was told."""
     backend = upstream.backend
+    override = overrides.get((backend.target.host, backend.target.port))
+    told["backend"] = backend.name
+    told["connect"] = str(backend.target) + (f" (at {override.host}:{override.port} by --resolve)" if override else "")
+    told["tls"] = _tls(backend.tls, backend.target.host)
+    if upstream.plaintext_443:
+        told["warning"] = "port 443 is reached in plaintext; if it speaks TLS, add `backendTLS: {}`"
+    told["method"] = exchange.method.decode()
     target = upstream.target(exchange)
-    prepared = None
-    operation = operation_for(exchange, target) if upstream.is_llm else None
+    told["path"] = shown_text(target.decode("latin-1"), _parameter(upstream))
+    operation = None
+    if upstream.is_llm:
+        operation = operation_for(exchange, target)
+        told["provider"] = upstream.provider
+        told["operation"] = operation.text if operation else None
+    outgoing = upstream.compose(exchange, target, plain=False)
+    told["host"] = outgoing.host.decode("latin-1")
     if upstream.is_llm and reads_body(exchange, operation):
         prepared = with_model(operation, upstream, body)
-    outgoing = upstream.compose(exchange, target, plain=prepared is not None and prepared.stream)
-    override = overrides.get((backend.target.host, backend.target.port))
-    found: Explanation = {
-        "backend": backend.name,
-        "connect": str(backend.target) + (f" (at {override.host}:{override.port} by --resolve)" if override else ""),
-        "tls": _tls(backend.tls, backend.target.host),
-        "method": exchange.method.decode(),
-        "path": _masked_target(upstream, outgoing.target),
-        "host": outgoing.host.decode("latin-1"),
-        "headers": _headers(upstream, b"".join(outgoing.parts)),
-    }
-    if upstream.is_llm:
-        found["provider"] = upstream.provider
-        found["operation"] = operation.text if operation else None
-    if prepared is not None:
-        configured = upstream.model is not None
-        found["model"] = prepared.model or None
-        found["model from"] = "the configuration" if configured else "the request"
-        found["stream"] = prepared.stream
-    if upstream.plaintext_443:
-        found["warning"] = "port 443 is reached in plaintext; if it speaks TLS, add `backendTLS: {}`"
-    return found
+        told["model"] = prepared.model or None
+        told["model from"] = "the configuration" if upstream.model is not None else "the request"
+        told["stream"] = prepared.stream
+        outgoing = upstream.compose(exchange, target, plain=prepared.stream)
+    told["headers"] = _headers(upstream, b"".join(outgoing.parts))
 
 
 def _tls(tls: BackendTls | None, host: str) -> str:
@@ -216,30 +236,26 @@ def _headers(upstream: Upstream, head: bytes) -> list[str]:
     for line in head.decode("latin-1").split("\r\n")[1:]:
         name, _, value = line.partition(": ")
         if name:
-            shown = MASK if name.lower() == ours or _SECRET(name) else value
-            prefix = "Bearer " if shown == MASK and value.startswith("Bearer ") else ""
-            lines.append(f"{name}: {prefix}{shown}")
+            masked = MASK if name.lower() == ours else shown_value(name, value)
+            prefix = "Bearer " if masked == MASK and value.startswith("Bearer ") else ""
+            lines.append(f"{name}: {prefix}{masked}")
     return lines
 
 
-def _masked_target(upstream: Upstream, target: bytes) -> str:
-    """Path and query, the values of secret parameters masked: ours, and what the client's may be."""
+def _parameter(upstream: Upstream) -> str | None:
+    """The name of the query parameter that our credential goes in, if it does."""
     auth = upstream.backend.auth
-    ours = auth.name if auth is not None and auth.place is CredentialPlace.QUERY else None
-    path, mark, query = target.decode("latin-1").partition("?")
-    return path + mark + "&".join(_masked_parameter(part, ours) for part in query.split("&"))
+    return auth.name if auth is not None and auth.place is CredentialPlace.QUERY else None
 
 
-def _masked_parameter(part: str, ours: str | None) -> str:
-    name, equals, value = part.partition("=")
-    plain = unquote_plus(name)
-    return name + equals + (MASK if value and (plain == ours or _SECRET(plain)) else value)
-
-
-def _reply(reply: LocalReply) -> Explanation:
+def _reply(reply: LocalReply, exchange: Exchange, route: CompiledRoute) -> Explanation:
+    """As the client would get it, less what every answer has (`date`, `content-length`)."""
+    for policy in route.after:
+        policy(exchange, reply.fields)
+    fields = ((name.decode("latin-1"), value.decode("latin-1")) for _, name, value in reply.fields)
     return {
         "status": reply.status,
-        "headers": [f"{name.decode()}: {value.decode()}" for _, name, value in reply.fields],
+        "headers": [f"{name}: {shown_value(name, value)}" for name, value in fields],
         "body": reply.body.decode("utf-8", "replace"),
     }
 

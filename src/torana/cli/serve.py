@@ -18,10 +18,8 @@ _OVERRIDE = re.compile(rf"{_HOST}:([0-9]{{1,5}}):{_HOST}(?::([0-9]{{1,5}}))?")
 
 def serve(file: str | None, text: str | None, *, validate_only: bool, workers: int | None, resolve: list[str]) -> None:
     overrides = parse_overrides(resolve)
-    if (file is None) == (text is None):
-        raise typer.BadParameter("give a configuration with either -f FILE (`-f -` reads standard input) or -c YAML")
     try:
-        source = Standalone.of(file, text)
+        source = source_of(file, text)
         if validate_only:
             for warning in validate(source).warnings:
                 typer.echo(str(warning), err=True)
@@ -30,6 +28,13 @@ def serve(file: str | None, text: str | None, *, validate_only: bool, workers: i
             run(source, overrides, workers)
     except (ConfigError, StartError) as error:
         give_up(error)
+
+
+def source_of(file: str | None, text: str | None) -> Standalone:
+    """The one of `-f` and `-c` that was given. Exits 2 for none and for both. Raises StartError."""
+    if (file is None) == (text is None):
+        raise typer.BadParameter("give a configuration with either -f FILE (`-f -` reads standard input) or -c YAML")
+    return Standalone.of(file, text)
 
 
 def give_up(error: ConfigError | StartError) -> NoReturn:
@@ -43,7 +48,10 @@ def give_up(error: ConfigError | StartError) -> NoReturn:
 
 
 def parse_overrides(entries: list[str]) -> dict[tuple[str, int], Override]:
-    """`HOST:PORT:ADDRESS[:PORT]`, as curl's --resolve; IPv6 stands in brackets. Exits 2 for anything else."""
+    """`HOST:PORT:ADDRESS[:PORT]`, as curl's --resolve; IPv6 stands in brackets. Exits 2 for anything else.
+
+    Host names have no case (RFC 9110, section 4.2.3); those of a configuration are in lower case.
+    """
     overrides: dict[tuple[str, int], Override] = {}
     for entry in entries:
         parts = _OVERRIDE.fullmatch(entry)
@@ -51,5 +59,5 @@ def parse_overrides(entries: list[str]) -> dict[tuple[str, int], Override]:
         if not all(0 < int(number) < 65536 for number in (port, own or port)):
             message = f"{entry!r} is not HOST:PORT:ADDRESS[:PORT], for example api.x.ai:443:127.0.0.1:8443"
             raise typer.BadParameter(message, param_hint="--resolve")
-        overrides[host.strip("[]"), int(port)] = Override(address.strip("[]"), int(own or port))
+        overrides[host.strip("[]").lower(), int(port)] = Override(address.strip("[]"), int(own or port))
     return overrides

@@ -17,15 +17,12 @@ from enum import Enum
 import msgspec
 
 from torana.config.syntax import host_fault
+from torana.llm.providers import PROVIDERS
 from torana.model.backend import ProviderKind, Target
 from torana.model.policy import Authority, AuthorityKind, BackendTls, PathKind, PathRule
 
 _HTTP = 80
 _HTTPS = 443
-
-_OPENAI = Target("api.openai.com", _HTTPS)
-_BASE = PathRule(PathKind.BASE, "/v1")
-"""OpenAI's base path, which OpenAI-style providers without a place of their own share."""
 
 
 class Part(Enum):
@@ -84,6 +81,8 @@ class UnresolvableError(Exception):
 
 def resolve(wish: Wish) -> Destination:
     """Raises UnresolvableError."""
+    facts = PROVIDERS[wish.provider] if wish.provider is not None else None
+    base = PathRule(PathKind.BASE, facts.base) if facts is not None else PathRule()
     named = None
     if wish.authority is not None and wish.authority.kind in (AuthorityKind.FULL, AuthorityKind.HOST):
         named = _parse(wish.authority.value, Part.AUTHORITY)
@@ -94,14 +93,15 @@ def resolve(wish: Wish) -> Destination:
             raise UnresolvableError(Part.ADDRESS, "has no port", "write host:port, or https:// before the host")
     elif wish.provider is not None and named is not None:
         address = named
-    elif wish.provider is ProviderKind.OPENAI:
-        return _destination(wish, _OPENAI, wish.tls or BackendTls(), _BASE)
+    elif facts is not None and facts.host is not None:
+        return _destination(wish, Target(facts.host, facts.port), wish.tls or BackendTls(), base)
     else:
         hint = "say where it is with hostOverride"
         raise UnresolvableError(Part.PROVIDER, "this provider has no place of its own", hint)
     tls = _tls(wish, address)
     target = Target(address.host, address.port or _scheme_port(tls), address.unix)
-    return _destination(wish, target, tls, _BASE if wish.provider is ProviderKind.CUSTOM else PathRule())
+    # A provider with a place of its own that is reached elsewhere gets the client's path.
+    return _destination(wish, target, tls, base if facts is None or facts.host is None else PathRule())
 
 
 def _destination(wish: Wish, target: Target, tls: BackendTls | None, otherwise: PathRule) -> Destination:

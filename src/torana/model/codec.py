@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any
 
@@ -10,58 +9,16 @@ import msgspec
 
 from torana.model.config import Config
 from torana.model.secret import MASK, Secret
-
-_NAMES = frozenset(("backend", "connect", "host", "hostname", "hostnames", "model", "name"))
-_ADDRESSES = frozenset(("authority", "target"))
-"""Members that say where and what, and hold no credential: worth reading in a dump wherever they came from."""
-
-_FIELDS = frozenset(("set", "add"))
-"""The members of a HeaderModifier: pairs of a name and a value."""
-
-_CREDENTIAL = re.compile("auth|cookie|key|password|secret|token", re.IGNORECASE)
-"""Names of header fields whose values are not shown, wherever they came from."""
-
-_SHORTEST = 6  # characters; a shorter text would be found everywhere
+from torana.model.shown import shown
 
 
 def dump(config: msgspec.Struct, hidden: Collection[Secret] = ()) -> Any:
     """Plain dicts, lists and texts; every secret is `***`. For the admin API and golden files.
 
     `hidden` are texts that must not be shown wherever they stand, such as the values of environment variables: a
-    credential may have been put into a header or a path.
+    credential may have been put into a header or a path. What else is masked stands in `model.shown`.
     """
-    return redact(msgspec.to_builtins(config, enc_hook=_mask), hidden)
-
-
-def redact(value: Any, hidden: Collection[Secret]) -> Any:
-    """`value` with each of the texts `hidden` replaced by `***`, but for members that are no place for a secret."""
-    return _redacted(value, [text for text in (secret.reveal() for secret in hidden) if len(text) >= _SHORTEST])
-
-
-def _redacted(value: Any, texts: list[str]) -> Any:
-    match value:
-        case str():
-            for text in texts:
-                value = value.replace(text, MASK)
-            return value
-        case dict():
-            return {key: _member(key, item, texts) for key, item in value.items()}
-        case list() | tuple():
-            return [_redacted(item, texts) for item in value]
-        case _:
-            return value
-
-
-def _member(key: str, item: Any, texts: list[str]) -> Any:
-    if key in _FIELDS:
-        return _fields(item, texts)
-    if key in _ADDRESSES or (key in _NAMES and not isinstance(item, dict)):
-        return item
-    return _redacted(item, texts)
-
-
-def _fields(pairs: Any, texts: list[str]) -> Any:
-    return [[name, MASK if _CREDENTIAL.search(name) else _redacted(value, texts)] for name, value in pairs]
+    return shown(msgspec.to_builtins(config, enc_hook=_mask), hidden)
 
 
 def pack(config: Config) -> bytes:

@@ -118,7 +118,6 @@ class BackendTls(msgspec.Struct, frozen=True):
     key: Secret | None = None
     insecure: bool = False
     insecure_host: bool = False
-    alpn: tuple[str, ...] = ()
     subject_alt_names: tuple[str, ...] = ()
 
 

@@ -5,20 +5,36 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from torana.model.config import LogFormat
-from torana.telemetry.record import Placement, Record
+from torana.model.config import LogFormat, LogLevel
+from torana.telemetry.record import Placement, Record, clipped
 from torana.telemetry.writer import LineWriter
 
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z").match  # visible ASCII without space, quote, `=` and backslash
 
+_LONGEST_KEPT = 128  # characters; what comes again and again (hosts, paths, models) is shorter
+_MOST_KEPT = 2048  # texts
 
-@lru_cache(maxsize=2048)
-def quoted(text: str) -> str:
-    """A value as it stands in a line: as it is, or as a JSON string when it holds anything that could fake a field."""
-    return text if _PLAIN(text) else json.dumps(text)
+
+class _Quoted(dict[str, str]):
+    """Texts as they stand in a line. A dict, since a text that came before then costs no call of ours."""
+
+    def __missing__(self, text: str) -> str:
+        short = clipped(text)
+        made = short if _PLAIN(short) else json.dumps(short)
+        if len(text) <= _LONGEST_KEPT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[text] = made
+        return made
+
+
+_kept = _Quoted()
+quoted = _kept.__getitem__
+"""A value as it stands in a line: as it is, or as a JSON string when it holds anything that could fake a field."""
 
 
 @lru_cache(maxsize=2)
@@ -33,11 +49,16 @@ def timestamp(now: float) -> str:
 
 
 class AccessLog:
-    """Writes records to a LineWriter. `write` costs a few microseconds: it is called once per request."""
+    """Writes records to a LineWriter. `write` costs a few microseconds: it is called once per request.
 
-    def __init__(self, writer: LineWriter, form: LogFormat) -> None:
+    Its lines have no level of their own to be compared with `level`: all are written, or with OFF none.
+    """
+
+    def __init__(self, writer: LineWriter, form: LogFormat, level: LogLevel = LogLevel.INFO) -> None:
         self._writer = writer
-        self.write = self._write_json if form is LogFormat.JSON else self._write_text
+        self.write: Callable[[Record], None] = self._write_json if form is LogFormat.JSON else self._write_text
+        if level is LogLevel.OFF:
+            self.write = _write_nothing
 
     def _write_text(self, record: Record) -> None:
         placement = record.placement
@@ -68,13 +89,17 @@ class AccessLog:
         self._writer.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
+def _write_nothing(_: Record) -> None:
+    """The log is off."""
+
+
 def milliseconds(seconds: float) -> str:
     value = seconds * 1000
     return f"{value:.0f}ms" if value >= 10 else f"{value:.2f}ms"
 
 
 def as_dict(record: Record) -> dict[str, Any]:
-    """The record under the keys of the log, without those that have no value."""
+    """The record under the keys of the log, without those that have no value, and long ones clipped."""
     placement, usage = record.placement, record.usage
     failed = record.reason != "Upstream"
     first_token = record.first_token
@@ -107,7 +132,9 @@ def as_dict(record: Record) -> dict[str, Any]:
         "request.id": record.request_id,
         "duration": milliseconds(record.duration),
     }
-    return {key: value for key, value in entry.items() if value is not None}
+    return {
+        key: clipped(value) if isinstance(value, str) else value for key, value in entry.items() if value is not None
+    }
 
 
 def _placement_text(placement: Placement) -> str:

@@ -1,8 +1,8 @@
 """Counts and histograms in plain numbers, cheap to add to, summed over workers and rendered when scraped.
 
 Names, labels and buckets are agentgateway's. A series is a slotted object found by a tuple of its labels. A client can
-choose some labels (the model's name, where the configuration leaves it free); after MOST_SERIES of them the name is
-recorded as `other`, so that no client can fill the memory.
+choose some labels (the model's name, where the configuration leaves it free); long ones are clipped, and after
+MOST_SERIES of them the name is recorded as `other`, so that no client can fill the memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from torana.telemetry.record import Record
+from torana.telemetry.record import Record, clipped
 
 MOST_SERIES = 2000
 
@@ -123,8 +123,9 @@ class Metrics:
         )  # fmt: skip
         series = self._http.get(labels)
         if series is None:
-            if len(self._http) >= MOST_SERIES:
-                labels = (record.backend, record.protocol, "other", *labels[3:])
+            labels = tuple(map(clipped, labels))  # here, and not before: no series has labels that are longer
+            if len(self._http) >= MOST_SERIES and labels not in self._http:
+                labels = (*labels[:2], "other", *labels[3:])
             series = self._http.setdefault(labels, HttpSeries(labels))
         duration = record.ended - record.started
         series.requests += 1
@@ -154,8 +155,9 @@ class Metrics:
         )  # fmt: skip
         series = self._gen_ai.get(labels)
         if series is None:
-            if len(self._gen_ai) >= MOST_SERIES:
-                labels = (operation, record.provider, "other", "other", *labels[4:])
+            labels = tuple(map(clipped, labels))
+            if len(self._gen_ai) >= MOST_SERIES and labels not in self._gen_ai:
+                labels = (*labels[:2], "other", "other", *labels[4:])
             series = self._gen_ai.setdefault(labels, GenAiSeries(labels))
         series.duration.observe(record.ended - record.started)
         usage = record.usage

@@ -6,6 +6,14 @@ from typing import Protocol
 
 import msgspec
 
+LONGEST = 256
+"""Characters of one value in logs and metrics. Clients and providers choose some of them: model, path, host, errors."""
+
+
+def clipped(text: str) -> str:
+    """At most LONGEST characters; the last is `…` where something is left out."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
 
 class TokenUsage(Protocol):
     """Tokens of one call, as the provider reported them."""
@@ -71,7 +79,6 @@ class Record(msgspec.Struct, gc=False):
     provider: str = ""
     model: str | None = None
     response_model: str | None = None
-    streamed: bool = False
     first_token: float | None = None
     usage: TokenUsage | None = None
 

@@ -37,7 +37,7 @@ _BEARER = "Bearer "
 def route_policies(policies: schema.RoutePolicies, path: Path, findings: Findings) -> RoutePolicies:
     """What stays with the route; where requests go and with which credential is baked into its backends."""
     return RoutePolicies(
-        cors=_cors(policies.cors) if policies.cors else None,
+        cors=_cors(policies.cors, (*path, "cors"), findings) if policies.cors else None,
         request_headers=headers(policies.request_header_modifier, (*path, "requestHeaderModifier"), findings),
         redirect=redirect(policies.request_redirect, (*path, "requestRedirect"), findings),
         direct_response=_direct_response(policies.direct_response, (*path, "directResponse"), findings),
@@ -132,7 +132,10 @@ def _bound(text: str | None) -> float | None:
     return (seconds(text) or None) if text is not None else None
 
 
-def _cors(policy: schema.Cors) -> Cors:
+def _cors(policy: schema.Cors, path: Path, findings: Findings) -> Cors:
+    if policy.allow_credentials and "*" in policy.allow_origins:
+        what = "with allowCredentials, every web page may call this route as whoever is looking at it"
+        findings.warning((*path, "allowOrigins"), what, "list the origins that may, or leave allowCredentials out")
     max_age = policy.max_age
     return Cors(
         allow_origins=policy.allow_origins,
@@ -153,6 +156,7 @@ def backend_tls(policy: schema.BackendTls, path: Path, findings: Findings, files
             findings.error((*path, given), f"a client certificate needs `{other}` as well")
     cert = files.certificates(policy.cert, (*path, "cert")) if policy.cert is not None else None
     key = files.key(policy.key, (*path, "key"), cert) if policy.key is not None else None
+    # HTTP/1.1 is what is always offered, so `alpn` says nothing more: rules that differ only in it share a pool.
     if policy.alpn is not None and "http/1.1" not in policy.alpn:
         hint = "add http/1.1 to the list, or leave alpn out"
         findings.error((*path, "alpn"), "HTTP/2 to a backend is not supported yet", hint)
@@ -168,8 +172,6 @@ def backend_tls(policy: schema.BackendTls, path: Path, findings: Findings, files
         key=Secret(key) if key is not None else None,
         insecure=policy.insecure and not policy.insecure_host,
         insecure_host=policy.insecure_host,
-        # Torana speaks HTTP/1.1 to backends: to offer more would let the backend choose what is not understood.
-        alpn=("http/1.1",) if policy.alpn else (),
         subject_alt_names=policy.subject_alt_names,
     )
 
