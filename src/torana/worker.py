@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
+import resource
 import socket
 import ssl
 from collections.abc import Mapping
 from functools import partial
+
+import msgspec
 
 from torana.http.dial import Dialler, Override
 from torana.http.pool import Pool
@@ -22,7 +26,7 @@ from torana.proxy.gateway import Gateway
 from torana.proxy.runtime import Runtime
 from torana.proxy.snapshot import CompiledBind, Snapshot
 from torana.telemetry.access_log import AccessLog
-from torana.telemetry.metrics import Metrics, State
+from torana.telemetry.metrics import Metrics, State, summed
 from torana.telemetry.writer import LineWriter
 
 _log = logging.getLogger(__name__)
@@ -52,8 +56,11 @@ class Worker:
             Snapshot(Config(), self._runtime), self._metrics, AccessLog(writer, settings.log_format)
         )
         self._ports: dict[int, _Port] = {}
-        self._ending: set[asyncio.Task[bool]] = set()  # servers of closed ports whose last answers are under way
+        self._ending: dict[asyncio.Task[bool], _Port] = {}  # closed ports whose last answers are under way
+        self._retired = State()  # the numbers of the ports that have ended
+        self._most_connections = 0  # as last compared with the limit of open files
         self._sweep.start()
+        _raise_open_files()
 
     async def apply(self, config: Config) -> None:
         """Serve by `config` from now on; requests under way end by what they began with.
@@ -61,33 +68,33 @@ class Worker:
         Raises CannotListenError or ssl.SSLError, and then nothing has changed.
         """
         snapshot = Snapshot(config, self._runtime)
-        opened: dict[int, _Port] = {}
+        ports: dict[int, _Port] = {}
         try:
-            for number in snapshot.binds.keys() - self._ports.keys():
-                opened[number] = _Port(number, ipv6=self._settings.ipv6, reuse_port=self._reuse_port)
-        except CannotListenError:
-            for port in opened.values():
-                port.close()
+            for number, bind in snapshot.binds.items():
+                ports[number] = port = self._ports.get(number) or self._open(number, config)
+                if port.bind is None or _tls_of(port.bind) != _tls_of(bind.bind):
+                    await port.prepare(self._context(bind, number))
+        except BaseException:
+            for number, port in ports.items():
+                port.abandon()
+                if number not in self._ports:
+                    port.close()
             raise
-        self._ports |= opened
+        # From here on nothing can fail.
         self._gateway.snapshot = snapshot
-        for number, port in tuple(self._ports.items()):
-            if number in snapshot.binds:
-                await self._serve(port, snapshot.binds[number], config)
-            else:
-                self._end(self._ports.pop(number), self._settings.drain_timeout)
+        for number in self._ports.keys() - ports.keys():
+            self._end(self._ports[number], self._settings.drain_timeout)
+        self._ports = ports
+        for number, port in ports.items():
+            port.server.set_limits(config.limits)
+            self._retired = summed([self._retired, port.commit(snapshot.binds[number].bind)])
         self._runtime.keep_only(snapshot.endpoints)
+        self._compare_open_files(config)
 
     def state(self) -> State:
         """The numbers of this process."""
-        state = self._metrics.state()
-        for port in self._ports.values():
-            if port.server is not None:
-                key = (f"bind/{port.number}", "default", "https" if port.context is not None else "http")
-                state.connections[key] = port.server.accepted
-                state.received_bytes += port.server.received_bytes
-                state.sent_bytes += port.server.sent_bytes
-                state.open_connections += len(port.server.connections)
+        ports = [*self._ports.values(), *self._ending.values()]
+        state = summed([self._metrics.state(), self._retired, *(port.state() for port in ports)])
         state.dropped_log_lines = self._writer.dropped
         return state
 
@@ -100,16 +107,9 @@ class Worker:
         self._runtime.pool.close()
         return complete
 
-    async def _serve(self, port: _Port, bind: CompiledBind, config: Config) -> None:
-        """Listen, or go on listening, with what the bind says now."""
-        if port.server is None:
-            port.server = Server(self._gateway.serve, self._gateway.refuse, config.limits, self._sweep, port.number)
-        port.server.set_limits(config.limits)
-        if port.bind is not None and _tls_of(port.bind) == _tls_of(bind.bind):
-            return
-        port.bind = bind.bind
-        port.context = self._context(bind, port.number)
-        await port.listen()
+    def _open(self, number: int, config: Config) -> _Port:
+        server = Server(self._gateway.serve, self._gateway.refuse, config.limits, self._sweep, number)
+        return _Port(server, ipv6=self._settings.ipv6, reuse_port=self._reuse_port)
 
     def _context(self, bind: CompiledBind, number: int) -> ssl.SSLContext | None:
         if not bind.tls:
@@ -132,34 +132,84 @@ class Worker:
 
     def _end(self, port: _Port, timeout: float) -> asyncio.Task[bool]:
         task = asyncio.create_task(port.end(timeout))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._ending[task] = port
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[bool]) -> None:
+        left = msgspec.structs.replace(self._ending.pop(task).state(), open_connections=0)
+        self._retired = summed([self._retired, left])
+
+    def _compare_open_files(self, config: Config) -> None:
+        """Warn when the connections that are allowed, each with one to an upstream, are more than can be open."""
+        most, (limit, _) = config.limits.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)
+        if most != self._most_connections and 2 * most > limit != resource.RLIM_INFINITY:
+            _log.warning(
+                "maxConnections is %d, and a request may take two open files, of which this process can have %d: "
+                "raise its limit (ulimit -Hn) or lower maxConnections",
+                *(most, limit),
+            )
+        self._most_connections = most
 
 
 class _Port:
-    """One port number: its sockets stay open while what listens on them is replaced."""
+    """One port number: its sockets stay open while what listens on them is replaced.
 
-    def __init__(self, number: int, *, ipv6: bool, reuse_port: bool) -> None:
-        self.number = number
-        self.server: Server | None = None
+    `prepare` does what can fail, then either `commit` or `abandon` follows.
+    """
+
+    def __init__(self, server: Server, *, ipv6: bool, reuse_port: bool) -> None:
+        self.server = server
         self.bind: Bind | None = None
-        self.context: ssl.SSLContext | None = None
+        self._tls = False
         self._listening: list[asyncio.Server] = []
-        self._sockets = _open(number, ipv6=ipv6, reuse_port=reuse_port)
+        self._prepared: list[asyncio.Server] = []
+        self._prepared_tls = False
+        self._sockets = _open(server.port, ipv6=ipv6, reuse_port=reuse_port)
 
-    async def listen(self) -> None:
-        """Accept with the present TLS context. What accepted before stops; its connections go on."""
-        former = self._listening
-        assert self.server is not None
-        self._listening = [await self.server.accept_on(sock.dup(), self.context) for sock in self._sockets]
-        for listening in former:
+    async def prepare(self, context: ssl.SSLContext | None) -> None:
+        """Accept with this TLS context. Raises CannotListenError."""
+        self._prepared_tls = context is not None
+        for sock in self._sockets:
+            try:
+                own = sock.dup()
+                try:
+                    self._prepared.append(await self.server.accept_on(own, context))
+                except BaseException:
+                    own.close()
+                    raise
+            except OSError as error:
+                reason = error.strerror or error
+                raise CannotListenError(f"cannot listen on port {self.server.port}: {reason}") from error
+
+    def abandon(self) -> None:
+        for listening in self._prepared:
             listening.close()
+        self._prepared = []
+
+    def commit(self, bind: Bind) -> State:
+        """What accepted before stops; its connections go on. What was counted by a name that is not used any more."""
+        retired = State()
+        if self._prepared:
+            if self._tls != self._prepared_tls:
+                retired.connections = self._accepted()
+                self.server.accepted = 0
+            former, self._listening, self._prepared = self._listening, self._prepared, []
+            self._tls, self.bind = self._prepared_tls, bind
+            for listening in former:
+                listening.close()
+        return retired
+
+    def state(self) -> State:
+        return State(
+            connections=self._accepted(),
+            received_bytes=self.server.received_bytes,
+            sent_bytes=self.server.sent_bytes,
+            open_connections=len(self.server.connections),
+        )
 
     async def end(self, timeout: float) -> bool:
         self.close()
-        if self.server is None:
-            return True
         self.server.drain()
         return await self.server.drained(timeout)
 
@@ -168,6 +218,17 @@ class _Port:
             listening.close()
         for sock in self._sockets:
             sock.close()
+
+    def _accepted(self) -> dict[tuple[str, str, str], int]:
+        return {(f"bind/{self.server.port}", "default", "https" if self._tls else "http"): self.server.accepted}
+
+
+def _raise_open_files() -> None:
+    """As many files as the process may have; the soft limit is often 1024 (for programs that use select)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _open(number: int, *, ipv6: bool, reuse_port: bool) -> list[socket.socket]:
@@ -178,8 +239,9 @@ def _open(number: int, *, ipv6: bool, reuse_port: bool) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     failure: OSError | None = None
     for family, host in wanted:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = None
         try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -189,7 +251,8 @@ def _open(number: int, *, ipv6: bool, reuse_port: bool) -> list[socket.socket]:
             sock.bind((host, number))
             sockets.append(sock)
         except OSError as error:
-            sock.close()
+            if sock is not None:
+                sock.close()
             if error.errno not in _NO_SUCH_FAMILY:
                 failure = error
     if failure is not None:
