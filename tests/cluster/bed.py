@@ -155,6 +155,12 @@ class Bed:
     def apply(self, manifests: str) -> None:
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifests)
 
+    def delete_namespace(self, name: str) -> None:
+        """At once: the controller that would finish it does not run here."""
+        self.kubectl("delete", "namespace", name, "--wait=false")
+        document = self.read("namespace", name) | {"spec": {"finalizers": []}}
+        self.kubectl("replace", "--raw", f"/api/v1/namespaces/{name}/finalize", "-f", "-", stdin=json.dumps(document))
+
     def read(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         where = ("-n", namespace) if namespace else ()
         found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, *where, "-o", "json"))

@@ -1,28 +1,16 @@
-"""ClusterGateway: a gateway on a cluster, in a process of its own.
-
-`python -m tests.cluster.gateway KUBECONFIG [--workers N] [--resolve ENTRY]...` is that process.
-"""
+"""ClusterGateway: `torana kubernetes` on a cluster, in a process of its own."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e.harness import environment, free_port, until
+from tests.e2e.harness import command, environment, free_port, until
 from tests.e2e.wire import Answer, ask
-from torana.app import follow
-from torana.cli.serve import parse_overrides
-from torana.config.kubernetes.cluster import Cluster, Way
-from torana.config.kubernetes.objects import Options
-from torana.config.kubernetes.process import process_settings
 
-ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 15.0
 
 
@@ -39,8 +27,8 @@ class ClusterGateway:
         }
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.cluster.gateway", str(kubeconfig), *arguments],
-                env=environment({**addresses, "PYTHONPATH": str(ROOT), **(env or {})}, folder),
+                command("kubernetes", "--kubeconfig", str(kubeconfig), "--lease-namespace", "default", *arguments),
+                env=environment({**addresses, **(env or {})}, folder),
                 cwd=folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -79,18 +67,3 @@ class ClusterGateway:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kubeconfig", type=Path)
-    parser.add_argument("--workers", type=int)
-    parser.add_argument("--resolve", action="append", default=[])
-    given = parser.parse_args()
-    options = Options(settings=process_settings(os.environ), accept_agentgateway=True)
-    cluster = Cluster(Way(given.kubeconfig, lease_namespace="default"), options)
-    follow(cluster, parse_overrides(given.resolve), given.workers)
-
-
-if __name__ == "__main__":
-    main()

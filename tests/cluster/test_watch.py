@@ -98,8 +98,7 @@ async def test_version_too_old(bed: Bed, api: Api, namespace: str) -> None:
         await again._watch()
     assert raised.value.code == 410
     task = asyncio.create_task(again.run())
-    await soon(lambda: again.trouble is None, "a list")
-    assert value(again, namespace) is None
+    await soon(lambda: value(again, namespace) is None, "a list")
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -125,7 +124,7 @@ async def test_kind_installed_later(bed: Bed, api: Api, namespace: str) -> None:
 
 
 async def test_forbidden(bed: Bed, namespace: str) -> None:
-    """Without the right to list Secrets nothing is taken for known, and the trouble says why; with the right it ends."""
+    """Without the right to list Secrets nothing is taken for known, and the trouble says why; given it, that ends."""
     role = f"reader-{namespace}"
     forbidden = Api(bed.kubeconfig_for("torana", "torana-token"))
     async with watching(forbidden, watched("Secret")) as (watcher, _):

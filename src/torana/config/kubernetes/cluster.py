@@ -71,16 +71,14 @@ class Cluster:
 
     async def follow(self, apply: Apply) -> None:
         """Hand over each new configuration, until cancelled. `apply` says whether it is in effect."""
-        tasks = [
-            asyncio.create_task(run())
-            for run in (*(watcher.run for watcher in self._watchers.values()), self._statuses.run, self._leader.run)
-        ]
         try:
-            await asyncio.gather(self._translate(apply), *tasks)
+            async with asyncio.TaskGroup() as group:
+                for watcher in self._watchers.values():
+                    group.create_task(watcher.run())
+                group.create_task(self._statuses.run())
+                group.create_task(self._leader.run())
+                group.create_task(self._translate(apply))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await self._api.close()
 
     async def _translate(self, apply: Apply) -> None:

@@ -108,18 +108,17 @@ class Watcher:
 
     async def _recover(self, error: ApiError) -> None:
         """Each way to fail, and how to go on."""
-        if error.code == 410:  # what came after our version is forgotten: list again, at once the first time
+        if error.code == 410:  # what came after our version is forgotten: list again; nothing is wrong with that
             self._version = ""
-            if self._failures == 0:
-                self._failures = 1
-                return
-        elif error.code == 404:  # the CRD is not installed: there are none, and nothing is wrong with it
+            await asyncio.sleep(_scattered(_SHORT_WATCH))
+            return
+        if error.code == 404:  # the CRD is not installed: there are none, and nothing is wrong with it
             self._version = ""
             self._replace([])
             self._in_step()
             await asyncio.sleep(_scattered(_ABSENT_PAUSE))
             return
-        elif error.code in (401, 403):
+        if error.code in (401, 403):
             self._version = ""  # after a change of rights a watch may begin where much was missed
         self._failures += 1
         trouble = f"{self.kind}: {error}"

@@ -1,0 +1,230 @@
+"""The gateway on a cluster: the seed as it is printed, and what happens to it then, with real kubectl all the way."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.bed import Bed, seconds_until
+from tests.cluster.conftest import StartGateway
+from tests.cluster.gateway import ClusterGateway
+from tests.e2e.harness import free_port, until
+from tests.e2e.stand_in import StandIn
+from tests.e2e.wire import Answer, post
+
+SEED = (Path(__file__).parent / "seed.sh").read_text()
+SPACE = "gloo-system"
+KEYS = {"MISTRAL_API_KEY": "mk-first", "DEEPSEEK_API_KEY": "dk-first"}
+BODY = {"model": "", "messages": [{"role": "user", "content": "Write a haiku."}]}
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: agentgateway}
+spec: {controllerName: torana.dev/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: agentgateway, namespace: gloo-system}
+spec:
+  gatewayClassName: agentgateway
+  listeners:
+  - {name: http, port: %d, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: many-%d, namespace: gloo-system}
+spec:
+  parentRefs: [{name: agentgateway}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /many/%d}}]
+    backendRefs: [{name: deepseek, group: gateway.kgateway.dev, kind: Backend}]
+---
+"""
+
+
+class Seeded:
+    """The seed applied to a cluster with a gateway on it."""
+
+    def __init__(self, bed: Bed, port: int, gateway: ClusterGateway, providers: dict[str, StandIn]) -> None:
+        self.bed = bed
+        self.port = port
+        self.gateway = gateway
+        self.mistral = providers["api.mistral.ai"]
+        self.deepseek = providers["api.deepseek.com"]
+
+    def post(self, path: str) -> Answer:
+        return post(self.port, path, BODY, {"Authorization": "Bearer sk-of-the-client"})
+
+    def bearer(self) -> str | None:
+        """The credential that reaches Mistral now; None when the gateway refuses."""
+        self.mistral.forget()
+        if self.post("/mistral").status != 200:
+            return None
+        return self.mistral.one["authorization"]
+
+    def wait_for(self, condition: str, thing: str) -> None:
+        self.bed.kubectl("wait", f"--for={condition}", thing, "-n", SPACE, "--timeout=15s")
+
+    def route_condition(self, name: str, condition: str) -> Callable[[], Any]:
+        def read() -> Any:
+            status = self.bed.read("httproute", name, SPACE).get("status", {})
+            for entry in status.get("parents", []):
+                for found in entry["conditions"]:
+                    if found["type"] == condition:
+                        return found["status"], found["reason"]
+            return None
+
+        return read
+
+
+@pytest.fixture
+def seeded(bed: Bed, gateway: StartGateway, providers: dict[str, StandIn], trust: dict[str, str]) -> Iterator[Seeded]:
+    bed.kubectl("create", "namespace", SPACE)
+    port = free_port()
+    resolve = [word for host, stand_in in providers.items() for word in stand_in.resolve(host, 443)]
+    running = gateway("--workers", "2", *resolve, env=trust)
+    bed.apply(GATEWAY % port)
+    bed.shell(SEED, **KEYS)
+    yield Seeded(bed, port, running, providers)
+    bed.kubectl("delete", "gatewayclass", "agentgateway")
+    bed.kubectl("delete", "httproute,gateway,secret,backendtlspolicy", "--all", "-n", SPACE)
+    bed.kubectl("delete", "backends.gateway.kgateway.dev", "--all", "-n", SPACE)
+    bed.delete_namespace(SPACE)
+
+
+def ready(seeded: Seeded) -> None:
+    """All that the seed makes is accepted, as kubectl sees it."""
+    seeded.bed.kubectl("wait", "--for=condition=Accepted", "gatewayclass/agentgateway", "--timeout=15s")
+    seeded.wait_for("condition=Programmed", "gateway/agentgateway")
+    for name in ("mistral", "deepseek"):
+        seeded.wait_for("condition=Accepted", f"backend.gateway.kgateway.dev/{name}")
+        seeded.wait_for(
+            'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].status}=True', f"httproute/{name}"
+        )
+        path = 'jsonpath={.status.ancestors[0].conditions[?(@.type=="Accepted")].status}=True'
+        seeded.wait_for(path, f"backendtlspolicy/{name}-tls")
+    seeded.gateway.until_ready()
+
+
+def test_the_seed(seeded: Seeded) -> None:
+    """The heredocs as printed: both providers get their host, SNI, path, key and model."""
+    ready(seeded)
+    for name, provider, key, model in (
+        ("mistral", seeded.mistral, "mk-first", "mistral-medium-2505"),
+        ("deepseek", seeded.deepseek, "dk-first", "deepseek-chat"),
+    ):
+        answer = seeded.post(f"/{name}")
+        assert answer.status == 200, answer.text
+        seen = provider.one
+        assert seen.line == "POST /v1/chat/completions HTTP/1.1"
+        assert seen.sni == seen["host"] == f"api.{name}.{'ai' if name == 'mistral' else 'com'}"
+        assert seen["authorization"] == f"Bearer {key}"
+        assert json.loads(seen.body) == {**BODY, "model": model}
+    assert seeded.post("/mistral/anything").status == 200
+    assert seeded.post("/mistralx").status == 404
+    for kind, name in (("gateway", "agentgateway"), ("httproute", "mistral")):
+        assert "observedGeneration" in str(seeded.bed.read(kind, name, SPACE)["status"])
+
+
+def test_at_rest(seeded: Seeded) -> None:
+    """Once all is told nothing is written any more: no object gets a new version."""
+    ready(seeded)
+
+    def versions() -> str:
+        kinds = "gateway,httproute,backendtlspolicy,backends.gateway.kgateway.dev,gatewayclass"
+        path = "jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.resourceVersion} {end}"
+        return seeded.bed.kubectl("get", kinds, "-n", SPACE, "-o", path)
+
+    time.sleep(1)
+    before = versions()
+    time.sleep(3)
+    assert versions() == before
+
+
+def test_secret(seeded: Seeded, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rotated key is used within a second; without its Secret a backend is refused and says so, and then mends."""
+    ready(seeded)
+    assert seeded.bearer() == "Bearer mk-first"
+    secret = SEED[SEED.index("kubectl apply") : SEED.index("EOF\n") + 4]
+    seeded.bed.shell(secret, MISTRAL_API_KEY="mk-second")
+    took = seconds_until(lambda: seeded.bearer() == "Bearer mk-second", "the new key", 5)
+    with capsys.disabled():
+        print(f"\nnew key in use {took:.2f} s after kubectl ended")  # noqa: T201 - asked for
+    assert took < 1
+    seeded.bed.kubectl("delete", "secret", "mistral-secret", "-n", SPACE)
+    until(lambda: seeded.post("/mistral").status == 500, "the refusal")
+    seeded.wait_for("condition=Accepted=false", "backend.gateway.kgateway.dev/mistral")
+    assert seeded.post("/deepseek").status == 200
+    seeded.bed.shell(secret, MISTRAL_API_KEY="mk-third")
+    until(lambda: seeded.bearer() == "Bearer mk-third", "the mended backend")
+    seeded.wait_for("condition=Accepted", "backend.gateway.kgateway.dev/mistral")
+
+
+def test_broken_and_mended(seeded: Seeded) -> None:
+    """Without its Backend a route answers 500 and says BackendNotFound; without its Gateway the port is closed."""
+    ready(seeded)
+    backend = seeded.bed.kubectl("get", "backends.gateway.kgateway.dev", "mistral", "-n", SPACE, "-o", "yaml")
+    seeded.bed.kubectl("delete", "backends.gateway.kgateway.dev", "mistral", "-n", SPACE)
+    until(lambda: seeded.post("/mistral").status == 500, "the refusal")
+    resolved = seeded.route_condition("mistral", "ResolvedRefs")
+    until(lambda: resolved() == ("False", "BackendNotFound"), "the condition")
+    fresh = "\n".join(line for line in backend.splitlines() if "resourceVersion:" not in line and "uid:" not in line)
+    seeded.bed.kubectl("create", "-f", "-", stdin=fresh)
+    until(lambda: seeded.post("/mistral").status == 200, "the mended route")
+    until(lambda: resolved() == ("True", "ResolvedRefs"), "the condition")
+    seeded.bed.kubectl("delete", "gateway", "agentgateway", "-n", SPACE)
+
+    def closed() -> bool:
+        try:
+            seeded.post("/mistral")
+        except OSError:
+            return True
+        return False
+
+    until(closed, "the port to be closed")
+
+
+def test_server_gone(seeded: Seeded) -> None:
+    """Without the API server the last good state is served, readiness and a metric say so; what changed after comes."""
+    ready(seeded)
+    assert seeded.gateway.metric("agentgateway_config_synchronized") == 1
+    seeded.bed.kill_server()
+
+    def says_so() -> bool:
+        answer = seeded.gateway.ready()
+        return answer is not None and answer.status == 200 and "cannot be reached" in answer.text
+
+    until(says_so, "readiness to tell")
+    assert seeded.gateway.metric("agentgateway_config_synchronized") == 0
+    assert seeded.post("/mistral").status == 200
+    seeded.bed.start_server()
+    seeded.bed.kubectl("delete", "httproute", "mistral", "-n", SPACE)
+    until(lambda: seeded.post("/mistral").status == 404, "the change", 30)
+    seeded.gateway.until_ready()
+    assert seeded.gateway.metric("agentgateway_config_synchronized") == 1
+
+
+@pytest.mark.timeout(240)
+def test_thousand_routes(seeded: Seeded, capsys: pytest.CaptureFixture[str]) -> None:
+    """A thousand routes are served, and each has its status."""
+    ready(seeded)
+    manifests = "".join(ROUTE % (number, number) for number in range(1000))
+    started = time.monotonic()
+    seeded.bed.kubectl("create", "-f", "-", stdin=manifests)
+    applied = time.monotonic() - started
+    served = seconds_until(lambda: seeded.post("/many/999").status == 200, "the last route", 60)
+
+    def all_told() -> bool:
+        path = 'jsonpath={.items[*].status.parents[*].conditions[?(@.type=="Accepted")].status}'
+        return seeded.bed.kubectl("get", "httproute", "-n", SPACE, "-o", path).split().count("True") >= 1002
+
+    told = seconds_until(all_told, "all statuses", 90)
+    with capsys.disabled():
+        figures = f"kubectl {applied:.1f} s, then served {served:.2f} s, statuses {told:.1f} s more"
+        print(f"\n1,000 routes: {figures}")  # noqa: T201 - asked for
