@@ -43,8 +43,9 @@ sdks: .venv/.dev ## Prepare the environments of the official SDKs under .cache/s
 bench: .venv/.dev ## Measure against nginx on this machine and write docs/benchmarks.md; ARGS=--quick for a short run
 	@$(BIN)/python -m bench.run $(ARGS)
 
-docs: .venv/.dev ## Write the JSON Schema of the configuration file
-	$(BIN)/torana schema > docs/schema.json
+docs: .venv/.dev ## Write the reference of the configuration file and its JSON Schema into docs/reference
+	$(BIN)/python -m torana.config.standalone.reference > docs/reference/configuration.md
+	$(BIN)/torana schema > docs/reference/schema.json
 
 build: .venv/.dev ## Build the wheel and the source distribution into dist/
 	$(UV) build

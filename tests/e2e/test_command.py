@@ -142,15 +142,18 @@ def test_port_in_use(workers: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr + done.stdout
 
 
-def test_admin_port_in_use(tmp_path: Path) -> None:
-    """The same for an operations address, with the setting that names it."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+@pytest.mark.parametrize("setting", ["adminAddr", "statsAddr", "readinessAddr"])
+def test_operations_port_in_use(setting: str, tmp_path: Path) -> None:
+    """The same for an operations address, once, in the system's words, with the setting that names it."""
+    with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
-        text = ANSWERING.replace("$GATEWAY_PORT", str(free_port()))
-        text += f"config: {{adminAddr: '127.0.0.1:{port}', statsAddr: 'off', readinessAddr: 'off'}}\n"
+        address = f"{'127.0.0.1' if setting == 'adminAddr' else '[::]'}:{port}"
+        addresses = {"adminAddr": "off", "statsAddr": "off", "readinessAddr": "off"} | {setting: address}
+        text = ANSWERING.replace("$GATEWAY_PORT", str(free_port())) + f"config: {json.dumps(addresses)}\n"
         done = torana_command(tmp_path, "-c", text, env={"GREETING": "x"})
     assert done.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{port} (config.adminAddr)" in done.stderr
+    line = f"cannot listen on {address} (config.{setting}): Address already in use; set another address, or `off`"
+    assert done.stderr == f"torana: {line}\n"
 
 
 def test_version(tmp_path: Path) -> None:

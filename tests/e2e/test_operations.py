@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import threading
 import time
@@ -199,6 +200,52 @@ def test_quit_by_request(gateway: StartGateway) -> None:
     assert ask(port, "GET", "/quitquitquit").status == 404
     assert ask(port, "POST", "/quitquitquit", None, b"").status == 200
     assert running.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "LOCALHOST.:15000"}, 200),
+        ({"Host": "[::1]:15000"}, 200),
+        ({"Host": "192.0.2.1"}, 200),
+        ({"Host": "rebound.example:15000"}, 403),
+        ({"Host": "localhost.example"}, 403),
+        ({"Host": "127.0.0.1.example"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://a.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost"}, 403),
+    ],
+)
+def test_admin_is_not_for_web_pages(headers: dict[str, str], status: int, quiet: Gateway) -> None:
+    """The admin address answers 403 to what a page in a browser may send: an Origin, or a Host pointed here."""
+    port = int(quiet.admin.rpartition(":")[2])
+    answer = ask(port, "GET", "/config_dump", headers)
+    assert answer.status == status
+    assert (b"binds" in answer.body) is (status == 200)
+    if status == 403:
+        assert ask(port, "POST", "/quitquitquit", headers, b"").status == 403
+        assert quiet.process.poll() is None
+    stats = int(quiet.stats.rpartition(":")[2])
+    assert ask(stats, "GET", "/metrics", headers).status == 200, "only the admin address is so"
+
+
+@pytest.fixture(scope="module")
+def quiet(shared_gateway: StartGateway) -> Gateway:
+    """A gateway that nobody else uses or ends."""
+    return shared_gateway(answering("x"))
+
+
+def test_admin_at_a_socket(gateway: StartGateway, tmp_path: Path) -> None:
+    """At a Unix socket, which no page reaches, any Host will do."""
+    path = tmp_path / "admin"
+    gateway(answering("x"), env={"ADMIN_ADDR": f"unix:{path}"})
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        sock.sendall(b"GET /config_dump HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_not_ready_while_draining(gateway: StartGateway, slow: tuple[StandIn, Held]) -> None:

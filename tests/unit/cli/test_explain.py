@@ -52,6 +52,18 @@ binds:
     - name: ping
       matches: [{path: {regex: /pi.g}}]
       policies: {directResponse: {status: 299, body: pong, headers: {x-a: "1"}}}
+    - name: signed
+      matches: [{path: {pathPrefix: /signed}}]
+      policies:
+        cors: {allowOrigins: ["https://a.example"]}
+        responseHeaderModifier: {set: {x-by: torana}, add: {set-cookie: canary-cookie}, remove: [x-a]}
+        directResponse: {status: 200, headers: {x-a: "1", x-api-key: canary-key}}
+      backends: [{host: "a.example:80"}]
+    - name: mixed
+      matches: [{path: {pathPrefix: /mixed}}]
+      backends:
+      - ai: {name: free, hostOverride: "a.example:80", provider: {openAI: {}}}
+      - ai: {name: fixed, hostOverride: "b.example:80", provider: {openAI: {model: m}}}
     - name: none
       matches: [{path: {exact: /none}}]
       backends: [{host: "a.example:80", weight: 0}]
@@ -236,6 +248,51 @@ def test_refusals(url: str, words: list[str], status: int | None, message: str) 
     assert error["status"] == status
     assert message in error["message"]
     assert any(message in line for line in shown(url, *words, code=1))
+
+
+def test_what_is_known_comes_before_the_error() -> None:
+    """An error ends no explanation: listener, route, target, TLS, path and host are told first."""
+    url = "http://localhost:3000/free/v1/chat/completions"
+    found = explained(url, "-d", "{}", code=1)
+    assert (found["listener"], found["route"]) == ("main", "free")
+    (backend,) = found["backends"]
+    told = {name: backend[name] for name in ("connect", "tls", "path", "host", "operation")}
+    assert told == {
+        "connect": "127.0.0.1:9000", "tls": "no", "path": "/api/v1/chat/completions", "host": "127.0.0.1:9000",
+        "operation": "chat",
+    }  # fmt: skip
+    assert [*found][-1] == "error"
+    lines = shown(url, "-d", "{}", code=1)
+    assert lines.index("error") > lines.index("host 127.0.0.1:9000")
+
+
+def test_an_error_of_one_backend() -> None:
+    """Where one of several backends would be refused, the others are told whole."""
+    found = explained("http://localhost:3000/mixed/v1/chat/completions", "-d", "{}", code=1)
+    assert [backend.get("model") for backend in found["backends"]] == [None, "m"]
+    assert found["error"]["status"] == 400
+
+
+def test_the_listener_of_no_route() -> None:
+    """A request that no route takes is told its listener."""
+    assert explained("http://localhost:3000/nowhere", code=1)["listener"] == "main"
+    assert "listener" not in explained("http://localhost:3001/", code=1)
+
+
+def test_response_policies_of_a_reply() -> None:
+    """A local reply is told as the response policies leave it, its credentials masked."""
+    found = explained("http://localhost:3000/signed", "-H", "Origin: https://a.example")
+    headers = found["reply"]["headers"]
+    assert {"x-by: torana", "x-api-key: ***", "set-cookie: ***"} <= {*headers}
+    assert "access-control-allow-origin: https://a.example" in headers
+    assert not any(line.startswith("x-a:") for line in headers)
+    assert "canary" not in json.dumps(found)
+
+
+def test_resolve_has_no_case() -> None:
+    """`--resolve` finds a host of the configuration however it is written."""
+    (backend,) = explained(CHAT, "-d", BODY, "--resolve", "API.Example:8443:127.0.0.1:99")["backends"]
+    assert "127.0.0.1:99" in backend["connect"]
 
 
 def test_resolve() -> None:

@@ -118,6 +118,11 @@ def test_overrides(entry: str, place: tuple[str, int], to: Override) -> None:
     assert parse_overrides([entry]) == {place: to}
 
 
+def test_overrides_have_no_case() -> None:
+    """The host is compared without case, as host names are; a configuration's are in lower case."""
+    assert parse_overrides(["API.X.AI:443:127.0.0.1:8443"]) == {("api.x.ai", 443): Override("127.0.0.1", 8443)}
+
+
 def test_several_overrides() -> None:
     """`--resolve` may be given again; for one place the last one counts."""
     assert parse_overrides([]) == {}

@@ -108,6 +108,11 @@ def test_is_json() -> None:
             assert part.get("description"), f"{name}.{key}"
 
 
+def test_published_schema_is_up_to_date() -> None:
+    """docs/reference/schema.json is what `torana schema` writes; `make docs` makes it so."""
+    assert json.loads((_ROOT / "docs/reference/schema.json").read_text()) == _SCHEMA
+
+
 def test_reference_is_up_to_date() -> None:
     """docs/reference/configuration.md is what `python -m torana.config.standalone.reference` writes."""
     assert (_ROOT / "docs/reference/configuration.md").read_text() == page()

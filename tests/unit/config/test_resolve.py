@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torana.config.resolve import Part, UnresolvableError, Wish, resolve
+from torana.llm.providers import PROVIDERS
 from torana.model.backend import ProviderKind
 from torana.model.policy import Authority, AuthorityKind, BackendTls, PathKind, PathRule
 
@@ -107,6 +108,20 @@ def test_faults_name_their_part(wish: Wish, part: Part) -> None:
 def test_remarks(wish: Wish, parts: list[Part]) -> None:
     """Port 443 in plaintext is probably a forgotten `backendTLS`, and is remarked on."""
     assert [remark.part for remark in resolve(wish).remarks] == parts
+
+
+@pytest.mark.parametrize("kind", ProviderKind)
+def test_places_are_the_providers_own(kind: ProviderKind) -> None:
+    """Where a provider is without an address, and its base path, are what its facts say."""
+    facts = PROVIDERS[kind]
+    if facts.host is None:
+        with pytest.raises(UnresolvableError):
+            resolve(Wish(provider=kind))
+        assert resolve(Wish(provider=kind, address="a:1")).path == PathRule(PathKind.BASE, facts.base)
+    else:
+        made = resolve(Wish(provider=kind))
+        assert (made.target.host, made.target.port, made.tls) == (facts.host, facts.port, BackendTls())
+        assert made.path == PathRule(PathKind.BASE, facts.base)
 
 
 @given(st.text() | st.text(st.sampled_from("ab.:/[]0129@%"), max_size=20), st.sampled_from([None, *ProviderKind]))

@@ -9,8 +9,16 @@ import pytest
 from torana.model import codec
 from torana.model.backend import Backend, BackendRef, Target
 from torana.model.config import Bind, Config, Listener
-from torana.model.policy import BackendAuth, HeaderModifier, PathKind, PathRule, RoutePolicies
-from torana.model.route import Route
+from torana.model.policy import (
+    BackendAuth,
+    DirectResponse,
+    HeaderModifier,
+    PathKind,
+    PathRule,
+    Redirect,
+    RoutePolicies,
+)
+from torana.model.route import Route, RouteMatch, ValueMatch
 from torana.model.secret import Secret
 
 _CANARY = "cAnArY-0815-model"
@@ -48,6 +56,37 @@ def test_a_credential_written_out_is_not_dumped(name: str) -> None:
     dump = json.dumps(codec.dump(config))
     assert _CANARY not in dump
     assert "blue" in dump
+
+
+@pytest.mark.parametrize(
+    "policies",
+    [
+        RoutePolicies(direct_response=DirectResponse(200, headers=(("x-api-key", _CANARY), ("x-team", "blue")))),
+        RoutePolicies(
+            direct_response=DirectResponse(302, "blue", (("location", f"https://a/?access_token={_CANARY}"),))
+        ),
+        RoutePolicies(redirect=Redirect(path=PathRule(PathKind.FULL, f"/x?team=blue&api%5Fkey={_CANARY}"))),
+    ],
+)
+def test_credentials_in_answers_are_not_dumped(policies: RoutePolicies) -> None:
+    """Literal credentials of answers are masked by the names of their headers and query parameters."""
+    dump = json.dumps(codec.dump(_config(Backend("b", Target("h", 1)), policies)))
+    assert _CANARY not in dump
+    assert "blue" in dump
+
+
+def test_credentials_in_paths_and_matches_are_not_dumped() -> None:
+    """So are those of a path that goes on and of what a route's requests are matched by."""
+    backend = Backend("b", Target("h", 1), path=PathRule(PathKind.OVERRIDE, f"/v1/x?team=blue&api_key={_CANARY}"))
+    match = RouteMatch(
+        headers=(ValueMatch("x-api-key", _CANARY), ValueMatch("x-team", "red")),
+        query=(ValueMatch("token", _CANARY), ValueMatch("v", "green")),
+    )
+    route = Route("route0", matches=(match,), backends=(BackendRef(backend),))
+    dump = json.dumps(codec.dump(Config(binds=(Bind(3000, (Listener("l", routes=(route,)),)),))))
+    assert _CANARY not in dump
+    for plain in ("blue", "red", "green"):
+        assert plain in dump
 
 
 def test_workers_get_what_was_configured() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.unit.telemetry.records import call, record
 from torana.llm.usage import Usage
-from torana.model.config import LogFormat
-from torana.telemetry.access_log import AccessLog, milliseconds, timestamp
+from torana.model.config import LogFormat, LogLevel
+from torana.telemetry.access_log import AccessLog, _kept, milliseconds, quoted, timestamp
 from torana.telemetry.record import LONGEST, Placement, Record
 from torana.telemetry.writer import LineWriter
 
@@ -163,6 +163,36 @@ _FAILED = {"reason": "UpstreamFailure", "error": "it failed (why)", "request.id"
 def test_fields(form: Callable[[Record], dict[str, str]], some: Record, fields: dict[str, str]) -> None:
     """Both forms have the same keys, agentgateway's, and only those that have a value."""
     assert form(some) == fields
+
+
+@pytest.mark.parametrize("form", [text, as_json])
+@pytest.mark.parametrize("long", ["x" * 1000, "é" * 1000, '"' * 257])
+def test_long_values_are_clipped(form: Callable[[Record], dict[str, str]], long: str) -> None:
+    """A value is at most 256 characters long, and one that was longer ends in an ellipsis."""
+    fields = form(call(path=long, model=long, error=long, reason="Timeout"))
+    for name in ("http.path", "gen_ai.request.model", "error"):
+        assert fields[name] == long[:255] + "…"
+    assert form(call(path="x" * 256))["http.path"] == "x" * 256
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """Texts of up to 128 characters are remembered, a bounded number of them; longer ones are not."""
+    for number in range(5000):
+        assert quoted(f"/{number}") == f"/{number}"
+    assert len(_kept) <= 2048
+    for length in (128, 129):
+        quoted("k" * length)
+    assert "k" * 128 in _kept
+    assert "k" * 129 not in _kept
+
+
+@pytest.mark.parametrize("form", LogFormat)
+@pytest.mark.parametrize("level", LogLevel)
+def test_levels(form: LogFormat, level: LogLevel) -> None:
+    """`off` silences the access log; every other level leaves it as it is."""
+    _WRITER.kept.clear()
+    AccessLog(_WRITER, form, level).write(record())
+    assert len(_WRITER.kept) == (level is not LogLevel.OFF)
 
 
 def test_order() -> None:

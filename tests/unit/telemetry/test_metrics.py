@@ -84,6 +84,16 @@ def test_clients_cannot_make_series_without_end() -> None:
     assert sum(state.gen_ai[-1].duration.counts) == 500
 
 
+def test_long_labels_are_clipped() -> None:
+    """A label is at most 256 characters long; requests whose labels differ only after that are one series."""
+    state = counted(*(call(model="m" * 300 + str(number)) for number in range(3)))
+    (series,) = state.gen_ai
+    assert series.labels[2] == "m" * 255 + "…"
+    assert sum(series.duration.counts) == 3
+    (http,) = counted(record(backend="b" * 1000), record(backend="b" * 1001)).http
+    assert (http.labels[0], http.requests) == ("b" * 255 + "…", 2)
+
+
 def test_connects() -> None:
     """Connections upstream are timed by transport."""
     made = Metrics()
