@@ -1,0 +1,56 @@
+"""Worker processes in trouble, seen from outside: stopped, killed, given what they cannot serve."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+from tests.e2e.conftest import StartGateway
+from tests.e2e.harness import Gateway, until
+from tests.e2e.routes import bind, route
+from tests.e2e.wire import ask
+
+
+def answering(body: str, matches: str = "") -> str:
+    return bind([route("x", "backends: []", f"directResponse: {{status: 200, body: '{body}'}}", matches or "{}")])
+
+
+def requests(running: Gateway) -> float:
+    found = re.search(r'^agentgateway_requests_total\{.*route="x".*\} (\S+)$', running.metrics(), re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def test_reload_with_more_workers_than_threads(gateway: StartGateway) -> None:
+    """A reload needs a free thread of the default executor, and finds one however many workers there are."""
+    running = gateway(answering("old"), workers=min(32, (os.cpu_count() or 1) + 4))
+    running.reload(answering("new"))
+    assert {ask(running.port, "GET", "/x").text for _ in range(20)} == {"new"}
+
+
+def test_stopped_worker_does_not_hold_the_end(gateway: StartGateway) -> None:
+    """The parent ends in time though a worker does not answer, and takes it along."""
+    running = gateway(f"config:\n  connectionTerminationDeadline: 200ms\n{answering('x')}", workers=2)
+    children = running.workers()
+    os.kill(children[0], signal.SIGSTOP)
+    begun = time.monotonic()
+    running.signal(signal.SIGTERM)
+    assert running.wait(10) == 0
+    assert time.monotonic() - begun < 5  # 0.2 s + 2 s, and some for a busy machine
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_counts_outlive_a_worker(gateway: StartGateway) -> None:
+    """What a worker had counted by the last scrape stays in the sums when it is killed and replaced."""
+    running = gateway(answering("x"), workers=2)
+    for _ in range(40):
+        ask(running.port, "GET", "/x")
+    until(lambda: requests(running) == 40, "40 requests in the metrics")
+    (killed, kept) = running.workers()
+    os.kill(killed, signal.SIGKILL)
+    running.wait_for_log(f"worker {killed} ended with status -9; starting another")
+    assert requests(running) == 40
+    until(lambda: kept in running.workers() and len(running.workers()) == 2, "the new worker")
+    assert requests(running) == 40
