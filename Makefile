@@ -10,10 +10,10 @@ UV := VIRTUAL_ENV=.venv $(BIN)/uv --quiet
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format golden sdks bench docs build clean
+.PHONY: help run test cluster-test lint format golden sdks bench docs build clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.run ## Start the gateway on port 3000 in front of a real model on this machine
 	@$(BIN)/torana local
@@ -22,6 +22,12 @@ run: .venv/.run ## Start the gateway on port 3000 in front of a real model on th
 test: .venv/.dev ## Run every test; arguments for pytest in ARGS
 	-@$(BIN)/python -m tests.e2e.sdk.environments
 	@$(BIN)/pytest -n $(JOBS) -q $(ARGS)
+
+# kube-apiserver is built once, in about four minutes, and kept under .cache/kubernetes.
+cluster-test: .venv/.dev ## Run the tests on a real Kubernetes API server; needs Go to build it
+	@if command -v go >/dev/null; then \
+		$(BIN)/python -m tests.cluster.build && TORANA_CLUSTER_TESTS=1 $(BIN)/pytest -q tests/cluster $(ARGS); \
+	else echo "cluster-test: skipped, for Go is not installed and kube-apiserver is built with it"; fi
 
 lint: .venv/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check --quiet

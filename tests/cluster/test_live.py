@@ -93,8 +93,14 @@ def seeded(bed: Bed, gateway: StartGateway, providers: dict[str, StandIn], trust
     bed.shell(SEED, **KEYS)
     yield Seeded(bed, port, running, providers)
     bed.kubectl("delete", "gatewayclass", "agentgateway")
-    bed.kubectl("delete", "httproute,gateway,secret,backendtlspolicy", "--all", "-n", SPACE)
-    bed.kubectl("delete", "backends.gateway.kgateway.dev", "--all", "-n", SPACE)
+    for group, plural in (
+        ("apis/gateway.networking.k8s.io/v1", "httproutes"),
+        ("apis/gateway.networking.k8s.io/v1", "gateways"),
+        ("apis/gateway.networking.k8s.io/v1", "backendtlspolicies"),
+        ("apis/gateway.kgateway.dev/v1alpha1", "backends"),
+        ("api/v1", "secrets"),
+    ):
+        bed.kubectl("delete", "--raw", f"/{group}/namespaces/{SPACE}/{plural}")
     bed.delete_namespace(SPACE)
 
 
@@ -151,7 +157,7 @@ def test_secret(seeded: Seeded, capsys: pytest.CaptureFixture[str]) -> None:
     """A rotated key is used within a second; without its Secret a backend is refused and says so, and then mends."""
     ready(seeded)
     assert seeded.bearer() == "Bearer mk-first"
-    secret = SEED[SEED.index("kubectl apply") : SEED.index("EOF\n") + 4]
+    secret = SEED[SEED.index("kubectl apply") : SEED.index("\nEOF\n") + 5]
     seeded.bed.shell(secret, MISTRAL_API_KEY="mk-second")
     took = seconds_until(lambda: seeded.bearer() == "Bearer mk-second", "the new key", 5)
     with capsys.disabled():
