@@ -44,9 +44,12 @@ class Manifest(msgspec.Struct):
         """`Backend gloo-system/mistral`, as far as it is known."""
         metadata = self.body.get("metadata")
         names = metadata if isinstance(metadata, dict) else {}
-        words = [word for word in (names.get("namespace"), names.get("name")) if isinstance(word, str)]
+        namespace, name = names.get("namespace"), names.get("name")
         kind = self.body.get("kind")
-        return f"{kind if isinstance(kind, str) else 'object'} {'/'.join(words)}".rstrip()
+        words = kind if isinstance(kind, str) else "object"
+        if isinstance(name, str):
+            words += f" {namespace}/{name}" if isinstance(namespace, str) else f" {name}"
+        return words
 
     def place_of(self, path: Path) -> Place:
         """Where the node of this path stands, or the nearest above it that is there."""
@@ -60,12 +63,15 @@ class Manifest(msgspec.Struct):
         return Problem(place.where, place.line, place.column, title, what, hint, severity)
 
     def _start(self, path: Path) -> int:
-        """Of a member its key, which is where an eye looks for it; of anything else the thing itself."""
-        if path and isinstance(path[-1], str):
-            above = self.findings.node(path[:-1])
-            if isinstance(above, Mapping) and path[-1] in above.entries:
-                return above.entries[path[-1]].key.start
-        return self.findings.node(path).start
+        """Of a member its key, where an eye looks for it; of an item the item; of what is absent what is above."""
+        if not path:
+            return self.findings.document.root.start
+        match self.findings.node(path[:-1]), path[-1]:
+            case Mapping() as above, str() as key if key in above.entries:
+                return above.entries[key].key.start
+            case Sequence() as above, int() as index if index < len(above.items):
+                return above.items[index].start
+        return self._start(path[:-1])
 
 
 def manifests(text: str, where: str) -> tuple[list[Manifest], list[Problem]]:

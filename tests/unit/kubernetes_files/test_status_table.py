@@ -1,0 +1,65 @@
+"""`torana status`: the table, the YAML, and an exit code for CI."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from torana.cli.status import Output, status
+from torana.config.kubernetes.manifests import Reading
+
+GATEWAY: dict[str, object] = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "gateway"},
+    "spec": {"gatewayClassName": "any", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+}
+
+
+def route(parent: str) -> dict[str, object]:
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "chat"},
+        "spec": {"parentRefs": [{"name": parent}]},
+    }
+
+
+def reading(tmp_path: Path, *objects: dict[str, object]) -> Reading:
+    file = tmp_path / "objects.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    return Reading(paths=(str(file),))
+
+
+@pytest.mark.parametrize(("parent", "code"), [("gateway", 0), ("another", 1)])
+def test_exit_code(parent: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 when everything is as it should be; 1 when it is not, a route without a Gateway being no exception."""
+    with pytest.raises(SystemExit) as ended:
+        status(reading(tmp_path, GATEWAY, route(parent)), Output.TABLE)
+    assert ended.value.code == code
+    head, gateway, chat = capsys.readouterr().out.splitlines()
+    assert head.split() == ["KIND", "NAMESPACE", "NAME", "ACCEPTED", "RESOLVEDREFS", "PROGRAMMED", "MESSAGE"]
+    assert gateway.split() == ["Gateway", "default", "gateway", "True", "True", "True"]
+    assert ("no Gateway here takes it" in chat) == bool(code)
+
+
+@pytest.mark.parametrize("output", [Output.YAML, Output.JSON])
+def test_whole(output: Output, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As YAML or JSON the statuses are a List, each with the object's names and its conditions."""
+    with pytest.raises(SystemExit):
+        status(reading(tmp_path, GATEWAY), output)
+    (item,) = yaml.safe_load(capsys.readouterr().out)["items"]
+    assert item["metadata"] == {"name": "gateway", "namespace": "default"}
+    assert {each["type"] for each in item["status"]["conditions"]} >= {"Accepted", "Programmed"}
+
+
+def test_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Objects that are refused are told on standard error, there is no table, and the exit code is 1."""
+    with pytest.raises(SystemExit) as ended:
+        status(reading(tmp_path, {**GATEWAY, "spec": {}}), Output.TABLE)
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (1, "")
+    assert "spec.listeners: Required value" in told.err
