@@ -70,6 +70,7 @@ async def test_counts_of_a_removed_port(worker: Worker) -> None:
         while worker.state().connections[key] < 2:  # noqa: ASYNC110 - accepted in its own time
             await asyncio.sleep(0)
         before = worker.state()
+        assert before.sent_bytes > 0
         await worker.apply(plain(second))
         during = worker.state()
         assert during.open_connections == 1
