@@ -1,6 +1,6 @@
 """From resources to the model's Config, and to the status that each resource ought to have.
 
-BackendTLSPolicies and Backends say what can be reached, and how; GatewayClasses and Gateways, which ports, hostnames and
+BackendTLSPolicies and Backends say what can be reached, and how; GatewayClasses and Gateways, which ports, hosts and
 certificates there are; HTTPRoutes tie the two together. Every step keeps what is wrong with an object, and goes on.
 """
 

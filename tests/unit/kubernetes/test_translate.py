@@ -1,0 +1,171 @@
+"""The translation as a whole: what holds for any objects. What single families come to is in tests/golden."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.kubernetes.manifests import from_body, objects
+from torana.config.kubernetes.objects import Object, Options, Translation
+from torana.config.kubernetes.store import VERSIONS
+from torana.config.kubernetes.translate import translate
+from torana.config.problem import Severity
+
+_GOLDEN = Path(__file__).parents[2] / "golden" / "kubernetes"
+_FAMILIES = sorted(_GOLDEN.glob("*/full.yaml"))
+_OPTIONS = Options(implicit_gateway=8080, accept_agentgateway=True)
+_ALL = [each for path in _FAMILIES for each in objects(path.read_text(), path.parent.name)]
+
+
+def _seed(*without: str) -> list[Object]:
+    paths = sorted((_GOLDEN / "seed").glob("*.yaml"))
+    return [each for path in paths if path.stem not in without for each in objects(path.read_text(), path.name)]
+
+
+def _condition(made: Translation, kind: str, name: str, condition: str = "Accepted") -> dict[str, Any]:
+    (status,) = (each.status for each in made.statuses if (each.kind, each.name) == (kind, name))
+    content = status.get("conditions") or status["parents"][0]["conditions"]
+    found: dict[str, Any] = next(each for each in content if each["type"] == condition)
+    return found
+
+
+# --- Whatever comes -------------------------------------------------------------------------------------------------
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, len(_ALL)))
+def test_the_order_of_objects_does_not_matter(shuffler: random.Random, count: int) -> None:
+    """The same objects in another order come to the same config, statuses and problems."""
+    some = shuffler.sample(_ALL, count)
+    made = translate(some, _OPTIONS)
+    shuffler.shuffle(some)
+    assert translate(some, _OPTIONS) == made
+
+
+_JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["*", "::", "a:1", "/..", "%2f"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, item in inner for place in _places(item, (*path, key)))]
+
+
+def _with(value: Any, path: tuple[Any, ...], junk: Any) -> Any:
+    if not path:
+        return junk
+    copy = value.copy()
+    copy[path[0]] = _with(value[path[0]], path[1:], junk)
+    return copy
+
+
+@given(st.data())
+def test_never_raises(data: st.DataObject) -> None:
+    """Whatever stands in whatever place of an object, the translation gives a config."""
+    bad = data.draw(st.sampled_from(_ALL))
+    place = data.draw(st.sampled_from([place for place in _places(bad.body) if place]))
+    spoilt = msgspec.structs.replace(bad, body=_with(bad.body, place, data.draw(_JUNK)))
+    family = bad.place.where if bad.place else ""
+    others = [each for each in _ALL if each is not bad and each.place and each.place.where == family]
+    translate([*others, spoilt], _OPTIONS)
+
+
+@given(st.sampled_from(sorted(VERSIONS)), st.dictionaries(st.sampled_from(["spec", "metadata", "data"]), _JUNK))
+def test_never_raises_on_junk(kind: tuple[str, str], body: dict[str, Any]) -> None:
+    """An object may hold nothing of what it should."""
+    group, name = kind
+    version = f"{group}/{VERSIONS[kind][0]}" if group else "v1"
+    translate([Object(version, name, "a", "b", body)], _OPTIONS)
+
+
+# --- The seed -------------------------------------------------------------------------------------------------------
+
+
+def test_the_seed_alone() -> None:
+    """Without its Gateway the page's route is served nowhere, and says so; with the option one is supplied."""
+    made = translate(_seed(), Options())
+    assert made.config.binds == ()
+    assert sum("is absent" in problem.what for problem in made.problems) == 2
+    assert translate(_seed(), _OPTIONS).config.binds[0].port == 8080
+
+
+def test_a_missing_secret_fails_closed() -> None:
+    """A Backend without its Secret is not accepted; its route is, and its share answers 500, the other's is served."""
+    made = translate(_seed("mistral-secret"), _OPTIONS)
+    accepted = _condition(made, "Backend", "mistral")
+    assert (accepted["reason"], accepted["message"]) == (
+        "Invalid",
+        'Backend error: "Secret gloo-system/mistral-secret not found"',
+    )
+    assert _condition(made, "HTTPRoute", "mistral", "ResolvedRefs")["status"] == "True"
+    deepseek, mistral = made.config.binds[0].listeners[0].routes
+    assert deepseek.backends[0].backend is not None
+    assert mistral.backends[0].backend is None
+
+
+def test_no_policy_is_plaintext() -> None:
+    """Without a BackendTLSPolicy port 443 is reached in plaintext, as the page says, and the status warns of it."""
+    made = translate(_seed("mistral-tls"), _OPTIONS)
+    backend = made.config.binds[0].listeners[0].routes[1].backends[0].backend
+    assert backend is not None
+    assert backend.tls is None
+    accepted = _condition(made, "Backend", "mistral")
+    assert accepted["status"] == "True"
+    assert accepted["message"].startswith("Backend accepted; api.mistral.ai is reached in plaintext, on port 443")
+    assert [problem.severity for problem in made.problems if "plaintext" in problem.what] == [Severity.WARNING]
+
+
+@pytest.mark.parametrize("written", ["sk-x", "Bearer sk-x", " Bearer  sk-x\n"])
+def test_forms_of_a_token(written: str) -> None:
+    """White space around a token and one leading `Bearer ` make no difference."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mistral-secret", "namespace": "gloo-system"}}
+    made = translate(
+        [*_seed("mistral-secret"), from_body({**secret, "stringData": {"Authorization": written}})], _OPTIONS
+    )
+    backend = made.config.binds[0].listeners[0].routes[1].backends[0].backend
+    assert backend is not None
+    assert backend.auth is not None
+    assert backend.auth.key.reveal() == "sk-x"
+
+
+def test_generation_is_observed() -> None:
+    """Every condition carries the generation of the object that it speaks of."""
+    route = next(each for each in _seed() if each.kind == "HTTPRoute" and each.name == "mistral")
+    metadata = {**route.metadata, "generation": 42}
+    newer = msgspec.structs.replace(route, body={**route.body, "metadata": metadata})
+    made = translate([*(each for each in _seed() if each is not route and each.key != route.key), newer], _OPTIONS)
+    assert _condition(made, "HTTPRoute", "mistral")["observedGeneration"] == 42
+
+
+def test_an_unknown_version_is_told() -> None:
+    """A version that is not known is an error with the one that is, and the object is passed over."""
+    old = [msgspec.structs.replace(each, api_version="gateway.networking.k8s.io/v9") for each in _seed()]
+    made = translate([each for each in old if each.kind == "HTTPRoute"], _OPTIONS)
+    assert {(problem.what, problem.hint) for problem in made.problems} == {
+        ('version "v9" is not known', "use gateway.networking.k8s.io/v1")
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "ours"),
+    [
+        ("torana", Options(), True),
+        ("agentgateway", Options(), False),
+        ("agentgateway", Options(accept_agentgateway=True), True),
+        ("other", Options(class_names=("other",)), True),
+        ("torana", Options(class_names=()), False),
+    ],
+)
+def test_classes_by_name(names: str, options: Options, ours: bool) -> None:
+    """Where no GatewayClass says whose it is, a Gateway's class is ours by its name."""
+    text = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: g}, "
+    text += f"spec: {{gatewayClassName: {names}, listeners: [{{name: a, port: 80, protocol: HTTP}}]}}}}"
+    assert bool(translate(objects(text), options).config.binds) is ours
