@@ -22,6 +22,9 @@ from tests.e2e.harness import free_port, until
 
 START_SECONDS = 90.0
 ADMIN = "admin-token"
+ACCOUNT = "account-token"
+"""Of the service account that the install manifests make."""
+_ACCOUNT_NAME = "system:serviceaccount:torana-system:torana"
 
 
 class Bed:
@@ -38,7 +41,8 @@ class Bed:
         certificate = ca.issue_cert("127.0.0.1", "localhost")
         certificate.private_key_pem.write_to_path(str(folder / "server.key"))
         certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
-        (folder / "tokens.csv").write_text(f"{ADMIN},admin,1,system:masters\ntorana-token,torana,2,\n")
+        users = (f"{ADMIN},admin,1,system:masters", "torana-token,torana,2,", f"{ACCOUNT},{_ACCOUNT_NAME},3,")
+        (folder / "tokens.csv").write_text("".join(f"{user}\n" for user in users))
         self.kubeconfig = self.kubeconfig_for("admin", ADMIN)
         self._context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
         self._start_etcd()

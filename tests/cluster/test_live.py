@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.bed import Bed, seconds_until
-from tests.cluster.conftest import StartGateway
+from tests.cluster.bed import ACCOUNT, Bed, seconds_until
+from tests.cluster.conftest import CRDS, StartGateway
 from tests.cluster.gateway import ClusterGateway
 from tests.e2e.harness import free_port, until
 from tests.e2e.stand_in import StandIn
@@ -214,6 +214,28 @@ def test_server_gone(seeded: Seeded) -> None:
     until(lambda: seeded.post("/mistral").status == 404, "the change", 30)
     seeded.gateway.until_ready()
     assert seeded.gateway.metric("agentgateway_config_synchronized") == 1
+
+
+def test_least_rights(bed: Bed, gateway: StartGateway) -> None:
+    """The rights of the install manifests suffice to get ready, to hold the lease and to write a status."""
+    bed.kubectl("apply", "-f", str(CRDS / "torana.yaml"))
+    running = gateway("--lease-namespace", "torana-system", token=ACCOUNT)
+    running.until_ready()
+    bed.kubectl("wait", "--for=condition=Accepted", "gatewayclass/torana", "--timeout=15s")
+    assert "forbidden" not in running.log
+    bed.kubectl("delete", "gatewayclass", "torana")
+
+
+def test_hand_over(seeded: Seeded, gateway: StartGateway) -> None:
+    """Of two gateways one writes statuses; when it ends the other goes on with it."""
+    ready(seeded)
+    second = gateway()
+    until(second.ready, "the second to answer")
+    assert "this process writes statuses" not in second.log
+    seeded.gateway.stop()
+    until(lambda: "this process writes statuses" in second.log, "the hand-over", 10)
+    seeded.bed.kubectl("delete", "backends.gateway.kgateway.dev", "mistral", "-n", SPACE)
+    until(lambda: seeded.route_condition("mistral", "ResolvedRefs")() == ("False", "BackendNotFound"), "the status")
 
 
 @pytest.mark.timeout(240)
