@@ -153,7 +153,7 @@ def _backends(
             else:
                 _tell(told, upstream, exchange, body, overrides)
         except GatewayError as error:
-            found.setdefault("error", _error(error))
+            found.setdefault("error", {"backend": told["backend"]} | _error(error))
         told["weight"] = weight
     return found
 

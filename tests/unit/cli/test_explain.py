@@ -270,7 +270,7 @@ def test_an_error_of_one_backend() -> None:
     """Where one of several backends would be refused, the others are told whole."""
     found = explained("http://localhost:3000/mixed/v1/chat/completions", "-d", "{}", code=1)
     assert [backend.get("model") for backend in found["backends"]] == [None, "m"]
-    assert found["error"]["status"] == 400
+    assert (found["error"]["status"], found["error"]["backend"]) == (400, "free")
 
 
 def test_the_listener_of_no_route() -> None:
