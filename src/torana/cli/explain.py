@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from torana.app import StartError
+from torana.app import Source, StartError
 from torana.cli.serve import give_up, parse_overrides, source_of
+from torana.config.kubernetes.manifests import Manifests, Reading
 from torana.config.problem import ConfigError
 from torana.errors import GatewayError
 from torana.exchange import Exchange, LocalReply
@@ -47,11 +48,13 @@ def explain(
     data: str | None,
     resolve: list[str],
     as_json: bool,
+    manifests: Reading | None = None,
 ) -> None:
     """Exit 0 when the request would go upstream or be answered by a policy, 1 when the gateway would refuse it."""
     overrides = parse_overrides(resolve)
     try:
-        loaded = source_of(file, text).load()
+        source: Source = source_of(file, text) if manifests is None else Manifests(manifests)
+        loaded = source.load()
         body = _body(data)
     except (ConfigError, StartError) as error:
         give_up(error)
