@@ -181,6 +181,15 @@ def test_a_missing_key_fails_in_ci(tmp_path: Path) -> None:
     assert "mistral-secret" in row
 
 
+def test_explains(tmp_path: Path) -> None:
+    """What would happen to a request is told of manifests too, its key masked."""
+    words = "--implicit-gateway 8080 --manifests - -d '{}' http://localhost:8080/mistral"
+    done = _command(f"{heredocs(seed().documents)} | {TORANA} explain {words}", tmp_path)
+    assert done.returncode == 0, done
+    assert "SNI api.mistral.ai" in done.stdout
+    assert "authorization: Bearer ***" in done.stdout
+
+
 def _command(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", script],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torana.config.kubernetes.schemas import Schema
 from torana.config.kubernetes.structural import Fault, Path
+from torana.config.problem import ConfigError, Problem
 
 if TYPE_CHECKING:
     from cel import Program
@@ -61,8 +62,11 @@ def _evaluate(rule: dict[str, str], value: Any, path: Path) -> Iterator[Fault]:
 
 @cache
 def _compiled(rule: str) -> Program:
-    import cel  # noqa: PLC0415 - takes a fifth of a second, and only objects of files are checked here
-
+    try:
+        import cel  # noqa: PLC0415 - takes a fifth of a second, and only objects of files are checked here
+    except ImportError as error:
+        what, hint = "the rules of CRDs cannot be checked", "pip install 'torana[kubernetes]'"
+        raise ConfigError([Problem("torana", 0, 0, "", what, hint)]) from error
     return cel.compile(rule)
 
 
