@@ -16,6 +16,7 @@ from torana.config.kubernetes.objects import Object, Options, Translation
 from torana.config.kubernetes.store import VERSIONS
 from torana.config.kubernetes.translate import translate
 from torana.config.problem import Severity
+from torana.model.codec import dump
 
 _GOLDEN = Path(__file__).parents[2] / "golden" / "kubernetes"
 _FAMILIES = sorted(_GOLDEN.glob("*/full.yaml"))
@@ -134,6 +135,28 @@ def test_forms_of_a_token(written: str) -> None:
     assert backend is not None
     assert backend.auth is not None
     assert backend.auth.key.reveal() == "sk-x"
+
+
+@pytest.mark.parametrize("written", ["sk-canary\nx-evil: 1", "sk-canary\x00", "\u2028sk-canary"])
+def test_a_token_is_never_shown(written: str) -> None:
+    """A token that no header can carry fails closed, and no word of it is in a problem, a status or a dump."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mistral-secret", "namespace": "gloo-system"}}
+    made = translate(
+        [*_seed("mistral-secret"), from_body({**secret, "stringData": {"Authorization": written}})], _OPTIONS
+    )
+    assert "canary" not in f"{made.problems} {made.statuses} {dump(made.config)}"
+
+
+def test_a_slip_sends_no_credential_elsewhere() -> None:
+    """An unknown field of a Backend fails closed: with `hots` for `host` the token would go to the default host."""
+    (backend,) = [each for each in _seed() if each.kind == "Backend" and each.name == "mistral"]
+    llm = dict(backend.spec["ai"]["llm"])
+    llm["hots"] = llm.pop("host")
+    del llm["port"]
+    slipped = msgspec.structs.replace(backend, body={**backend.body, "spec": {"type": "AI", "ai": {"llm": llm}}})
+    made = translate([*(each for each in _seed("mistral-backend")), slipped], _OPTIONS)
+    assert made.config.binds[0].listeners[0].routes[1].backends[0].backend is None
+    assert _condition(made, "Backend", "mistral")["message"] == 'Backend error: "unknown field \\"spec.ai.llm.hots\\""'
 
 
 def test_generation_is_observed() -> None:

@@ -1,4 +1,8 @@
-"""From an object's decoded text to a record: unknown fields are reported and passed over, as the API server does it."""
+"""From an object's decoded text to a record.
+
+Unknown fields are reported. As the API server does, they are passed over, but not where that could do harm
+(`Record.fails_closed`).
+"""
 
 from __future__ import annotations
 
@@ -29,13 +33,16 @@ def decode(kind: type[R], obj: Object, findings: Findings) -> R | str:
         value = _pruned(obj.spec)
     except RecursionError:
         return _told("spec is nested too deeply", obj, findings)
+    unknown = ""
     for what, hint, serious in _remarks(_shape(kind), value, "spec"):
         tell = findings.error if serious else findings.warning
         tell(obj, what, hint)
+        unknown = unknown or (what if serious else "")
     try:
-        return msgspec.convert(value, kind)
+        record = msgspec.convert(value, kind)
     except (msgspec.ValidationError, ValueError) as error:
         return _told(_said(str(error), "spec"), obj, findings)
+    return unknown if unknown and kind.fails_closed else record
 
 
 def _told(what: str, obj: Object, findings: Findings) -> str:
@@ -54,7 +61,7 @@ def decode_body(kind: type[R], obj: Object) -> R | None:
 def _said(text: str, path: str) -> str:
     """Its own words, with the field first: `spec.ai.llm.port: expected int, got str`."""
     place = _PLACE.search(text)
-    words = _PLACE.sub("", text).replace("`", "")
+    words = _PLACE.sub("", text).replace("`", "").replace(" | null", "")
     return f"{path}{place[1] if place else ''}: {words[:1].lower()}{words[1:]}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torana.config.kubernetes.resources.record import LocalReference, NotYet, Port, Record, Text
 
@@ -113,6 +113,8 @@ class Static(Record, frozen=True, kw_only=True):
 
 
 class AgentgatewayBackend(Record, frozen=True, kw_only=True):
+    fails_closed: ClassVar[bool] = True
+
     ai: Ai | None = None
     static: Static | None = None
     policies: Policies | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torana.config.kubernetes.resources.record import LocalReference, NotYet, Port, Record, Text
 
@@ -66,6 +66,8 @@ class Static(Record, frozen=True, kw_only=True):
 
 
 class Backend(Record, frozen=True, kw_only=True):
+    fails_closed: ClassVar[bool] = True
+
     type: Literal["AI", "AWS", "Static", "DynamicForwardProxy", "MCP"]
     ai: Ai | None = None
     static: Static | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
@@ -16,7 +16,13 @@ Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Fields are the API's names in our spelling; `null` counts as absent, as it does to the API server."""
+    """Fields are the API's names in our spelling; `null` counts as absent, as it does to the API server.
+
+    `fails_closed`: an unknown field spoils the whole object. Where it says whom to trust or where a credential goes, a
+    slip such as `hots` must not send it somewhere else.
+    """
+
+    fails_closed: ClassVar[bool] = False
 
 
 class LocalReference(Record, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -32,6 +32,8 @@ class Validation(Record, frozen=True, kw_only=True):
 
 
 class BackendTLSPolicy(Record, frozen=True, kw_only=True):
+    fails_closed: ClassVar[bool] = True
+
     target_refs: tuple[TargetRef, ...]
     validation: Validation
     options: NotYet = None
