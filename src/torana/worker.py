@@ -53,7 +53,7 @@ class Worker:
         self._runtime = Runtime(pool)
         self._metrics = Metrics()
         self._gateway = Gateway(
-            Snapshot(Config(), self._runtime), self._metrics, AccessLog(writer, settings.log_format)
+            Snapshot(Config(), self._runtime), self._metrics, AccessLog(writer, settings.log_format, settings.log_level)
         )
         self._ports: dict[int, _Port] = {}
         self._ending: dict[asyncio.Task[bool], _Port] = {}  # closed ports whose last answers are under way

@@ -54,7 +54,6 @@ class Dialler:
         self._overrides = overrides
         self._timeout = timeout
         self._answer_timeout = answer_timeout
-        self.connects = 0
 
     async def dial(self, address: Address) -> UpstreamConnection:
         """A fresh connection. Raises CONNECT_FAILED, or UPSTREAM_TIMEOUT, naming host, phase and time taken."""
@@ -72,7 +71,6 @@ class Dialler:
 
     async def _dial(self, address: Address, attempt: _Attempt) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
-        self.connects += 1
 
         def connection() -> UpstreamConnection:
             return UpstreamConnection(self._sweep, self._answer_timeout)
