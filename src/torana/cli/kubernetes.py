@@ -39,8 +39,11 @@ def serve_cluster(
     workers: int | None,
 ) -> None:
     # Late: a laptop without a cluster needs none of it.
-    from torana.config.kubernetes.api import ClusterError
-    from torana.config.kubernetes.cluster import Cluster, Way
+    try:
+        from torana.config.kubernetes.api import ClusterError
+        from torana.config.kubernetes.cluster import Cluster, Way
+    except ModuleNotFoundError as error:
+        give_up(StartError(f"cluster mode needs {(error.name or '').partition('.')[0]}: pip install 'torana[kubernetes]'"))
 
     overrides = parse_overrides(resolve)
     try:
