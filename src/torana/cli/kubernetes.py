@@ -42,8 +42,8 @@ def serve_cluster(
     try:
         from torana.config.kubernetes.api import ClusterError
         from torana.config.kubernetes.cluster import Cluster, Way
-    except ModuleNotFoundError as error:
-        give_up(StartError(f"cluster mode needs {(error.name or '').partition('.')[0]}: pip install 'torana[kubernetes]'"))
+    except ModuleNotFoundError:
+        give_up(StartError("cluster mode needs more: pip install 'torana[kubernetes]'"))
 
     overrides = parse_overrides(resolve)
     try:
