@@ -32,7 +32,7 @@ _CONNECTIONS = (1, 32, 512)
 _LOAD_CORE, _GATEWAY_CORE = 0, 1
 _START_SECONDS = 20.0
 
-_FULL = Plan(rounds=5, seconds=4)
+_FULL = Plan(rounds=5, seconds=2)
 _QUICK = Plan(rounds=3, seconds=1)
 
 

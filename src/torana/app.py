@@ -32,7 +32,7 @@ from torana.config.standalone.load import load
 from torana.http.dial import Override
 from torana.model import codec
 from torana.model.config import Config, Settings
-from torana.supervisor import Supervisor
+from torana.supervisor import Supervisor, WorkerGoneError
 from torana.telemetry import log
 from torana.telemetry.metrics import State
 from torana.telemetry.writer import LineWriter
@@ -347,6 +347,8 @@ def _run(
         uvloop.run(_serve(source, live, loaded, overrides, count, writer, ready))
     except (CannotListenError, AdminError, ssl.SSLError) as error:
         raise StartError(str(error)) from error
+    except (WorkerGoneError, TimeoutError) as error:
+        raise StartError(f"a worker process did not start: {error or 'it did not answer in time'}") from error
     finally:
         writer.close()
 
