@@ -348,7 +348,7 @@ def _run(
     except (CannotListenError, AdminError, ssl.SSLError) as error:
         raise StartError(str(error)) from error
     except (WorkerGoneError, TimeoutError) as error:
-        raise StartError(f"a worker process did not start: {error or 'it did not answer in time'}") from error
+        raise StartError(f"a worker process did not start ({type(error).__name__}: {error})") from error
     finally:
         writer.close()
 
