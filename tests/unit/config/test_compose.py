@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torana.config.standalone.compose import NotYamlError, compose
-from torana.config.standalone.nodes import Mapping, Node, Scalar, Sequence, core_value
-from torana.config.standalone.source import Source
+from torana.config.yaml.compose import NotYamlError, compose
+from torana.config.yaml.nodes import Mapping, Node, Scalar, Sequence, core_value
+from torana.config.yaml.source import Source
 
 
 def _plain(node: Node) -> object:

@@ -15,10 +15,10 @@ import msgspec
 from torana.config.kubernetes.objects import Place
 from torana.config.kubernetes.structural import Path
 from torana.config.problem import Problem, Severity
-from torana.config.standalone.compose import compose_all
-from torana.config.standalone.findings import Findings
-from torana.config.standalone.nodes import Document, Mapping, Node, Scalar, Sequence, core_value, path_text
-from torana.config.standalone.source import Source
+from torana.config.yaml.compose import compose_all
+from torana.config.yaml.findings import Findings
+from torana.config.yaml.nodes import Document, Mapping, Node, Scalar, Sequence, core_value, path_text
+from torana.config.yaml.source import Source
 
 # sigs.k8s.io/yaml reads by go-yaml v2: YAML 1.1's truth values and octal numbers.
 _TRUTH = {

@@ -25,7 +25,7 @@ from torana.config.kubernetes.schemas import GATEWAY_API
 from torana.config.kubernetes.translate import translate
 from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError, Problem, Severity
-from torana.config.standalone.compose import NotYamlError
+from torana.config.yaml.compose import NotYamlError
 from torana.model.config import Config
 from torana.model.secret import Secret
 

@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 
 from torana.config.problem import ConfigError
-from torana.config.standalone.compose import compose
-from torana.config.standalone.findings import Findings
 from torana.config.standalone.schema.process import Process
 from torana.config.standalone.settings import settings
-from torana.config.standalone.source import Source
+from torana.config.yaml.compose import compose
+from torana.config.yaml.findings import Findings
+from torana.config.yaml.source import Source
 from torana.model.config import Settings
 
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from torana.config.resolve import Part, Remark, UnresolvableError, Wish, resolve
 from torana.config.standalone.decode import nearest
 from torana.config.standalone.files import Files
-from torana.config.standalone.findings import Findings
-from torana.config.standalone.nodes import Path
 from torana.config.standalone.policies import backend_auth, backend_tls, headers, redirect
 from torana.config.standalone.schema import policies as schema
 from torana.config.standalone.schema.backends import Ai, NamedBackend, RouteBackend
 from torana.config.syntax import path_fault
+from torana.config.yaml.findings import Findings
+from torana.config.yaml.nodes import Path
 from torana.model.backend import Backend, BackendRef, Provider, ProviderKind
 from torana.model.policy import Authority, BackendAuth, BackendTls, HeaderModifier, PathRule, Redirect
 

@@ -9,10 +9,10 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from torana.config.standalone.findings import Findings
-from torana.config.standalone.nodes import Entry, Mapping, Node, Path, Scalar, Sequence, core_value
 from torana.config.standalone.schema.record import Empty, Record
 from torana.config.standalone.shape import Key, Shape, keys
+from torana.config.yaml.findings import Findings
+from torana.config.yaml.nodes import Entry, Mapping, Node, Path, Scalar, Sequence, core_value
 
 _R = TypeVar("_R", bound=Record)
 

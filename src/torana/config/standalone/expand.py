@@ -14,9 +14,9 @@ from typing import NamedTuple
 import yaml
 
 from torana.config.problem import Problem
-from torana.config.standalone.compose import path_at, scan
-from torana.config.standalone.nodes import Path, path_text
-from torana.config.standalone.source import Source, Span
+from torana.config.yaml.compose import path_at, scan
+from torana.config.yaml.nodes import Path, path_text
+from torana.config.yaml.source import Source, Span
 
 _REFERENCE = re.compile(
     r"""\$ (?: (?P<dollar>\$)

@@ -7,8 +7,8 @@ from pathlib import Path as FilePath
 from typing import TypeAlias
 
 from torana.config.pem import certificates_fault, key_fault
-from torana.config.standalone.findings import Findings
-from torana.config.standalone.nodes import Path
+from torana.config.yaml.findings import Findings
+from torana.config.yaml.nodes import Path
 
 ReadFile: TypeAlias = Callable[[FilePath], str]
 """The text of a file; raises OSError or UnicodeDecodeError."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError, in_order
-from torana.config.standalone.compose import NotYamlError, compose
 from torana.config.standalone.decode import decode
 from torana.config.standalone.expand import expand
 from torana.config.standalone.files import Files, ReadFile
-from torana.config.standalone.findings import Findings
 from torana.config.standalone.schema.file import File
 from torana.config.standalone.translate import translate
+from torana.config.yaml.compose import NotYamlError, compose
+from torana.config.yaml.findings import Findings
 
 _BYTE_ORDER_MARK = "\ufeff"
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from torana.config.duration import seconds
 from torana.config.resolve import UnresolvableError, check_authority
 from torana.config.standalone.files import Files
-from torana.config.standalone.findings import Findings
-from torana.config.standalone.nodes import Path
 from torana.config.standalone.schema import policies as schema
 from torana.config.syntax import changed_header_fault, header_name_fault, header_value_fault, host_fault, path_fault
+from torana.config.yaml.findings import Findings
+from torana.config.yaml.nodes import Path
 from torana.model.policy import (
     Authority,
     AuthorityKind,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from torana.config.standalone.backends import Backends, OfRoute
-from torana.config.standalone.findings import Findings
-from torana.config.standalone.nodes import Path, Scalar
 from torana.config.standalone.policies import authority, path_rule, route_policies
 from torana.config.standalone.schema import listeners as schema
 from torana.config.standalone.schema import policies
 from torana.config.syntax import header_name_fault, hostname_fault, method_fault, path_fault
+from torana.config.yaml.findings import Findings
+from torana.config.yaml.nodes import Path, Scalar
 from torana.model.policy import RoutePolicies
 from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from torana.config.duration import EXPECTED, seconds
 from torana.config.problem import Problem
-from torana.config.standalone.findings import Findings
-from torana.config.standalone.nodes import Path
 from torana.config.standalone.schema.process import BackendConnections, FrontendHttp, Logging, Process
 from torana.config.syntax import host_fault
+from torana.config.yaml.findings import Findings
+from torana.config.yaml.nodes import Path
 from torana.model.config import Limits, LogFormat, LogLevel, Settings
 
 _PERCENT = re.compile(r"([0-9]{1,3})%")

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from torana.config.standalone.backends import Backends
 from torana.config.standalone.files import Files
-from torana.config.standalone.findings import Findings
-from torana.config.standalone.nodes import Path
 from torana.config.standalone.routes import hostname, route
 from torana.config.standalone.schema import listeners as schema
 from torana.config.standalone.schema.file import File
 from torana.config.standalone.schema.process import Process
 from torana.config.standalone.settings import limits, settings
+from torana.config.yaml.findings import Findings
+from torana.config.yaml.nodes import Path
 from torana.model.config import Bind, Config, Limits, Listener, Protocol, ServerTls
 from torana.model.policy import TlsVersion
 from torana.model.secret import Secret

@@ -7,7 +7,7 @@ Who finds a fault says at which path; here that becomes a line and a column. Wha
 from __future__ import annotations
 
 from torana.config.problem import Problem, Severity
-from torana.config.standalone.nodes import Document, Mapping, Node, Path, Scalar, Sequence, path_text
+from torana.config.yaml.nodes import Document, Mapping, Node, Path, Scalar, Sequence, path_text
 
 _HIDDEN_KEY = "***"
 _LONGEST_QUOTE = 80

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from torana.config.standalone.source import Source
+from torana.config.yaml.source import Source
 
 Path: TypeAlias = tuple[str | int, ...]
 """The keys and indices from the root to a node."""

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from torana.config.problem import Problem
-from torana.config.standalone.nodes import Document, Entry, Mapping, Node, Path, Scalar, Sequence, core_value
-from torana.config.standalone.source import Source
+from torana.config.yaml.nodes import Document, Entry, Mapping, Node, Path, Scalar, Sequence, core_value
+from torana.config.yaml.source import Source
 
 try:
     from yaml import CSafeLoader as _Loader
