@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
+from itertools import chain
+from typing import TypeAlias
 
 import msgspec
 
-from torana.model.policy import Authority, BackendAuth, BackendTls, HeaderModifier, PathRule, Redirect
+from torana.model.policy import Authority, BackendAuth, BackendTls, HeaderModifier, Health, PathRule, Redirect
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -39,7 +42,7 @@ class Provider(msgspec.Struct, frozen=True):
 class Backend(msgspec.Struct, frozen=True):
     """One place upstream. `tls` None is plaintext; `provider` None is a plain HTTP backend whose bodies are streamed.
 
-    `name` is stable across reloads: it names the backend in logs and metrics, and keys what outlives a snapshot.
+    `health` None is `Health()`. `name` is stable across reloads: it names the backend in logs and metrics, and keys what outlives a snapshot.
     """
 
     name: str
@@ -52,14 +55,29 @@ class Backend(msgspec.Struct, frozen=True):
     request_headers: HeaderModifier | None = None
     response_headers: HeaderModifier | None = None
     redirect: Redirect | None = None
+    health: Health | None = None
+
+
+Group: TypeAlias = tuple[Backend, ...]
+"""Backends of one priority, among which requests are balanced."""
 
 
 class BackendRef(msgspec.Struct, frozen=True):
-    """A backend's share of a route: picked in proportion to `weight`; 0 is never picked.
+    """A share of a route: drawn in proportion to `weight`; 0 is never drawn.
 
-    `backend` None is a reference to something that is missing or wrong: its share of the traffic answers 500 (Gateway
-    API, HTTPRoute backendRefs), and the rest is served.
+    `groups` are in order of priority: the next one takes what the ones before it cannot. Without any it is a reference
+    to something that is missing or wrong: its share of the traffic answers 500 (Gateway API, HTTPRoute backendRefs),
+    and the rest is served.
     """
 
-    backend: Backend | None
+    groups: tuple[Group, ...]
     weight: int = 1
+
+    @property
+    def backends(self) -> Iterator[Backend]:
+        return chain.from_iterable(self.groups)
+
+
+def alone(backend: Backend, weight: int = 1) -> BackendRef:
+    """The share of a backend that has no other beside it."""
+    return BackendRef(((backend,),), weight)

@@ -82,10 +82,56 @@ class DirectResponse(msgspec.Struct, frozen=True):
 
 
 class Timeout(msgspec.Struct, frozen=True):
-    """Seconds until the answer's head: `request` for all attempts together, `backend_request` for each."""
+    """Seconds; None is no limit of its own.
+
+    Until the answer's head: `request` for all attempts together, `backend_request` for each. `first_byte` is
+    `backend_request` that, in a stream, lasts until its first content. `stream_idle` is the longest silence within an
+    answer (a comment ends it), and `total` the whole exchange, to the answer's last byte.
+    """
 
     request: float | None = None
     backend_request: float | None = None
+    first_byte: float | None = None
+    stream_idle: float | None = None
+    total: float | None = None
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """What is sent once more when no other endpoint is left to take it.
+
+    `attempts` counts the repetitions, not the first. `backoff` is the least pause before each, in seconds. `codes` are
+    answers that count as failed, besides those that always do. `precondition` (of the request) and `condition` (of the
+    answer) are CEL. `budget` is the share of the recent requests of a route that may be repetitions, 0 to 1.
+    """
+
+    attempts: int = 1
+    backoff: float = 0.025
+    codes: tuple[int, ...] = ()
+    precondition: str | None = None
+    condition: str | None = None
+    budget: float = 0.2
+
+
+class Eviction(msgspec.Struct, frozen=True):
+    """When an endpoint gets no more requests for a while, and for how long. Seconds.
+
+    After `consecutive_failures` in a row, or with a health (the moving share of answers that were well, 0 to 1) below
+    `health_threshold`. `duration` doubles with every eviction that follows upon another, up to `max_duration`; what the
+    upstream asks for (`retry-after`) goes before it. `restore_health` is the health it comes back with.
+    """
+
+    consecutive_failures: int | None = 3
+    health_threshold: float | None = None
+    duration: float = 3.0
+    max_duration: float = 60.0
+    restore_health: float = 1.0
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What of an endpoint's answers is a failure, and what follows. `unhealthy` is CEL; None: 5xx and 429."""
+
+    unhealthy: str | None = None
+    eviction: Eviction = Eviction()
 
 
 class Cors(msgspec.Struct, frozen=True):
@@ -145,3 +191,4 @@ class RoutePolicies(msgspec.Struct, frozen=True):
     direct_response: DirectResponse | None = None
     response_headers: HeaderModifier | None = None
     timeout: Timeout | None = None
+    retry: Retry | None = None

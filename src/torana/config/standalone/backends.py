@@ -13,7 +13,7 @@ from torana.config.standalone.schema.backends import Ai, NamedBackend, RouteBack
 from torana.config.syntax import path_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
-from torana.model.backend import Backend, BackendRef, Provider, ProviderKind
+from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, alone
 from torana.model.policy import Authority, BackendAuth, BackendTls, HeaderModifier, PathRule, Redirect
 
 
@@ -76,7 +76,7 @@ class Backends:
             # More specific first: the provider's entry, this route's use of it, the named backend.
             written = found._replace(places=(*found.places[:-1], place, found.places[-1]))
         backend = self._backend(written, index, route)
-        return BackendRef(backend, ref.weight) if backend is not None else None
+        return alone(backend, ref.weight) if backend is not None else None
 
     # Named backends
 
