@@ -177,7 +177,7 @@ def _placement(matched: Candidate[CompiledRoute]) -> Explanation:
         "listener": matched.route.placement.listener,
         "route": route.name,
         "because": [*_reasons(rule), *([f"host is one of {', '.join(route.hostnames)}"] if route.hostnames else [])],
-        "policies": [name for name in route.policies.__struct_fields__ if getattr(route.policies, name) is not None],
+        "policies": [name for name in route.policies.__struct_fields__ if getattr(route.policies, name)],
     }
 
 

@@ -134,6 +134,90 @@ class Health(msgspec.Struct, frozen=True):
     eviction: Eviction = Eviction()
 
 
+class Delay(msgspec.Struct, frozen=True):
+    """A pause before the request goes on: `seconds`, or a CEL `expression` that gives them or a duration."""
+
+    seconds: float = 0.0
+    expression: str | None = None
+
+
+class Csrf(msgspec.Struct, frozen=True):
+    """Unsafe methods of browsers must come from the host itself or one of these origins."""
+
+    additional_origins: tuple[str, ...] = ()
+
+
+class BodyBuffer(msgspec.Struct, frozen=True):
+    """A body that is gathered before it goes on. One over `max_bytes` is refused, or with `fail_open` streamed."""
+
+    max_bytes: int
+    fail_open: bool = False
+
+
+class Buffer(msgspec.Struct, frozen=True):
+    request: BodyBuffer | None = None
+    response: BodyBuffer | None = None
+
+
+class LimitUnit(Enum):
+    """What a bucket holds: requests, each of which takes one, or a language model's tokens, taken when known."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+
+
+class RateLimitKeyKind(Enum):
+    """Whose bucket it is. HEADER: the value of a header; API_KEY: the client's credential; CLIENT: its address."""
+
+    HEADER = "header"
+    API_KEY = "apiKey"
+    CLIENT = "client"
+
+
+class RateLimitKey(msgspec.Struct, frozen=True):
+    """`name` is the header's, for HEADER only."""
+
+    kind: RateLimitKeyKind
+    name: str = ""
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """A token bucket that begins full: `tokens_per_fill` more every `fill_interval` seconds, up to `max_tokens`.
+
+    `key` None is one bucket for the whole route. `condition` is CEL; the limit counts where it is true.
+    """
+
+    max_tokens: int
+    tokens_per_fill: int
+    fill_interval: float
+    unit: LimitUnit = LimitUnit.REQUESTS
+    key: RateLimitKey | None = None
+    condition: str | None = None
+
+
+class Affinity(msgspec.Struct, frozen=True):
+    """What requests that belong together have in common: a header, a cookie, or the value of a CEL expression."""
+
+    header: str | None = None
+    cookie: str | None = None
+    expression: str | None = None
+
+
+class Conditional(msgspec.Struct, frozen=True):
+    """A direct response that is given where `condition` (CEL) is true; None is always."""
+
+    condition: str | None
+    response: DirectResponse
+
+
+class Keepalive(msgspec.Struct, frozen=True):
+    """TCP keepalive: seconds idle before the first probe, seconds between probes, and probes until it is given up."""
+
+    idle: float = 180.0
+    interval: float = 180.0
+    probes: int = 9
+
+
 class Cors(msgspec.Struct, frozen=True):
     """Cross-origin rules (Fetch standard). Origins are exact, `*`, or with one `*` as in `https://*.example.com`."""
 
@@ -182,7 +266,7 @@ class BackendAuth(msgspec.Struct, frozen=True):
     prefix: str = "Bearer "
 
 
-class RoutePolicies(msgspec.Struct, frozen=True):
+class RoutePolicies(msgspec.Struct, frozen=True, omit_defaults=True):
     """What happens on a route before and after the backend; None is off."""
 
     cors: Cors | None = None
@@ -192,3 +276,8 @@ class RoutePolicies(msgspec.Struct, frozen=True):
     response_headers: HeaderModifier | None = None
     timeout: Timeout | None = None
     retry: Retry | None = None
+    csrf: Csrf | None = None
+    delay: Delay | None = None
+    buffer: Buffer | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+    conditional_responses: tuple[Conditional, ...] = ()

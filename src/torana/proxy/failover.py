@@ -74,6 +74,8 @@ class Failover:
 
         The connection of the answer is the caller's to give back to its lane.
         """
+        if self._route.retry is not None:
+            self._route.budget.deposit(time.monotonic())
         while True:
             outcome, why = await self._attempt(upstream)
             if why is None and isinstance(outcome, Asked):
