@@ -36,7 +36,7 @@ class CompiledRoute:
     def __init__(self, route: Route, placement: Placement, runtime: Runtime) -> None:
         self.route = route
         self.placement = placement
-        chains = compile_route(route.policies)
+        chains = compile_route(route.policies, placement, runtime.buckets)
         self.before = chains.before
         self.after = chains.after
         self.timeout = timeout = route.policies.timeout
