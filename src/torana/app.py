@@ -28,10 +28,11 @@ from torana.config import watch
 from torana.config.diff import describe
 from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError, Problem
+from torana.config.proxies import told
 from torana.config.standalone.load import load
 from torana.http.dial import Override
 from torana.model import codec
-from torana.model.config import Config, Settings
+from torana.model.config import Config, Proxies, Settings
 from torana.supervisor import Supervisor, WorkerGoneError
 from torana.telemetry import log
 from torana.telemetry.metrics import State
@@ -343,6 +344,8 @@ def _run(
     log.configure(writer, settings.log_level, settings.log_format)
     for warning in loaded.warnings:
         _log.warning("%s", warning)
+    if settings.proxies != Proxies():
+        _log.info("%s", told(settings.proxies))
     try:
         uvloop.run(_serve(source, live, loaded, overrides, count, writer, ready))
     except (CannotListenError, AdminError, ssl.SSLError) as error:

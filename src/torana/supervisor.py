@@ -94,7 +94,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, overrides: Overrides, count: int) -> None:
         listed = [(host, port, to.host, to.port) for (host, port), to in overrides.items()]
-        self._setup = msgspec.msgpack.encode(Setup(settings, listed))
+        self._setup = codec.pack(Setup(settings, listed))
         self._count = count
         self._buckets = shared_file()
         weakref.finalize(self, os.close, self._buckets)
@@ -320,7 +320,7 @@ async def _run(descriptor: int, memory: int) -> None:
         return  # the parent is gone, or has no use for this worker any more
     lines = LineWriter(1)
     lines.attach(asyncio.get_running_loop())
-    setup = msgspec.msgpack.decode(question.payload, type=Setup)
+    setup = codec.unpack(question.payload, Setup)
     drain_timeout = setup.settings.drain_timeout
     log.configure(lines, setup.settings.log_level, setup.settings.log_format)
     overrides = {(host, port): Override(to_host, to_port) for host, port, to_host, to_port in setup.overrides}
@@ -352,7 +352,7 @@ async def _run(descriptor: int, memory: int) -> None:
 async def _apply(worker: Worker, packed_config: bytes) -> bytes:
     """The complaint; empty when there is none. A configuration is refused whatever comes of it, and kills nobody."""
     try:
-        await worker.apply(codec.unpack(packed_config))
+        await worker.apply(codec.unpack(packed_config, Config))
     except Exception as error:  # noqa: BLE001 - told to the parent, which refuses the configuration by it
         return (str(error) or repr(error)).encode()
     return b""

@@ -19,6 +19,7 @@ import msgspec
 
 from torana.http.dial import Dialler, Override
 from torana.http.pool import Pool
+from torana.http.proxies import Environment
 from torana.http.server import Server
 from torana.http.sweep import Sweep
 from torana.model.config import Bind, Config, Settings
@@ -62,7 +63,7 @@ class Worker:
         self._sweep = Sweep()
         dialler = Dialler(self._sweep, overrides, settings.connect_timeout, settings.answer_timeout)
         pool = Pool(dialler, self._sweep, settings.pool_idle_timeout, settings.pool_max_idle)
-        self._runtime = Runtime(pool, buckets)
+        self._runtime = Runtime(pool, buckets, Environment(settings.proxies, overrides))
         self._metrics = Metrics()
         self._gateway = Gateway(
             Snapshot(Config(), self._runtime), self._metrics, AccessLog(writer, settings.log_format, settings.log_level)

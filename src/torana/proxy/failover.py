@@ -137,7 +137,7 @@ class Failover:
                 if first_byte is None:
                     return None
                 asked.connection.close()
-                raise ran_out(Limit("firstByteTimeout", first_byte))
+                raise ran_out(Limit("timeout.firstByteTimeout", first_byte))
             if not asked.passage.opened:
                 return "error in stream" if asked.passage.failed else "empty stream"
         return None

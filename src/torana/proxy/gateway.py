@@ -131,7 +131,7 @@ class Gateway:
         outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
         if number:
             outgoing.parts.append(b"x-retry-attempt: %d\r\n" % number)
-        asking = Asking(exchange, upstream, outgoing, self.metrics, route.attempt_limit)
+        asking = Asking(exchange, upstream, outgoing, self.metrics, upstream.attempt_limit)
         try:
             answered = await (asking.unread(inbound) if call is None else asking.call(call))
         except GatewayError as error:

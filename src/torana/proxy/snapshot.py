@@ -11,6 +11,7 @@ from itertools import accumulate
 from torana.http.tls import server_context
 from torana.model.backend import BackendRef
 from torana.model.config import Bind, Config, Listener, Protocol
+from torana.model.policy import Timeout
 from torana.model.route import Route
 from torana.policies.order import compile_route
 from torana.proxy.balancer import Balancer
@@ -25,11 +26,11 @@ class CompiledRoute:
     """A route with its policies as flat tuples, and its backends by weight.
 
     `only` is the one upstream there is, where there is nothing to choose and nothing to repeat. `answer_limit` is for
-    all attempts together, until an answer begins; `attempt_limit` for each.
+    all attempts together, until an answer begins; that of each attempt is the upstream's.
     """
 
     __slots__ = (
-        "_bounds", "_refs", "after", "answer_limit", "attempt_limit", "before", "budget", "only", "placement", "retry",
+        "_bounds", "_refs", "after", "answer_limit", "before", "budget", "only", "placement", "retry",
         "retry_codes", "route", "shares", "timeout",
     )  # fmt: skip
 
@@ -40,17 +41,16 @@ class CompiledRoute:
         self.before = chains.before
         self.after = chains.after
         self.timeout = timeout = route.policies.timeout
-        self.answer_limit = self.attempt_limit = None
+        self.answer_limit = None
         if timeout is not None:
-            self.answer_limit = shortest(("requestTimeout", timeout.request), ("totalTimeout", timeout.total))
-            self.attempt_limit = shortest(
-                ("backendRequestTimeout", timeout.backend_request), ("firstByteTimeout", timeout.first_byte)
+            self.answer_limit = shortest(
+                ("timeout.requestTimeout", timeout.request), ("timeout.totalTimeout", timeout.total)
             )
         self.retry = route.policies.retry
         self.retry_codes = frozenset(self.retry.codes if self.retry is not None else ())
         self.budget = runtime.budget(placement, self.retry)
         self._refs = [ref for ref in route.backends if ref.weight > 0]
-        self.shares = tuple(_share(ref, runtime) for ref in self._refs)
+        self.shares = tuple(_share(ref, timeout, runtime) for ref in self._refs)
         self._bounds = tuple(accumulate(ref.weight for ref in self._refs))
         lone = len(self.shares) == 1 and self.retry is None and (timeout is None or timeout.first_byte is None)
         upstreams = [*self.upstreams]
@@ -77,8 +77,8 @@ class CompiledRoute:
         return [other for other in ordered if other is not None and other is not share]
 
 
-def _share(ref: BackendRef, runtime: Runtime) -> Balancer | None:
-    groups = [[Upstream(backend, runtime) for backend in group] for group in ref.groups if group]
+def _share(ref: BackendRef, timeout: Timeout | None, runtime: Runtime) -> Balancer | None:
+    groups = [[Upstream(backend, runtime, timeout) for backend in group] for group in ref.groups if group]
     return Balancer(groups) if groups else None
 
 
