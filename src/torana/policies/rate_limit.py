@@ -20,6 +20,7 @@ from torana.exchange import Exchange, Quota
 from torana.http.message import Fields, field
 from torana.model.policy import LimitUnit, RateLimit, RateLimitKey, RateLimitKeyKind
 from torana.policies.buckets import KEY_BYTES, Buckets, Claim, Standing, Terms
+from torana.policies.expression import Expression, Sees
 from torana.telemetry.record import Placement, TokenUsage
 
 _OURS = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"))
@@ -40,10 +41,12 @@ class RateLimitPolicy:
 
     def on_request(self, exchange: Exchange) -> None:
         """Raises RATE_LIMITED."""
-        asked = [(limit, limit.claim(exchange)) for limit in self._limits]
-        claims = [claim for _, claim in asked]
+        limits = [limit for limit in self._limits if limit.condition is None or limit.condition.holds(exchange)]
+        if not limits:
+            return
+        claims = [limit.claim(exchange) for limit in limits]
         admitted, standings = self._buckets.admit(claims, time.monotonic())
-        limit, standing = min(zip(self._limits, standings, strict=True), key=_tightness)
+        limit, standing = min(zip(limits, standings, strict=True), key=_tightness)
         exchange.quota = Quota(limit.rate.max_tokens, standing.left, standing.refill)
         if not admitted:
             message = f"Rate limit reached: {limit.words}. There is more in {max(math.ceil(standing.refill), 1)} s."
@@ -74,11 +77,12 @@ class RateLimitPolicy:
 class _Limit:
     """One limit, and how its bucket is found. Of what a client sends, only a digest is kept."""
 
-    __slots__ = ("_any", "_seed", "_value", "rate", "words")
+    __slots__ = ("_any", "_seed", "_value", "condition", "rate", "words")
 
     def __init__(self, rate: RateLimit, placement: Placement) -> None:
         self.rate = rate
         self.words = _words(rate)
+        self.condition = None if rate.condition is None else Expression(rate.condition, Sees.REQUEST)
         self._seed = _digest(msgspec.msgpack.encode((placement.bind, placement.listener, placement.route, rate)), b"")
         terms = Terms(rate.max_tokens, rate.tokens_per_fill, rate.fill_interval)
         self._any = Claim(self._seed, terms, 1 if rate.unit is LimitUnit.REQUESTS else 0)
