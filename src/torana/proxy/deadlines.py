@@ -34,10 +34,10 @@ def shortest(*limits: tuple[str, float | None]) -> Limit | None:
     return min(given, key=lambda limit: limit.seconds) if given else None
 
 
-async def within(work: Awaitable[_T], limit: Limit) -> _T:
-    """`work`, until its answer begins. Raises UPSTREAM_TIMEOUT, naming the limit."""
+async def within(work: Awaitable[_T], limit: Limit, over: float = 0.0) -> _T:
+    """`work`, until its answer begins; `over` seconds of the limit are over. Raises UPSTREAM_TIMEOUT, naming it."""
     try:
-        async with asyncio.timeout(limit.seconds):
+        async with asyncio.timeout(limit.seconds - over):
             return await work
     except TimeoutError:
         raise ran_out(limit) from None
