@@ -12,14 +12,11 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
-from torana.exchange import Exchange
+from torana.policies.session_affinity import AffinityKey
 from torana.proxy.upstream import Upstream
 
 Draw: TypeAlias = Callable[[int], int]
 """A whole number from 0 up to, and without, its argument; at random."""
-
-Key: TypeAlias = Callable[[Exchange], bytes | None]
-"""What a request has in common with those that belong with it; None when it belongs with none."""
 
 
 class Balancer:
@@ -32,7 +29,7 @@ class Balancer:
     __slots__ = ("_draw", "groups", "is_llm", "key")
 
     def __init__(
-        self, groups: Sequence[Sequence[Upstream]], key: Key | None = None, draw: Draw = random.randrange
+        self, groups: Sequence[Sequence[Upstream]], key: AffinityKey | None = None, draw: Draw = random.randrange
     ) -> None:
         self.groups = tuple(tuple(group) for group in groups)
         self.key = key

@@ -10,10 +10,12 @@ from itertools import accumulate
 
 from torana.http.tls import server_context
 from torana.model.backend import BackendRef
-from torana.model.config import Bind, Config, Listener, Protocol
+from torana.model.config import Bind, Config, Listener, Protocol, Settings
 from torana.model.policy import Timeout
 from torana.model.route import Route
+from torana.policies.attempt_headers import tell_attempts
 from torana.policies.order import compile_route
+from torana.policies.session_affinity import compile_affinity
 from torana.proxy.balancer import Balancer
 from torana.proxy.deadlines import shortest
 from torana.proxy.router import CompiledListener, Hosts, RouteTable
@@ -34,12 +36,13 @@ class CompiledRoute:
         "retry_codes", "route", "shares", "timeout",
     )  # fmt: skip
 
-    def __init__(self, route: Route, placement: Placement, runtime: Runtime) -> None:
+    def __init__(self, route: Route, placement: Placement, runtime: Runtime, settings: Settings) -> None:
         self.route = route
         self.placement = placement
         chains = compile_route(route.policies, placement, runtime.buckets)
         self.before = chains.before
-        self.after = chains.after
+        # Last, so that no rule on headers takes away what is there to find out about the rules.
+        self.after = (*chains.after, tell_attempts) if settings.attempt_headers else chains.after
         self.timeout = timeout = route.policies.timeout
         self.answer_limit = None
         if timeout is not None:
@@ -79,7 +82,7 @@ class CompiledRoute:
 
 def _share(ref: BackendRef, timeout: Timeout | None, runtime: Runtime) -> Balancer | None:
     groups = [[Upstream(backend, runtime, timeout) for backend in group] for group in ref.groups if group]
-    return Balancer(groups) if groups else None
+    return Balancer(groups, compile_affinity(ref.affinity)) if groups else None
 
 
 class CompiledBind:
@@ -87,22 +90,22 @@ class CompiledBind:
 
     __slots__ = ("bind", "contexts", "listeners", "name", "tls")
 
-    def __init__(self, bind: Bind, runtime: Runtime) -> None:
+    def __init__(self, bind: Bind, runtime: Runtime, settings: Settings) -> None:
         self.bind = bind
         self.name = f"bind/{bind.port}"
         self.listeners: Hosts[CompiledListener[CompiledRoute]] = Hosts()
         self.contexts: Hosts[ssl.SSLContext] = Hosts()
         self.tls = False
         for listener in bind.listeners:
-            compiled = self._compile(listener, runtime)
+            compiled = self._compile(listener, runtime, settings)
             self.listeners.add(listener.hostname, compiled)
             if listener.protocol is Protocol.HTTPS and listener.tls is not None:
                 self.tls = True
                 self.contexts.add(listener.hostname, server_context(listener.tls))
 
-    def _compile(self, listener: Listener, runtime: Runtime) -> CompiledListener[CompiledRoute]:
+    def _compile(self, listener: Listener, runtime: Runtime, settings: Settings) -> CompiledListener[CompiledRoute]:
         routes = (
-            (route, CompiledRoute(route, Placement(self.name, listener.name, route.name), runtime))
+            (route, CompiledRoute(route, Placement(self.name, listener.name, route.name), runtime, settings))
             for route in listener.routes
         )
         return CompiledListener(listener, RouteTable(routes))
@@ -126,7 +129,7 @@ class Snapshot:
 
     def __init__(self, config: Config, runtime: Runtime) -> None:
         self.config = config
-        self.binds = {bind.port: CompiledBind(bind, runtime) for bind in config.binds}
+        self.binds = {bind.port: CompiledBind(bind, runtime, config.settings) for bind in config.binds}
         self.endpoints: set[Endpoint] = {
             upstream.endpoint
             for bind in self.binds.values()

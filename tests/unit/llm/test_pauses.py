@@ -48,7 +48,7 @@ def pause(*fields: tuple[str, str], status: int = 429) -> float | None:
     ],
 )
 def test_retry_after(value: str, seconds: float | None) -> None:
-    """Seconds, a date in any of HTTP's forms, or a provider's own form; an hour at most; what cannot be read is none."""
+    """Seconds, a date in any of HTTP's forms, or a provider's own form; an hour at most; else none."""
     assert pause(("Retry-After", value)) == (None if seconds is None else pytest.approx(seconds, abs=1e-6))
 
 
