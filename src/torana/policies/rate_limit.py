@@ -1,7 +1,8 @@
 """localRateLimit: token buckets of a route. All of them must let a request in; one that does not takes from none.
 
 A request takes one of a bucket of requests. What it takes of a bucket of tokens is known when it is answered: it is
-let in while one is left, and what the answer says it used is taken then, as far as it is there.
+let in while one is left, and what the answer says it used is taken then, as far as it is there. A client that leaves a
+stream before its end pays for what it got.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torana.http.message import Fields, field
 from torana.model.policy import LimitUnit, RateLimit, RateLimitKey, RateLimitKeyKind
 from torana.policies.buckets import KEY_BYTES, Buckets, Claim, Standing, Terms
 from torana.policies.expression import Expression, Sees
-from torana.telemetry.record import Placement, TokenUsage
+from torana.telemetry.record import Placement, Record
 
 _OURS = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"))
 
@@ -68,8 +69,10 @@ class RateLimitPolicy:
         ):
             fields.append((name, name, b"%d" % number))
 
-    def _charge(self, claims: list[Claim], usage: TokenUsage) -> None:
-        used = usage.input_tokens + usage.output_tokens
+    def _charge(self, claims: list[Claim], record: Record) -> None:
+        """By the provider's count; of a stream that ended without one, the pieces of output, which are about tokens."""
+        usage = record.usage
+        used = record.deltas if usage is None else usage.input_tokens + usage.output_tokens
         if used:
             self._buckets.charge([claim._replace(cost=used) for claim in claims], time.monotonic())
 

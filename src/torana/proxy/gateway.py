@@ -68,8 +68,8 @@ class Gateway:
             _fail(connection, exchange, route, GatewayError(Reason.INTERNAL, "The gateway failed.", repr(error)))
         finally:
             self._account(record)
-            if exchange.charge is not None and record.usage is not None:
-                exchange.charge(record.usage)
+            if exchange.charge is not None:
+                exchange.charge(record)
 
     def refuse(self, error: GatewayError, connection: ServerConnection) -> bytes:
         """The answer to something that never became a request; accounted for like one."""

@@ -175,7 +175,8 @@ def test_tokens_are_taken_afterwards(clock: Clock) -> None:
     assert told(limits, second)[1:] == ["x-ratelimit-limit: 10", "x-ratelimit-remaining: 10", "x-ratelimit-reset: 0"]
     for request, usage in ((first, Usage(5, 4)), (second, Usage(100, 100))):
         assert request.charge is not None
-        request.charge(usage)
+        request.record.usage = usage
+        request.charge(request.record)
         if request is first:
             assert admits(limits, exchange())
     assert not admits(limits, exchange())
@@ -189,7 +190,8 @@ def test_tokens_of_whom() -> None:
     a, b = exchange("/", ("x-user", "a")), exchange("/", ("x-user", "b"))
     assert admits(limits, a)
     assert a.charge is not None
-    a.charge(Usage(10, 1))
+    a.record.usage = Usage(10, 1)
+    a.charge(a.record)
     assert not admits(limits, a)
     assert admits(limits, b)
     assert b.quota is not None
