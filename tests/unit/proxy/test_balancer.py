@@ -202,7 +202,7 @@ class _Model:
 class CircuitBreaker(RuleBasedStateMachine):
     """Requests that begin, fail, go on elsewhere, succeed and leave, in any order, while time goes by."""
 
-    @initialize(sizes=st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    @initialize(sizes=st.lists(st.integers(1, 2), min_size=1, max_size=2))
     def begin(self, sizes: list[int]) -> None:
         self.balancer = balancer(*sizes)
         self.model = {upstream: _Model() for upstream in upstreams(self.balancer)}
@@ -236,14 +236,14 @@ class CircuitBreaker(RuleBasedStateMachine):
         tried.append(upstream)
         upstream.endpoint.vitals.chosen(self.tokens[number], self.now)
 
-    @rule(affinity=st.sampled_from([None, None, b"a", b"b"]))
+    @rule(affinity=st.sampled_from([None, b"a", b"b"]))
     def start(self, affinity: bytes | None) -> None:
         self.number += 1
         self.tried[self.number] = []
         self.tokens[self.number] = object()
         self.choose(self.number, affinity)
 
-    @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 3.0, 6.0, 10.0, 60.0]))
+    @rule(seconds=st.sampled_from([0.1, 3.0, 10.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
@@ -259,7 +259,7 @@ class CircuitBreaker(RuleBasedStateMachine):
         del self.tried[number]
 
     @precondition(lambda self: self.tried)
-    @rule(data=st.data(), throttled=st.booleans(), pause=st.sampled_from([None, None, 0.5, 20.0]))
+    @rule(data=st.data(), throttled=st.booleans(), pause=st.sampled_from([None, 0.5, 20.0]))
     def fail(self, data: st.DataObject, throttled: bool, pause: float | None) -> None:
         number, upstream, model = self.any_request(data)
         model.row += 1
@@ -311,4 +311,4 @@ class CircuitBreaker(RuleBasedStateMachine):
 
 
 TestCircuitBreaker = CircuitBreaker.TestCase
-TestCircuitBreaker.settings = settings(max_examples=150, stateful_step_count=40)
+TestCircuitBreaker.settings = settings(max_examples=300, stateful_step_count=50)
