@@ -42,7 +42,7 @@ class RateLimitPolicy:
 
     def on_request(self, exchange: Exchange) -> None:
         """Raises RATE_LIMITED."""
-        limits = [limit for limit in self._limits if limit.condition is None or limit.condition.holds(exchange)]
+        limits = [limit for limit in self._limits if limit.unconditional or limit.counts(exchange)]
         if not limits:
             return
         claims = [limit.claim(exchange) for limit in limits]
@@ -80,16 +80,23 @@ class RateLimitPolicy:
 class _Limit:
     """One limit, and how its bucket is found. Of what a client sends, only a digest is kept."""
 
-    __slots__ = ("_any", "_seed", "_value", "condition", "rate", "words")
+    __slots__ = ("_any", "_condition", "_seed", "_unless", "_value", "rate", "unconditional", "words")
 
     def __init__(self, rate: RateLimit, placement: Placement) -> None:
         self.rate = rate
         self.words = _words(rate)
-        self.condition = None if rate.condition is None else Expression(rate.condition, Sees.REQUEST)
+        self._condition = None if rate.condition is None else Expression(rate.condition, Sees.REQUEST)
+        self._unless = [Expression(text, Sees.REQUEST) for text in rate.unless]
+        self.unconditional = self._condition is None and not self._unless
         self._seed = _digest(msgspec.msgpack.encode((placement.bind, placement.listener, placement.route, rate)), b"")
         terms = Terms(rate.max_tokens, rate.tokens_per_fill, rate.fill_interval)
         self._any = Claim(self._seed, terms, 1 if rate.unit is LimitUnit.REQUESTS else 0)
         self._value = None if rate.key is None else _reader(rate.key)
+
+    def counts(self, exchange: Exchange) -> bool:
+        if self._condition is not None and not self._condition.holds(exchange):
+            return False
+        return not any(other.holds(exchange) for other in self._unless)
 
     def claim(self, exchange: Exchange) -> Claim:
         """On the bucket of this request's key. Requests without the header or credential have one in common."""

@@ -143,6 +143,14 @@ def test_condition() -> None:
         assert told(limits, other) == ["X-RateLimit-Remaining: 999", "x-ratelimit-limit-tokens: 5"]
 
 
+def test_unless() -> None:
+    """Of limits that exclude each other, a request is counted by the first whose condition it fulfils."""
+    free = 'request.headers["x-tier"] == "free"'
+    limits = policy(once(condition=free), RateLimit(3, 3, 60.0, unless=(free,)))
+    assert [admits(limits, exchange("/", ("x-tier", "free"))) for _ in range(2)] == [True, False]
+    assert [admits(limits, exchange("/", ("x-tier", "paid"))) for _ in range(4)] == [True, True, True, False]
+
+
 def test_all_must_admit() -> None:
     """A request that one limit refuses takes nothing from the others."""
     limits = policy(once(HEADER), RateLimit(2, 1, 60.0))
