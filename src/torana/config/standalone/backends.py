@@ -256,6 +256,7 @@ class Backends:
         each, *others = chain.from_iterable(found.groups) if any(found.groups) else (None,)
         if others:
             self._findings.error(here, "has several providers, and this needs one place", "name a backend with one")
+            return None
         return each
 
     def _tunnel(self, given: Given) -> Tunnel | None:

@@ -205,8 +205,10 @@ def _found(node: Node, findings: Findings) -> str:
 
 
 def _advice(shape: Shape, node: Node, findings: Findings) -> str:
-    if isinstance(node, Scalar) and not node.plain and (shape.integer or shape.number) and node.text.isdecimal():
-        return "remove the quotes"
+    if isinstance(node, Scalar) and not node.plain and (shape.integer or shape.number):
+        digits = node.text.replace(".", "", 1) if shape.number else node.text
+        if digits.isdecimal():
+            return "remove the quotes"
     if isinstance(node, Scalar) and shape.choices and not findings.document.source.hides(node.start, node.end):
         meant = [choice for choice in shape.choices if choice.lower() == node.text.lower()]
         return f'did you mean "{meant[0]}"?' if meant else ""

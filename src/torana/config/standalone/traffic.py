@@ -69,7 +69,7 @@ def retry(policy: schema.Retry, timeouts: schema.Timeout | None, path: Path, fin
     for index, code in enumerate(policy.codes):
         if code < 400:
             hint = "list codes from 400 on, such as 503"
-            findings.error((*path, "codes", index), f"{code} is no failure: its answer would never be given", hint)
+            findings.error((*path, "codes", index), "is no failure: such an answer would never be given", hint)
     check_expression(policy.precondition, (*path, "precondition"), findings, Sees.REQUEST)
     check_expression(policy.condition, (*path, "condition"), findings, Sees.ANSWER)
     backoff, limit = seconds(policy.backoff), bound(timeouts.request_timeout) if timeouts is not None else None
@@ -124,7 +124,7 @@ def _rate_limit(
     limit: schema.RateLimit, path: Path, findings: Findings, condition: str | None = None, unless: tuple[str, ...] = ()
 ) -> RateLimit:
     if limit.tokens_per_fill > limit.max_tokens:
-        what = f"is more than the bucket holds, which is maxTokens: {limit.max_tokens}"
+        what = "is more than the bucket holds, which is maxTokens"
         findings.error((*path, "tokensPerFill"), what, "make maxTokens at least as large")
     if not seconds(limit.fill_interval):
         findings.error((*path, "fillInterval"), "is no time at all", "give a duration above 0, such as 1m")
@@ -173,7 +173,7 @@ def _eviction(given: schema.Eviction, path: Path, findings: Findings) -> Evictio
     if not duration:
         findings.error((*path, "duration"), "is no time at all", "give a duration above 0, such as 3s")
     if longest < duration:
-        findings.error((*path, "maxDuration"), f"is shorter than duration, which is {given.duration}", "make it longer")
+        findings.error((*path, "maxDuration"), "is shorter than duration", "make it at least as long")
     many = given.consecutive_failures
     if many is None and given.health_threshold is None:
         many = Eviction().consecutive_failures

@@ -149,7 +149,11 @@ class Delay(Record, frozen=True):
     """A pause before the request goes on."""
 
     duration: Annotated[
-        Expression, Meta(description="A duration such as `2s`, or an expression that gives one, or seconds.")
+        Name,
+        Meta(
+            description="A duration such as `2s`, or an expression in CEL that gives one, or seconds.",
+            extra={"expected": "a duration such as 2s, or an expression in CEL"},
+        ),
     ]
 
 
