@@ -1,4 +1,4 @@
-"""What tests of failover share: calls, answers, shares of a route, and a look at what the gateway knows of endpoints."""
+"""What tests of failover share: calls, answers, shares of a route, and what the gateway knows of its endpoints."""
 
 from __future__ import annotations
 

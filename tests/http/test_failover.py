@@ -308,18 +308,18 @@ async def test_pending_lasts_as_long_as_the_answer(line: StartLine, upstream: St
 
 async def test_the_whole_time_is_over(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """`requestTimeout` holds for all attempts together: the error names it, and who was tried."""
-    failing, silent, other = await upstream(each(answer(500))), await upstream(silent), await upstream(each(answer()))
+    failing, mute, other = await upstream(each(answer(500))), await upstream(silent), await upstream(each(answer()))
     started = await line(
-        shares=in_order(llm(failing.port), llm(silent.port, "silent"), llm(other.port)),
+        shares=in_order(llm(failing.port), llm(mute.port, "mute"), llm(other.port)),
         policies=RoutePolicies(timeout=Timeout(request=0.2)),
     )
     got = await ask(started, connect)
     message = json.loads(got.body)["error"]["message"]
     assert got.status == 504
     assert "timeout.requestTimeout of 0.2 s" in message
-    assert f"127.0.0.1:{failing.port} (500), 127.0.0.1:{silent.port} (upstream_timeout)" in message
+    assert f"127.0.0.1:{failing.port} (500), 127.0.0.1:{mute.port} (upstream_timeout)" in message
     assert not other.requests
-    assert vitals(started)["silent"].failures == 1
+    assert vitals(started)["mute"].failures == 1
     await idle(started)
 
 
