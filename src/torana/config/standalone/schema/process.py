@@ -106,8 +106,8 @@ class Process(Record, frozen=True):
     attempt_headers: Annotated[
         bool | None,
         Meta(
-            description="Torana's own: whether answers name, in their headers, the backend they come from and those "
-            "that failed before it; false when left out."
+            description="Torana's own: whether answers name the address they come from (`x-torana-endpoint`) and those "
+            "that failed before it (`x-torana-attempts`); false when left out."
         ),
     ] = None
 
