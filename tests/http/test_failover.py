@@ -60,9 +60,8 @@ async def test_the_next_one_answers(name: str, line: StartLine, upstream: StartU
     good = await upstream(each(answer()))
     port = free_port() if failing.make is None else (await upstream(failing.make)).port
     bad = llm(port, "bad", failing.host, BackendTls() if failing.tls else None)
-    started = await line(
-        shares=in_order(bad, llm(good.port, "good")), policies=RoutePolicies(timeout=Timeout(backend_request=0.3))
-    )
+    timeout = Timeout(backend_request=0.5) if failing.why == "upstream_timeout" else None
+    started = await line(shares=in_order(bad, llm(good.port, "good")), policies=RoutePolicies(timeout=timeout))
     got = await ask(started, connect)
     assert (got.status, got.body) == (200, ANSWER)
     assert good.requests[0].value(b"x-retry-attempt") == b"1"
