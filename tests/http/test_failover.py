@@ -218,10 +218,9 @@ async def test_eviction_and_probe(line: StartLine, upstream: StartUpstream, conn
     assert (await ask(started, connect)).body == ANSWER
     assert (await ask(started, connect)).body == ANSWER
     assert len(throttled.requests) == 1
-    first = vitals(started)["first"]
-    first.evicted_until = 0.0
+    vitals(started)["first"].evicted_until = 0.0
     assert (await ask(started, connect)).body == b'{"back":1}'
-    assert first.evicted_until is None
+    assert vitals(started)["first"].evicted_until is None
     await idle(started)
 
 
