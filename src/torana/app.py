@@ -35,6 +35,7 @@ from torana.model.config import Config, Settings
 from torana.supervisor import Supervisor, WorkerGoneError
 from torana.telemetry import log
 from torana.telemetry.metrics import State
+from torana.telemetry.trouble import Trouble
 from torana.telemetry.writer import LineWriter
 from torana.worker import CannotListenError, Worker
 
@@ -62,8 +63,8 @@ class Live(Protocol):
     def settings(self) -> Settings: ...
 
     @property
-    def trouble(self) -> str | None:
-        """Why what runs may not be the newest; None when it is."""
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What keeps it from knowing the newest, or from telling what it knows."""
 
     async def follow(self, apply: Callable[[Loaded], Awaitable[bool]]) -> None:
         """Hand over each new configuration, until cancelled. `apply` says whether it is in effect."""
@@ -152,11 +153,11 @@ class App:
 
     @property
     def synchronized(self) -> bool:
-        return self._accepted and self.detail is None
+        return self._accepted and not any(trouble.stale for trouble in self.troubles)
 
     @property
-    def detail(self) -> str | None:
-        return self._live.trouble if self._live is not None else None
+    def troubles(self) -> tuple[Trouble, ...]:
+        return self._live.troubles if self._live is not None else ()
 
     async def states(self) -> list[State]:
         return await self._fleet.states()

@@ -128,7 +128,7 @@ async def test_forbidden(bed: Bed, namespace: str) -> None:
     role = f"reader-{namespace}"
     forbidden = Api(bed.kubeconfig_for("torana", "torana-token"))
     async with watching(forbidden, watched("Secret")) as (watcher, _):
-        await soon(lambda: "forbidden" in (watcher.trouble or ""), "the refusal")
+        await soon(lambda: watcher.trouble is not None and watcher.trouble.reason == "forbidden", "the refusal")
         assert not watcher.listed
         await asyncio.to_thread(
             bed.kubectl, "create", "clusterrole", role, "--verb=get,list,watch", "--resource=secrets"
@@ -148,7 +148,7 @@ async def test_server_killed(bed: Bed, api: Api, namespace: str) -> None:
     async with watching(api, watched("ConfigMap")) as (watcher, _):
         await soon(lambda: value(watcher, namespace) == "a", "the object")
         await asyncio.to_thread(bed.kill_server)
-        await soon(lambda: "cannot be reached" in (watcher.trouble or ""), "the trouble")
+        await soon(lambda: watcher.trouble is not None and watcher.trouble.reason == "unreachable", "the trouble")
         assert value(watcher, namespace) == "a"
         await asyncio.to_thread(bed.start_server)
         await asyncio.to_thread(bed.apply, config_map(namespace, "b"))

@@ -75,6 +75,8 @@ class Backends:
             return self._services.find(key, port)
         outcome = self._outcomes.get(key)
         if outcome is None:
+            if self._store.is_unread(*kind):
+                return Fault(NOT_FOUND, f"{key} {self._store.absence(key)}")
             return Fault(NOT_FOUND, f"Backend not found: {key.namespace}/{key.name}")
         return (outcome.draft,)
 

@@ -23,6 +23,7 @@ from torana.config.kubernetes.translate import translate
 from torana.config.kubernetes.watcher import Change, Kept, Name, Watcher
 from torana.config.loaded import Loaded
 from torana.model.config import Config, Settings
+from torana.telemetry.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Cluster:
         self._options = options
         self._api = Api(way.kubeconfig, way.context)
         self._changes = asyncio.Event()
-        self._fault: str | None = None
+        self._fault: Trouble | None = None
         self._watchers = {
             (watched.group, watched.kind): Watcher(self._api, watched, self._changed) for watched in WATCHED
         }
@@ -60,14 +61,11 @@ class Cluster:
         self._leader = Leader(self._api, way.lease_namespace or self._api.namespace, lease, self._led)
 
     @property
-    def trouble(self) -> str | None:
-        """Why what runs may not be the newest; None when it is."""
-        troubles = [watcher.trouble for watcher in self._watchers.values() if watcher.trouble]
-        # One server that is gone is one trouble, not twelve.
-        if self._fault is not None:
-            return self._fault
-        reasons = dict.fromkeys(trouble.partition(": ")[2] for trouble in troubles)
-        return troubles[0] if len(troubles) == 1 else "; ".join(reasons) or None
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Why what runs may not be the newest, and why statuses are not written."""
+        watched = (watcher.trouble for watcher in self._watchers.values())
+        found = (self._fault, *watched, self._leader.trouble, *self._statuses.troubles)
+        return tuple(trouble for trouble in found if trouble is not None)
 
     async def follow(self, apply: Apply) -> None:
         """Hand over each new configuration, until cancelled. `apply` says whether it is in effect."""
@@ -85,14 +83,17 @@ class Cluster:
         running: Config | None = None
         while True:
             await self._settled()
-            if not all(watcher.listed for watcher in self._watchers.values()):
+            watchers = self._watchers.values()
+            if not all(watcher.listed or (watcher.refused and not watcher.needed) for watcher in watchers):
                 continue  # half of a cluster would take down what the other half serves
+            unread = frozenset((watcher.group, watcher.kind) for watcher in watchers if not watcher.listed)
+            options = msgspec.structs.replace(self._options, unread=unread)
             try:
                 # In a thread, for requests under way in this process must not wait for it.
-                translation = await asyncio.to_thread(translate, self._objects(), self._options)
+                translation = await asyncio.to_thread(translate, self._objects(), options)
             except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
                 _log.exception("the cluster's resources could not be translated; what runs goes on")
-                self._fault = "the resources could not be translated"
+                self._fault = Trouble("Gateway", "untranslated", "the resources could not be translated")
                 continue
             self._fault = None
             if translation.config != running:

@@ -135,12 +135,21 @@ class Gateways:
 
     def statuses(self) -> Iterator[Status]:
         for obj in self._store.all(GATEWAY_API, "GatewayClass"):
-            written = self._store.read(schema.GatewayClass, obj)
-            if written is not None and written.controller_name in self._options.controller_names:
-                yield status_of(obj, _class_status(obj, written))
+            if obj.spec.get("controllerName") in self._options.controller_names:
+                yield status_of(obj, self._class_status(obj))
         for state in self.ours.values():
             if state.obj is not None:
                 yield status_of(state.obj, self._status(state, state.obj))
+
+    def _class_status(self, obj: Object) -> dict[str, Any]:
+        written = self._store.read(schema.GatewayClass, obj)
+        fault = None
+        if written is None:
+            fault = Fault("Invalid", self._store.why(obj))
+        elif written.parameters_ref is not None:
+            fault = Fault("InvalidParameters", "spec.parametersRef: this controller has no parameters")
+        accepted = judged(conditions.ACCEPTED, fault, "GatewayClass accepted by Torana", obj.generation)
+        return {"conditions": [accepted], "supportedFeatures": [{"name": name} for name in SUPPORTED_FEATURES]}
 
     def _status(self, state: GatewayState, obj: Object) -> dict[str, Any]:
         bad = [listener for listener in state.listeners if listener.conflict or listener.accepted or listener.resolved]
@@ -173,14 +182,6 @@ class Gateways:
 def _why(listener: ListenerState) -> str:
     fault = listener.conflict or listener.accepted or listener.resolved
     return fault.message if fault is not None else ""
-
-
-def _class_status(obj: Object, written: schema.GatewayClass) -> dict[str, Any]:
-    fault = None
-    if written.parameters_ref is not None:
-        fault = Fault("InvalidParameters", "spec.parametersRef: this controller has no parameters")
-    accepted = judged(conditions.ACCEPTED, fault, "GatewayClass accepted by Torana", obj.generation)
-    return {"conditions": [accepted], "supportedFeatures": [{"name": name} for name in SUPPORTED_FEATURES]}
 
 
 def _type(address: str) -> str:

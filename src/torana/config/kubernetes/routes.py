@@ -10,17 +10,27 @@ import msgspec
 from torana.config.kubernetes import conditions
 from torana.config.kubernetes.backends import Backends, target_of
 from torana.config.kubernetes.conditions import Fault, condition, judged, status_of
+from torana.config.kubernetes.decode import decode_body
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.gateways import Gateways, GatewayState
 from torana.config.kubernetes.hostnames import intersection
 from torana.config.kubernetes.listeners import UNSUPPORTED, ListenerState
 from torana.config.kubernetes.objects import Key, Object, Options, Status
 from torana.config.kubernetes.resources import route as schema
+from torana.config.kubernetes.resources.record import Record
 from torana.config.kubernetes.route_rules import Rule, read
 from torana.config.kubernetes.store import GATEWAY_API, Store
 from torana.config.syntax import hostname_fault
 
 _GATEWAY = (GATEWAY_API, "Gateway")
+
+
+class _Parents(Record, frozen=True, kw_only=True):
+    parent_refs: tuple[schema.ParentRef, ...] = ()
+
+
+class _Body(Record, frozen=True, kw_only=True):
+    spec: _Parents = _Parents()
 
 
 class Attachment(msgspec.Struct, frozen=True):
@@ -40,10 +50,13 @@ class Routes:
         self._options = options
         self._findings = findings
         self._read: list[tuple[Object, schema.HTTPRoute]] = []
+        self._unread: list[Object] = []
         for obj in store.all(GATEWAY_API, "HTTPRoute"):
             route = store.read(schema.HTTPRoute, obj)
             if route is not None:
                 self._read.append((obj, route))
+            else:
+                self._unread.append(obj)
         self.attachments: list[Attachment] = []
         self.ancestors: dict[Key, set[Key]] = {}
         self.statuses: list[Status] = []
@@ -74,6 +87,17 @@ class Routes:
             ours = [(ref, state) for ref, state in parents if state is not None]
             # Without a parent of ours it still gets a status, of no entries: those we wrote before have to go.
             self._attach(obj, route, ours, tuple(read(obj, route, backends)) if ours else ())
+        for obj in self._unread:
+            self._refuse(obj, gateways)
+
+    def _refuse(self, obj: Object, gateways: Gateways) -> None:
+        """Of a route that cannot be read as a whole, the parents may be readable all the same: they say why."""
+        fault = Fault("Invalid", self._store.why(obj))
+        content = [judged(conditions.ACCEPTED, fault, "", obj.generation)]
+        body = decode_body(_Body, obj)
+        parents = [(ref, gateways.ours.get(_parent(ref, obj))) for ref in body.spec.parent_refs] if body else []
+        entries = [self._entry(ref, state, content) for ref, state in parents if state is not None]
+        self.statuses.append(status_of(obj, {"parents": entries}))
 
     def _attach(
         self,

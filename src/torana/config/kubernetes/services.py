@@ -42,7 +42,8 @@ class Services:
         where = f"Service {key.namespace}/{key.name}"
         obj = self._store.get(key)
         if obj is None:
-            return Fault(NOT_FOUND, f"backend({key.name}.{key.namespace}.svc.cluster.local) not found")
+            name = f"backend({key.name}.{key.namespace}.svc.cluster.local)"
+            return Fault(NOT_FOUND, f"{name} {self._store.absence(key)}")
         body = decode_body(_Body, obj)
         if body is None or body.spec.type == "ExternalName":
             # Gateway API, BackendRef: a name outside the cluster would pass every ReferenceGrant by.

@@ -42,6 +42,9 @@ class Ruling(msgspec.Struct, frozen=True):
     resolved: Fault | None = None
 
 
+_UNREAD: Final = Ruling(Object(f"{GATEWAY_API}/v1", KIND, "", "", {}), None)
+
+
 class TlsPolicies:
     def __init__(self, store: Store, findings: Findings) -> None:
         self._store = store
@@ -52,7 +55,12 @@ class TlsPolicies:
             self._add(obj)
 
     def ruling(self, backend: Key, section: str | None) -> Ruling | None:
-        """Of the policy that holds for a backend; one for the named part comes before one for the whole."""
+        """Of the policy that holds for a backend; one for the named part comes before one for the whole.
+
+        When policies may not be read there may be one for every backend, and what it asks for is not known.
+        """
+        if self._store.is_unread(GATEWAY_API, KIND):
+            return _UNREAD
         named = self._winners.get(Section(backend, section)) if section is not None else None
         return named or self._winners.get(Section(backend))
 
@@ -75,13 +83,16 @@ class TlsPolicies:
     def _fail_unread(self, obj: Object) -> None:
         """What its author wanted is not known; that it was TLS is."""
         refs = obj.spec.get("targetRefs")
-        fault = Fault("Invalid", "the policy cannot be read")
+        ruling = Ruling(obj, None, Fault("Invalid", self._store.why(obj)))
+        sections = []
         for ref in refs if isinstance(refs, list) else []:
             if isinstance(ref, dict) and all(isinstance(ref.get(name), str) for name in ("group", "kind", "name")):
                 section = ref.get("sectionName")
                 target = Key(ref["group"], ref["kind"], obj.namespace, ref["name"])
-                named = Section(target, section if isinstance(section, str) else None)
-                self._winners.setdefault(named, Ruling(obj, None, fault))
+                sections.append(Section(target, section if isinstance(section, str) else None))
+        self._rulings.append((ruling, tuple(sections)))
+        for named in sections:
+            self._winners.setdefault(named, ruling)
 
     def _judge(self, obj: Object, policy: schema.BackendTLSPolicy) -> Ruling:
         rules = policy.validation

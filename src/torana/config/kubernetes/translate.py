@@ -28,7 +28,7 @@ def translate(objects: Iterable[Object], options: Options) -> Translation:
     The only I/O is what OpenSSL needs to look at a listener's private key.
     """
     findings = Findings()
-    store = Store(objects, findings)
+    store = Store(objects, findings, options.unread)
     grants = Grants(store)
     policies = TlsPolicies(store, findings)
     backends = Backends(store, policies, grants, findings)
