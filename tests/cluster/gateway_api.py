@@ -1,24 +1,26 @@
-"""Writes the schemas of the Gateway API that file mode checks by, from the CRDs of a release of the Gateway API.
+"""The schemas of the Gateway API that file mode checks by, cut from the CRDs of the release that the tests install.
 
-    python deploy/gateway_api.py FOLDER > src/torana/config/kubernetes/crds/gateway-api.json
-
-FOLDER is `config/crd/standard` of the Go module sigs.k8s.io/gateway-api. Descriptions are left out, and so is status.
+`python -m tests.cluster.gateway_api` writes them anew, after another release was named in `tests/cluster/build.py`.
+Descriptions are left out, and so is status.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests.cluster.build import tools
+
+WRITTEN = Path(__file__).parents[2] / "src" / "torana" / "config" / "kubernetes" / "crds" / "gateway-api.json"
 PLURALS = ("gatewayclasses", "gateways", "httproutes", "referencegrants", "backendtlspolicies")
 RELEASE = "gateway.networking.k8s.io/bundle-version"
 
 
-def main(folder: Path) -> None:
+def cut(folder: Path) -> str:
+    """`folder` holds the CRDs of the standard channel."""
     kinds: dict[str, Any] = {}
     releases = set()
     for plural in PLURALS:
@@ -30,8 +32,7 @@ def main(folder: Path) -> None:
             "schema": _schema(crd["spec"]["versions"]),
         }
     (release,) = releases
-    json.dump({"release": release, "kinds": kinds}, sys.stdout, indent=1)
-    sys.stdout.write("\n")
+    return json.dumps({"release": release, "kinds": kinds}, indent=1) + "\n"
 
 
 def _schema(versions: list[dict[str, Any]]) -> Any:
@@ -58,4 +59,4 @@ def _describes(name: str, part: Any) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    WRITTEN.write_text(cut(tools().gateway_crds))
