@@ -13,8 +13,6 @@ from torana.config.syntax import header_name_fault, header_value_fault, host_fau
 from torana.model.policy import BackendAuth, BackendTls, CredentialPlace
 from torana.model.secret import Secret
 
-_UNSUPPORTED = ("aws", "azure", "gcp", "oauth_token_exchange", "cross_app_access", "jwt_sign", "credentials")
-
 
 class Trouble(Exception):  # noqa: N818 - the backend's, told in its status; no error of the program
     """A backend that cannot be used; its text is for the status."""
@@ -24,9 +22,6 @@ def auth(written: schema.Auth | None, store: Store, namespace: str, warnings: li
     """None: the client's own credential goes on. Raises Trouble."""
     if written is None:
         return None
-    unsupported = [name for name in _UNSUPPORTED if getattr(written, name) is not None]
-    if unsupported:
-        raise Trouble(f"policies.auth: {' and '.join(unsupported)}: not supported yet")
     given = [each for each in (written.key, written.secret_ref, written.passthrough) if each is not None]
     if len(given) > 1:
         raise Trouble("policies.auth: at most one of key, secretRef and passthrough may be set")

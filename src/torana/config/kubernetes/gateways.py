@@ -21,6 +21,7 @@ SUPPORTED_FEATURES: Final = (
     "BackendTLSPolicySANValidation",
     "Gateway",
     "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
@@ -29,6 +30,7 @@ SUPPORTED_FEATURES: Final = (
     "HTTPRouteBackendRequestHeaderModification",
     "HTTPRouteBackendTimeout",
     "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
     "HTTPRouteHostRewrite",
     "HTTPRouteMethodMatching",
     "HTTPRouteNamedRouteRule",
@@ -53,6 +55,8 @@ class GatewayState:
         self.obj = obj
         self.listeners = listeners
         self.fault = fault
+        for listener in listeners:
+            listener.halted = fault
 
     @property
     def supplied(self) -> bool:
@@ -104,9 +108,7 @@ class Gateways:
                 # It may ask for client certificates: without that everybody would be let in.
                 listener.accepted = Fault(UNSUPPORTED, "the Gateway's spec.tls is not supported yet")
         find_conflicts(listeners)
-        names = [listener.spec.name for listener in listeners]
-        fault = Fault("Invalid", "two listeners have one name") if len(set(names)) < len(names) else None
-        return GatewayState(obj.key, obj, listeners, fault)
+        return GatewayState(obj.key, obj, listeners, _fault(written))
 
     def _share_ports(self) -> None:
         """Gateways share the machine's ports: a port has one protocol, and a hostname of it one certificate."""
@@ -128,8 +130,7 @@ class Gateways:
 
     def listeners(self) -> Iterator[ListenerState]:
         for gateway in self.ours.values():
-            if gateway.fault is None:
-                yield from gateway.listeners
+            yield from gateway.listeners
 
     # Status
 
@@ -148,17 +149,19 @@ class Gateways:
             fault = Fault("Invalid", self._store.why(obj))
         elif written.parameters_ref is not None:
             fault = Fault("InvalidParameters", "spec.parametersRef: this controller has no parameters")
+            self._findings.error(obj, fault.message)
         accepted = judged(conditions.ACCEPTED, fault, "GatewayClass accepted by Torana", obj.generation)
         return {"conditions": [accepted], "supportedFeatures": [{"name": name} for name in SUPPORTED_FEATURES]}
 
     def _status(self, state: GatewayState, obj: Object) -> dict[str, Any]:
-        bad = [listener for listener in state.listeners if listener.conflict or listener.accepted or listener.resolved]
-        for listener in bad:
-            why = listener.conflict or listener.accepted or listener.resolved
-            self._findings.error(obj, f"listener {listener.spec.name}: {why.message if why is not None else ''}")
-        serving = state.fault is None and any(listener.serves for listener in state.listeners)
         accepted = state.fault
-        told = "; ".join(f"{listener.spec.name}: {_why(listener)}" for listener in bad)
+        if accepted is not None:
+            self._findings.error(obj, accepted.message)
+        bad = [(listener.spec.name, listener.fault) for listener in state.listeners if listener.fault is not None]
+        for name, fault in bad:
+            self._findings.error(obj, f"listener {name}: {fault.message}")
+        serving = any(listener.serves for listener in state.listeners)
+        told = "; ".join(f"{name}: {fault.message}" for name, fault in bad)
         words, reason = "No errors found", conditions.ACCEPTED
         if bad:
             words, reason = f"Some listeners are not accepted: {told}", "ListenersNotValid"
@@ -179,9 +182,12 @@ class Gateways:
         return status
 
 
-def _why(listener: ListenerState) -> str:
-    fault = listener.conflict or listener.accepted or listener.resolved
-    return fault.message if fault is not None else ""
+def _fault(gateway: schema.Gateway) -> Fault | None:
+    """What is wrong with a Gateway as a whole (Gateway API, GatewayConditionAccepted)."""
+    if gateway.infrastructure.parameters_ref is not None:
+        return Fault("InvalidParameters", "spec.infrastructure.parametersRef: this controller has no parameters")
+    names = [listener.name for listener in gateway.listeners]
+    return Fault("Invalid", "two listeners have one name") if len(set(names)) < len(names) else None
 
 
 def _type(address: str) -> str:

@@ -10,27 +10,18 @@ import msgspec
 from torana.config.kubernetes import conditions
 from torana.config.kubernetes.backends import Backends, target_of
 from torana.config.kubernetes.conditions import Fault, condition, judged, status_of
-from torana.config.kubernetes.decode import decode_body
+from torana.config.kubernetes.decode import decode_some
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.gateways import Gateways, GatewayState
 from torana.config.kubernetes.hostnames import intersection
 from torana.config.kubernetes.listeners import UNSUPPORTED, ListenerState
 from torana.config.kubernetes.objects import Key, Object, Options, Status
 from torana.config.kubernetes.resources import route as schema
-from torana.config.kubernetes.resources.record import Record
 from torana.config.kubernetes.route_rules import Rule, read
 from torana.config.kubernetes.store import GATEWAY_API, Store
 from torana.config.syntax import hostname_fault
 
 _GATEWAY = (GATEWAY_API, "Gateway")
-
-
-class _Parents(Record, frozen=True, kw_only=True):
-    parent_refs: tuple[schema.ParentRef, ...] = ()
-
-
-class _Body(Record, frozen=True, kw_only=True):
-    spec: _Parents = _Parents()
 
 
 class Attachment(msgspec.Struct, frozen=True):
@@ -92,10 +83,14 @@ class Routes:
 
     def _refuse(self, obj: Object, gateways: Gateways) -> None:
         """Of a route that cannot be read as a whole, the parents may be readable all the same: they say why."""
-        fault = Fault("Invalid", self._store.why(obj))
-        content = [judged(conditions.ACCEPTED, fault, "", obj.generation)]
-        body = decode_body(_Body, obj)
-        parents = [(ref, gateways.ours.get(_parent(ref, obj))) for ref in body.spec.parent_refs] if body else []
+        fault = Fault(UNSUPPORTED, self._store.why(obj))
+        content = [
+            judged(conditions.ACCEPTED, fault, "", obj.generation),
+            condition(conditions.RESOLVED, "Pending", "The references were not read", obj.generation, "Unknown"),
+        ]
+        parents = [
+            (ref, gateways.ours.get(_parent(ref, obj))) for ref in decode_some(schema.ParentRef, obj, "parentRefs")
+        ]
         entries = [self._entry(ref, state, content) for ref, state in parents if state is not None]
         self.statuses.append(status_of(obj, {"parents": entries}))
 

@@ -14,6 +14,7 @@ import msgspec
 from torana.config.kubernetes import conditions
 from torana.config.kubernetes.conditions import Fault, judged, status_of
 from torana.config.kubernetes.contents import INVALID_CA, authorities
+from torana.config.kubernetes.decode import decode_some
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.objects import Key, Object, Status
 from torana.config.kubernetes.resources import tls_policy as schema
@@ -70,29 +71,23 @@ class TlsPolicies:
             self._fail_unread(obj)
             return
         ruling = self._judge(obj, policy)
-        sections = tuple(
-            Section(Key(ref.group, ref.kind, obj.namespace, ref.name), ref.section_name) for ref in policy.target_refs
-        )
-        self._rulings.append((ruling, sections))
-        for section in sections:
-            self._winners.setdefault(section, ruling)  # the oldest comes first
+        self._hold(ruling, policy.target_refs)
         for fault in (ruling.accepted, ruling.resolved):
             if fault is not None:
                 self._findings.error(obj, fault.message)
 
     def _fail_unread(self, obj: Object) -> None:
         """What its author wanted is not known; that it was TLS is."""
-        refs = obj.spec.get("targetRefs")
         ruling = Ruling(obj, None, Fault("Invalid", self._store.why(obj)))
-        sections = []
-        for ref in refs if isinstance(refs, list) else []:
-            if isinstance(ref, dict) and all(isinstance(ref.get(name), str) for name in ("group", "kind", "name")):
-                section = ref.get("sectionName")
-                target = Key(ref["group"], ref["kind"], obj.namespace, ref["name"])
-                sections.append(Section(target, section if isinstance(section, str) else None))
-        self._rulings.append((ruling, tuple(sections)))
-        for named in sections:
-            self._winners.setdefault(named, ruling)
+        self._hold(ruling, decode_some(schema.TargetRef, obj, "targetRefs"))
+
+    def _hold(self, ruling: Ruling, refs: Iterable[schema.TargetRef]) -> None:
+        """The oldest policy comes first, and wins."""
+        namespace = ruling.policy.namespace
+        sections = tuple(Section(Key(ref.group, ref.kind, namespace, ref.name), ref.section_name) for ref in refs)
+        self._rulings.append((ruling, sections))
+        for section in sections:
+            self._winners.setdefault(section, ruling)
 
     def _judge(self, obj: Object, policy: schema.BackendTLSPolicy) -> Ruling:
         rules = policy.validation

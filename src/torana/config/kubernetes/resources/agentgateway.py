@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from torana.config.kubernetes.resources.record import LocalReference, NotYet, Port, Record, Text
+from torana.config.kubernetes.resources.record import LocalReference, NotYet, Port, Record, Refused, Text
 
 
 class OpenAI(Record, frozen=True, kw_only=True):
@@ -39,19 +39,19 @@ class Location(Record, frozen=True, kw_only=True):
 
 
 class Auth(Record, frozen=True, kw_only=True):
-    """At most one credential. Those that are not supported yet are faults: without them requests would go bare."""
+    """At most one credential. Without one that is refused here requests would go bare."""
 
     key: str | None = None
     secret_ref: SecretRef | None = None
     passthrough: dict[str, object] | None = None
     location: Location | None = None
-    aws: NotYet = None
-    azure: NotYet = None
-    gcp: NotYet = None
-    oauth_token_exchange: NotYet = None
-    cross_app_access: NotYet = None
-    jwt_sign: NotYet = None
-    credentials: NotYet = None
+    aws: Refused = None
+    azure: Refused = None
+    gcp: Refused = None
+    oauth_token_exchange: Refused = None
+    cross_app_access: Refused = None
+    jwt_sign: Refused = None
+    credentials: Refused = None
 
 
 class Tls(Record, frozen=True, kw_only=True):
@@ -63,20 +63,34 @@ class Tls(Record, frozen=True, kw_only=True):
     verify_subject_alt_names: tuple[str, ...] = ()
     insecure_skip_verify: Literal["All", "Hostname"] | None = None
     alpn_protocols: tuple[str, ...] = ()
-    certificate_source: NotYet = None
+    certificate_source: Refused = None
+
+
+class AiPolicies(Record, frozen=True, kw_only=True):
+    """Guards and what changes a prompt are refused; the others only tune."""
+
+    prompt_guard: Refused = None
+    prompt: Refused = None
+    overrides: Refused = None
+    transformations: Refused = None
+    final_transformations: Refused = None
+    defaults: NotYet = None
+    model_aliases: NotYet = None
+    prompt_caching: NotYet = None
+    routes: NotYet = None
 
 
 class Policies(Record, frozen=True, kw_only=True):
     auth: Auth | None = None
     tls: Tls | None = None
-    ai: NotYet = None
+    ai: AiPolicies | None = None
+    ext_auth: Refused = None
+    mcp: Refused = None
+    transformation: Refused = None
+    tunnel: Refused = None
+    health: NotYet = None
     http: NotYet = None
     tcp: NotYet = None
-    mcp: NotYet = None
-    health: NotYet = None
-    tunnel: NotYet = None
-    transformation: NotYet = None
-    ext_auth: NotYet = None
 
 
 class LlmProvider(Record, frozen=True, kw_only=True):

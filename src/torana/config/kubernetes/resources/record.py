@@ -26,8 +26,8 @@ Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Fields are the API's names in our spelling; `null` counts as absent, as it does to the API server.
 
-    `fails_closed`: an unknown or a Refused field spoils the whole object. Where it says whom to trust or where a credential goes, a
-    slip such as `hots` must not send it somewhere else.
+    `fails_closed`: an unknown or a Refused field spoils the whole object. Where it says whom to trust or where a
+    credential goes, a slip such as `hots` must not send it somewhere else.
     """
 
     fails_closed: ClassVar[bool] = False
