@@ -60,7 +60,9 @@ class Leader:
                     self._complain(error)
                     leads = self.leads and monotonic() - self._renewed_at < _DEADLINE
                 self._turn(leads=leads)
-                await asyncio.sleep(_RETRY if leads else min(_LONGEST_RETRY, _RETRY * 2 ** min(self._refusals, 5)))
+                await asyncio.sleep(
+                    _RETRY if leads else min(_LONGEST_RETRY, _RETRY * 2 ** max(0, min(self._refusals - 1, 5)))
+                )
         finally:
             if self.leads:
                 with contextlib.suppress(ApiError, TimeoutError):
