@@ -112,6 +112,17 @@ def test_a_missing_secret_fails_closed() -> None:
     assert mistral.backends[0].backend is None
 
 
+def test_what_may_not_be_read_fails_closed() -> None:
+    """Where Secrets or policies may not be read nothing goes out without its key or its TLS, and the status says why."""
+    unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({("", "Secret")}))
+    made = translate(_seed("mistral-secret"), unread)
+    assert "cannot be read" in _condition(made, "Backend", "mistral")["message"]
+    assert _targets(made, "mistral") == [None]
+    unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({(GATEWAY_API, "BackendTLSPolicy")}))
+    made = translate([each for each in _seed() if each.kind != "BackendTLSPolicy"], unread)
+    assert _targets(made, "mistral") == [None]
+
+
 def test_no_policy_is_plaintext() -> None:
     """Without a BackendTLSPolicy port 443 is reached in plaintext, as the page says, and the status warns of it."""
     made = translate(_seed("mistral-tls"), _OPTIONS)
@@ -157,15 +168,6 @@ def test_a_slip_sends_no_credential_elsewhere() -> None:
     made = translate([*(each for each in _seed("mistral-backend")), slipped], _OPTIONS)
     assert made.config.binds[0].listeners[0].routes[1].backends[0].backend is None
     assert _condition(made, "Backend", "mistral")["message"] == 'Backend error: "unknown field \\"spec.ai.llm.hots\\""'
-
-
-def test_generation_is_observed() -> None:
-    """Every condition carries the generation of the object that it speaks of."""
-    route = next(each for each in _seed() if each.kind == "HTTPRoute" and each.name == "mistral")
-    metadata = {**route.metadata, "generation": 42}
-    newer = msgspec.structs.replace(route, body={**route.body, "metadata": metadata})
-    made = translate([*(each for each in _seed() if each is not route and each.key != route.key), newer], _OPTIONS)
-    assert _condition(made, "HTTPRoute", "mistral")["observedGeneration"] == 42
 
 
 def test_an_unknown_version_is_told() -> None:
