@@ -25,7 +25,7 @@ test: .venv/.dev ## Run every test; arguments for pytest in ARGS
 	-@$(BIN)/python -m tests.e2e.sdk.environments
 	@$(BIN)/pytest -n $(JOBS) -q $(ARGS)
 
-# kube-apiserver is built once, in about four minutes, and kept under .cache/kubernetes.
+# kube-apiserver is built once, in about four minutes, and helm in one; both are kept under .cache/kubernetes.
 cluster-test: .venv/.dev ## Run the tests on a real Kubernetes API server; needs Go to build it
 	@if command -v go >/dev/null; then \
 		$(BIN)/python -m tests.cluster.build && TORANA_CLUSTER_TESTS=1 $(BIN)/pytest -q tests/cluster $(ARGS); \

@@ -220,6 +220,23 @@ def test_server_takes_all_values(bed: Bed, run_helm: Helm) -> None:
     assert told.count("created (server dry run)") == len(by_name(rendered))
 
 
+def test_pods_are_restricted(bed: Bed) -> None:
+    """A namespace that enforces the Pod Security Standard `restricted` takes a pod of the Deployment."""
+    bed.kubectl("create", "namespace", SPACE)
+    bed.kubectl("label", "namespace", SPACE, "pod-security.kubernetes.io/enforce=restricted")
+    deployment = by_name(install_text())["Deployment", "torana"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "torana", "namespace": SPACE},
+        "spec": deployment["spec"]["template"]["spec"],
+    }
+    bed.kubectl("create", "--validate=strict", "-f", "-", stdin=json.dumps(pod))
+    del pod["spec"]["securityContext"]
+    with pytest.raises(AssertionError, match="violates PodSecurity"):
+        bed.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
+
+
 def test_account_may_do_no_more_than_the_list(bed: Bed) -> None:
     """More than every user, the account may read and patch the kinds of its ClusterRole, and use a Lease at home."""
     bed.apply(install_text())
