@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 import trustme
 
-from tests.cluster.bed import Bed
+from tests.cluster.bed import LESSER, LESSER_USER, Bed
 from tests.cluster.build import MissingError, tools
 from tests.cluster.gateway import ClusterGateway
 from tests.e2e.stand_in import StandIn
@@ -66,6 +66,14 @@ def namespace(bed: Bed) -> str:
 async def api(bed: Bed) -> AsyncIterator[Api]:
     """The admin's connection."""
     connection = Api(bed.kubeconfig)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def lesser(bed: Bed) -> AsyncIterator[Api]:
+    """The connection of a user without rights."""
+    connection = Api(bed.kubeconfig_for(LESSER_USER, LESSER))
     yield connection
     await connection.close()
 

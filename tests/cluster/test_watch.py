@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -140,6 +141,21 @@ async def test_forbidden(bed: Bed, namespace: str) -> None:
         assert watcher.trouble is None
     await asyncio.to_thread(bed.kubectl, "delete", "clusterrolebinding", role)
     await forbidden.close()
+
+
+async def test_refused(lesser: Api) -> None:
+    """A kind that is refused again and again says so and with which rule it would not be; one that is absent is not."""
+    async with watching(lesser, watched("BackendTLSPolicy")) as (watcher, changes):
+        await soon(lambda: watcher.refused, "the refusals")
+        assert not watcher.listed
+        assert changes == [Change.SPEC]
+        assert watcher.trouble is not None
+        rule = "{apiGroups: [gateway.networking.k8s.io], resources: [backendtlspolicies], verbs: [get, list, watch]}"
+        assert rule in watcher.trouble.words
+    for group in ("gateway.networking.k8s.io", "absent.example"):
+        async with watching(lesser, Watched((Resource(group, "v1", "Absent", "absents"),))) as (watcher, _):
+            await soon(partial(getattr, watcher, "listed"), "the answer that there is no such kind")
+            assert watcher.trouble is None
 
 
 async def test_server_killed(bed: Bed, api: Api, namespace: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.kubernetes.manifests import from_body, objects
 from torana.config.kubernetes.objects import Object, Options, Translation
-from torana.config.kubernetes.store import VERSIONS
+from torana.config.kubernetes.store import GATEWAY_API, VERSIONS
 from torana.config.kubernetes.translate import translate
 from torana.config.problem import Severity
 from torana.model.codec import dump
@@ -113,14 +113,15 @@ def test_a_missing_secret_fails_closed() -> None:
 
 
 def test_what_may_not_be_read_fails_closed() -> None:
-    """Where Secrets or policies may not be read nothing goes out without its key or its TLS, and the status says why."""
+    """Where Secrets or policies may not be read nothing goes out without key or TLS, and the status says why."""
     unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({("", "Secret")}))
     made = translate(_seed("mistral-secret"), unread)
-    assert "cannot be read" in _condition(made, "Backend", "mistral")["message"]
-    assert _targets(made, "mistral") == [None]
+    assert "mistral-secret cannot be read" in _condition(made, "Backend", "mistral")["message"]
+    assert made.config.binds[0].listeners[0].routes[1].backends[0].backend is None
     unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({(GATEWAY_API, "BackendTLSPolicy")}))
-    made = translate([each for each in _seed() if each.kind != "BackendTLSPolicy"], unread)
-    assert _targets(made, "mistral") == [None]
+    made = translate(_seed("mistral-tls", "deepseek-tls"), unread)
+    assert "list kind BackendTLSPolicy" in _condition(made, "Backend", "mistral")["message"]
+    assert [route.backends[0].backend for route in made.config.binds[0].listeners[0].routes] == [None, None]
 
 
 def test_no_policy_is_plaintext() -> None:

@@ -16,8 +16,8 @@ from torana.config.kubernetes.grants import Grants
 from torana.config.kubernetes.objects import Key, Object, Status
 from torana.config.kubernetes.resources.record import Reference
 from torana.config.kubernetes.services import NOT_FOUND, Services
-from torana.config.kubernetes.store import AGENTGATEWAY, KGATEWAY, Store
-from torana.config.kubernetes.tls_policies import TlsPolicies
+from torana.config.kubernetes.store import AGENTGATEWAY, GATEWAY_API, KGATEWAY, Store
+from torana.config.kubernetes.tls_policies import KIND, TlsPolicies
 from torana.model.backend import BackendRef
 
 _SERVICE: Final = ("", "Service")
@@ -52,7 +52,7 @@ class Backends:
         self.statuses: list[Status] = []
         for (group, name), kind in _KINDS.items():
             for obj in store.all(group, name):
-                outcome = self._outcomes[obj.key] = kind.read(obj, store, policies)
+                outcome = self._outcomes[obj.key] = _told(kind.read(obj, store, policies), store)
                 self.statuses.append(status_of(obj, kind.status(obj, outcome)))
                 for fault in outcome.faults:
                     findings.error(obj, fault)
@@ -79,6 +79,14 @@ class Backends:
                 return Fault(NOT_FOUND, f"{key} {self._store.absence(key)}")
             return Fault(NOT_FOUND, f"Backend not found: {key.namespace}/{key.name}")
         return (outcome.draft,)
+
+
+def _told(outcome: Outcome, store: Store) -> Outcome:
+    """A policy tells itself why it closes a backend, but not those that may not be read."""
+    if outcome.draft is not None or outcome.faults or not store.is_unread(GATEWAY_API, KIND):
+        return outcome
+    what = f"the API server does not let Torana list kind {KIND}, so that it is not known whether this needs TLS"
+    return msgspec.structs.replace(outcome, faults=(what,))
 
 
 def target_of(ref: Reference, namespace: str) -> Key:
