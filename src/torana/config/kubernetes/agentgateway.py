@@ -28,8 +28,14 @@ from torana.model.backend import Provider, ProviderKind
 from torana.model.policy import BackendTls
 
 _PROVIDERS = ("openai", "azureopenai", "azure", "anthropic", "gemini", "vertexai", "bedrock", "custom")
-_KINDS = {"ai": "ai", "static": "static", "dynamic_forward_proxy": "dynamicForwardProxy", "mcp": "mcp"}
-_KINDS |= {"aws": "aws", "a2a": "a2a"}
+_KINDS = {
+    "ai": "ai",
+    "static": "static",
+    "dynamic_forward_proxy": "dynamicForwardProxy",
+    "mcp": "mcp",
+    "aws": "aws",
+    "a2a": "a2a",
+}
 _PLAINTEXT = "is reached in plaintext, on port 443: give policies.tls or a BackendTLSPolicy"
 
 

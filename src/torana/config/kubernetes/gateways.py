@@ -7,10 +7,10 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from torana.config.kubernetes import conditions
-from torana.config.kubernetes.conditions import Fault, judged, status_of
+from torana.config.kubernetes.conditions import UNSUPPORTED, Fault, judged, status_of
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.grants import Grants
-from torana.config.kubernetes.listeners import UNSUPPORTED, ListenerState, find_conflicts
+from torana.config.kubernetes.listeners import ListenerState, find_conflicts
 from torana.config.kubernetes.objects import AGENTGATEWAY_CLASS, Key, Object, Options, Status
 from torana.config.kubernetes.resources import gateway as schema
 from torana.config.kubernetes.store import GATEWAY_API, Store
@@ -79,9 +79,11 @@ class Gateways:
     def supply(self, missing: set[Key]) -> None:
         """Gateways for parents that are absent, with one HTTP listener that takes routes of all namespaces."""
         port = self._options.implicit_gateway
-        for key in sorted(missing) if port is not None else ():
-            everyone = schema.AllowedRoutes(namespaces=schema.RouteNamespaces(from_="All"))
-            spec = schema.Listener(name="http", port=port or 0, protocol="HTTP", allowed_routes=everyone)
+        if port is None:
+            return
+        everyone = schema.AllowedRoutes(namespaces=schema.RouteNamespaces(from_="All"))
+        spec = schema.Listener(name="http", port=port, protocol="HTTP", allowed_routes=everyone)
+        for key in sorted(missing):
             listener = ListenerState(key, spec)
             listener.kinds = (schema.RouteKind(kind="HTTPRoute"),)
             self.ours[key] = GatewayState(key, None, [listener], None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from torana.config.kubernetes import conditions
-from torana.config.kubernetes.conditions import Fault, condition, judged
+from torana.config.kubernetes.conditions import UNSUPPORTED, Fault, condition, judged
 from torana.config.kubernetes.contents import INVALID_CERTIFICATE, certificate
 from torana.config.kubernetes.grants import Grants
 from torana.config.kubernetes.objects import Key
@@ -14,7 +14,6 @@ from torana.config.kubernetes.store import GATEWAY_API, Store
 from torana.config.syntax import hostname_fault
 from torana.model.config import Protocol, ServerTls
 
-UNSUPPORTED: Final = "UnsupportedValue"
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 """The label that the API server gives every Namespace."""
 

@@ -115,6 +115,11 @@ class Options(msgspec.Struct, frozen=True):
     settings: Settings = Settings()
     limits: Limits = Limits()
 
+    @property
+    def controller(self) -> str:
+        """The name in the statuses that are written; empty when nothing is ours."""
+        return self.controller_names[0] if self.controller_names else ""
+
 
 class Status(msgspec.Struct, frozen=True):
     """What an object's `.status` ought to say, in the members that are ours.

@@ -13,7 +13,7 @@ from torana.config.kubernetes import filters
 from torana.config.kubernetes.backends import Backends, Share, shared
 from torana.config.kubernetes.conditions import Fault
 from torana.config.kubernetes.drafts import Draft
-from torana.config.kubernetes.filters import Filters, FilterTrouble, of_backend, redirect_at
+from torana.config.kubernetes.filters import Filters, RuleTrouble, of_backend, redirect_at
 from torana.config.kubernetes.objects import Object
 from torana.config.kubernetes.resources import route as schema
 from torana.config.syntax import header_name_fault, method_fault, path_fault
@@ -37,10 +37,6 @@ _NO_ENDPOINT = DirectResponse(
     '"param":null,"code":"no_endpoint"}}',
     (("content-type", "application/json"),),
 )
-
-
-class RuleTrouble(FilterTrouble):
-    """In a match or a timeout."""
 
 
 class Ref(msgspec.Struct, frozen=True):
@@ -102,7 +98,7 @@ def _rule(name: str, rule: schema.Rule, namespace: str, backends: Backends) -> R
         own = filters.read(rule.filters, rule.matches)
         refs = tuple(_ref(ref, own, rule.matches, namespace, backends) for ref in rule.backend_refs)
         return Rule(name, matches, own, _timeout(rule.timeouts), refs)
-    except FilterTrouble as trouble:
+    except RuleTrouble as trouble:
         return Rule(name, matches, fault=trouble.fault)
 
 

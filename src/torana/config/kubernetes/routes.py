@@ -9,12 +9,12 @@ import msgspec
 
 from torana.config.kubernetes import conditions
 from torana.config.kubernetes.backends import Backends, target_of
-from torana.config.kubernetes.conditions import Fault, condition, judged, status_of
+from torana.config.kubernetes.conditions import UNSUPPORTED, Fault, condition, judged, status_of
 from torana.config.kubernetes.decode import decode_some
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.gateways import Gateways, GatewayState
 from torana.config.kubernetes.hostnames import intersection
-from torana.config.kubernetes.listeners import UNSUPPORTED, ListenerState
+from torana.config.kubernetes.listeners import ListenerState
 from torana.config.kubernetes.objects import Key, Object, Options, Status
 from torana.config.kubernetes.resources import route as schema
 from torana.config.kubernetes.route_rules import Rule, read
@@ -164,8 +164,7 @@ class Routes:
             parent["sectionName"] = ref.section_name
         if ref.port is not None:
             parent["port"] = ref.port
-        controller = self._options.controller_names[0] if self._options.controller_names else ""
-        return {"parentRef": parent, "controllerName": controller, "conditions": content}
+        return {"parentRef": parent, "controllerName": self._options.controller, "conditions": content}
 
 
 class _Verdict:

@@ -93,9 +93,7 @@ class TlsPolicies:
         rules = policy.validation
         if host_fault(rules.hostname) is not None:
             return Ruling(obj, None, Fault("Invalid", f'spec.validation.hostname "{rules.hostname}" is no host name'))
-        names = tuple(
-            (name.hostname if name.type == "Hostname" else name.uri) or "" for name in rules.subject_alt_names
-        )
+        names = tuple(_name(each) for each in rules.subject_alt_names)
         if not all(names):
             return Ruling(obj, None, Fault("Invalid", "each of spec.validation.subjectAltNames needs its own value"))
         if bool(rules.ca_certificate_refs) == (rules.well_known_ca_certificates is not None):
@@ -131,9 +129,9 @@ class TlsPolicies:
         for ruling, sections in self._rulings:
             gateways = sorted({gateway for section in sections for gateway in ancestors.get(section.backend, ())})
             lost = [section for section in sections if self._winners[section].policy is not ruling.policy]
-            missing = [section.backend for section in sections if self._store.get(section.backend) is None]
-            for target in missing:
-                self._findings.warning(ruling.policy, f"target {target} not found")
+            missing = [words for section in sections if (words := self._absence(section)) is not None]
+            for words in missing:
+                self._findings.warning(ruling.policy, words)
             accepted = self._accepted(ruling, lost, missing)
             if lost:
                 self._findings.warning(ruling.policy, accepted.message if accepted else "")
@@ -145,14 +143,32 @@ class TlsPolicies:
             entries = [_ancestor(gateway, controller, content) for gateway in gateways[:_MOST_ANCESTORS]]
             yield status_of(ruling.policy, {"ancestors": entries})
 
-    def _accepted(self, ruling: Ruling, lost: list[Section], missing: list[Key]) -> Fault | None:
+    def _absence(self, section: Section) -> str | None:
+        """Words for a target that is not there; what is no port of a Service would else stay in plaintext unseen."""
+        obj = self._store.get(section.backend)
+        if obj is None:
+            return f"target {section.backend} not found"
+        if obj.kind != "Service" or section.name is None:
+            return None
+        ports = obj.spec.get("ports")
+        names = [port.get("name") for port in ports if isinstance(port, dict)] if isinstance(ports, list) else []
+        return None if section.name in names else f'target {section.backend} has no port named "{section.name}"'
+
+    def _accepted(self, ruling: Ruling, lost: list[Section], missing: list[str]) -> Fault | None:
         if lost:
             winner = self._winners[lost[0]].policy
             what = f"policy {winner.namespace}/{winner.name} matches the same target but with higher priority"
             return Fault("Conflicted", what)
         if ruling.accepted is not None:
             return ruling.accepted
-        return Fault("TargetNotFound", f"target {missing[0]} not found") if missing else None
+        return Fault("TargetNotFound", missing[0]) if missing else None
+
+
+def _name(alternative: schema.SubjectAltName) -> str:
+    """Host names are compared in lower case, URIs as they are written; empty when it is missing."""
+    if alternative.type == "Hostname":
+        return (alternative.hostname or "").lower()
+    return alternative.uri or ""
 
 
 def _ancestor(gateway: Key, controller: str, content: list[dict[str, Any]]) -> dict[str, Any]:
