@@ -161,6 +161,8 @@ def test_addresses() -> None:
     ]
     (status,) = examined.translation.statuses
     assert [each["value"] for each in status.status["addresses"]] == ["127.0.0.1", "::1"]
+    everywhere = Manifests(Reading(paths=("-",), stdin=GATEWAY, addresses=("0.0.0.0",))).examine()
+    assert "addresses" not in everywhere.translation.statuses[0].status
 
 
 @pytest.mark.parametrize(

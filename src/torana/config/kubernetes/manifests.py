@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,7 +182,8 @@ def _options(reading: Reading, objects: Iterable[Object]) -> Options:
     Nor is there one that writes EndpointSlices: that a Service has none says nothing about it.
     """
     unread = frozenset({(DISCOVERY, "EndpointSlice")})
-    options = msgspec.structs.replace(reading.options, addresses=reading.addresses, unread=unread)
+    reached = tuple(address for address in reading.addresses if not ip_address(address).is_unspecified)
+    options = msgspec.structs.replace(reading.options, addresses=reached, unread=unread)
     if options.class_names:
         return options
     described = {found.name for found in objects if found.kind == "GatewayClass" and found.group == GATEWAY_API}
