@@ -48,13 +48,17 @@ SUPPORTED_FEATURES: Final = (
 
 
 class GatewayState:
-    """One Gateway while it is judged. `supplied`: there is no such object, and any section and port of it will do."""
+    """One Gateway while it is judged. `supplied`: there is no such object, and any section and port of it will do.
+
+    `fault`: it is not accepted. `unusable`: it serves, but not as its `spec.addresses` have it.
+    """
 
     def __init__(self, key: Key, obj: Object | None, listeners: list[ListenerState], fault: Fault | None) -> None:
         self.key = key
         self.obj = obj
         self.listeners = listeners
         self.fault = fault
+        self.unusable: Fault | None = None
         for listener in listeners:
             listener.halted = fault
 
@@ -110,7 +114,13 @@ class Gateways:
                 # It may ask for client certificates: without that everybody would be let in.
                 listener.accepted = Fault(UNSUPPORTED, "the Gateway's spec.tls is not supported yet")
         find_conflicts(listeners)
-        return GatewayState(obj.key, obj, listeners, _fault(written))
+        state = GatewayState(obj.key, obj, listeners, _fault(written))
+        wanted = [each.value for each in written.addresses if each.value and each.value not in self._options.addresses]
+        if wanted:
+            what = f"spec.addresses: {wanted[0]} is not an address of this gateway, which serves on its own"
+            state.unusable = Fault("AddressNotUsable", what)
+            self._findings.warning(obj, what)
+        return state
 
     def _share_ports(self) -> None:
         """Gateways share the machine's ports: a port has one protocol, and a hostname of it one certificate."""
@@ -162,16 +172,15 @@ class Gateways:
         bad = [(listener.spec.name, listener.fault) for listener in state.listeners if listener.fault is not None]
         for name, fault in bad:
             self._findings.error(obj, f"listener {name}: {fault.message}")
-        serving = any(listener.serves for listener in state.listeners)
         told = "; ".join(f"{name}: {fault.message}" for name, fault in bad)
         words, reason = "No errors found", conditions.ACCEPTED
         if bad:
             words, reason = f"Some listeners are not accepted: {told}", "ListenersNotValid"
             if all(listener.conflict or listener.accepted for listener in state.listeners):
                 accepted = accepted or Fault("ListenersNotValid", f"No listener is accepted: {told}")
-        programmed = (
-            None if serving else Fault("Invalid", state.fault.message if state.fault else told or "No listener")
-        )
+        programmed = state.unusable
+        if not any(listener.serves for listener in state.listeners):
+            programmed = Fault("Invalid", state.fault.message if state.fault else told or "No listener")
         status: dict[str, Any] = {
             "conditions": [
                 judged(conditions.ACCEPTED, accepted, words, obj.generation, reason),

@@ -67,10 +67,17 @@ class Infrastructure(Record, frozen=True, kw_only=True):
     annotations: NotYet = None
 
 
+class Address(Record, frozen=True, kw_only=True):
+    """Without a value any address will do."""
+
+    type: str = "IPAddress"
+    value: str | None = None
+
+
 class Gateway(Record, frozen=True, kw_only=True):
     gateway_class_name: Text
     listeners: tuple[Listener, ...]
-    addresses: NotYet = None
+    addresses: tuple[Address, ...] = ()
     infrastructure: Infrastructure = Infrastructure()
     allowed_listeners: NotYet = None
     backend_tls: NotYet = msgspec.field(default=None, name="backendTLS")
