@@ -171,6 +171,23 @@ def test_a_slip_sends_no_credential_elsewhere() -> None:
     assert _condition(made, "Backend", "mistral")["message"] == 'Backend error: "unknown field \\"spec.ai.llm.hots\\""'
 
 
+def test_addresses() -> None:
+    """A Gateway's status has the addresses that are given, by type; to ask for one of them is no fault."""
+    text = (
+        "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: g}, spec: {gatewayClassName: torana"
+    )
+    text += ", addresses: [{value: 192.0.2.1}], listeners: [{name: a, port: 80, protocol: HTTP}]}}"
+    (found,) = translate(objects(text), Options(addresses=("192.0.2.1", "llm.example.com"))).statuses
+    assert found.status["addresses"] == [
+        {"type": "IPAddress", "value": "192.0.2.1"},
+        {"type": "Hostname", "value": "llm.example.com"},
+    ]
+    assert {each["type"]: each["status"] for each in found.status["conditions"]} == {
+        "Accepted": "True",
+        "Programmed": "True",
+    }
+
+
 def test_an_unknown_version_is_told() -> None:
     """A version that is not known is an error with the one that is, and the object is passed over."""
     old = [msgspec.structs.replace(each, api_version="gateway.networking.k8s.io/v9") for each in _seed()]
