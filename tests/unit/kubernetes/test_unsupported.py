@@ -106,3 +106,17 @@ def test_no_filter_is_passed_over(unsupported: dict[str, Any], place: str) -> No
     (partly,) = (each for each in conditions(status(made, "HTTPRoute", "all")) if each["type"] == "PartiallyInvalid")
     assert partly["status"] == "True"
     assert f"filter {unsupported['type']} is not supported yet" in partly["message"]
+
+
+def test_references_of_a_wrong_rule() -> None:
+    """What is wrong with a rule's references is told even when its filters are wrong too."""
+
+    def broken(body: dict[str, Any]) -> dict[str, Any]:
+        (rule,) = body["spec"]["rules"]
+        return {**body, "spec": {**body["spec"], "rules": [{**rule, "filters": [{"type": "Guard"}]}]}}
+
+    made = changed(family("references"), "HTTPRoute", "no-service", broken)
+    assert told(made, "HTTPRoute", "no-service") == {
+        "Accepted": ("False", "UnsupportedValue"),
+        "ResolvedRefs": ("False", "BackendNotFound"),
+    }

@@ -44,7 +44,7 @@ class Ref(msgspec.Struct, frozen=True):
 
     weight: int
     drafts: tuple[Draft | None, ...]
-    own: Filters
+    own: Filters = Filters()
     fault: Fault | None = None
 
 
@@ -90,27 +90,34 @@ def read(obj: Object, route: schema.HTTPRoute, backends: Backends) -> Iterator[R
 
 
 def _rule(name: str, rule: schema.Rule, namespace: str, backends: Backends) -> Rule:
+    """References are followed even where the rule is wrong: what is wrong with them is told as well."""
+    refs = tuple(_ref(ref, namespace, backends) for ref in rule.backend_refs)
     try:
         matches = tuple(_match(match) for match in rule.matches) or (RouteMatch(),)
     except RuleTrouble as trouble:
-        return Rule(name, None, fault=trouble.fault)
+        return Rule(name, None, refs=refs, fault=trouble.fault)
     try:
         own = filters.read(rule.filters, rule.matches)
-        refs = tuple(_ref(ref, own, rule.matches, namespace, backends) for ref in rule.backend_refs)
+        refs = tuple(
+            msgspec.structs.replace(made, own=_own(ref, own, rule.matches))
+            for ref, made in zip(rule.backend_refs, refs, strict=True)
+        )
         return Rule(name, matches, own, _timeout(rule.timeouts), refs)
     except RuleTrouble as trouble:
-        return Rule(name, matches, fault=trouble.fault)
+        return Rule(name, matches, refs=refs, fault=trouble.fault)
 
 
-def _ref(
-    ref: schema.BackendRef, rule: Filters, matches: tuple[schema.Match, ...], namespace: str, backends: Backends
-) -> Ref:
-    own = filters.read(ref.filters, matches)
-    of_backend(rule, own, 0)  # the port does not matter to what may be wrong with it
+def _ref(ref: schema.BackendRef, namespace: str, backends: Backends) -> Ref:
     found = backends.find(ref, namespace, ref.port)
     if isinstance(found, Fault):
-        return Ref(ref.weight, (None,), own, found)
-    return Ref(ref.weight, found, own)
+        return Ref(ref.weight, (None,), fault=found)
+    return Ref(ref.weight, found)
+
+
+def _own(ref: schema.BackendRef, rule: Filters, matches: tuple[schema.Match, ...]) -> Filters:
+    own = filters.read(ref.filters, matches)
+    of_backend(rule, own, 0)  # the port does not matter to what may be wrong with it
+    return own
 
 
 def _timeout(timeouts: schema.Timeouts) -> Timeout | None:
