@@ -18,7 +18,7 @@ from tests.cluster.conftest import CRDS, gateways
 from tests.cluster.gateway import ClusterGateway
 from tests.e2e.harness import free_port, until
 from tests.e2e.stand_in import StandIn
-from tests.e2e.wire import Answer, post
+from tests.e2e.wire import Answer, IncompleteError, post
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 HOST = "secure.example"
@@ -119,7 +119,7 @@ class Space:
         """None while nobody listens."""
         try:
             return post(port or self.port, path, BODY)
-        except OSError:
+        except (OSError, IncompleteError):  # the latter when it closes just then
             return None
 
     def until_status(self, status: int | None, port: int | None = None) -> None:

@@ -112,7 +112,9 @@ def test_rights_one_by_one(bed: Bed, namespace: str, gateway: StartGateway, prov
     assert running.metric("agentgateway_config_synchronized") == 1
     assert running.log.count("Secret: may not be read") == 1
     bed.kubectl("delete", "clusterrolebinding", "lesser", "lesser-2")
+    bed.kubectl("delete", "rolebinding", "lesser", "-n", "default")
     bed.kubectl("delete", "gatewayclass", "lesser")
+    bed.kubectl("delete", "httproute", "route", "-n", namespace)
 
 
 def test_in_a_pod(bed: Bed, gateway: StartGateway, tmp_path: Path) -> None:

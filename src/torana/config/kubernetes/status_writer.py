@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 _AT_ONCE = 8  # writes under way, of all objects
 _ATTEMPTS = 5  # at one object that others write too; after these the next change is waited for
-_AGAIN, _LAST_AGAIN = 5.0, 60.0  # seconds until what could not be written is tried again; doubled each time
+_AGAIN, _LAST_AGAIN = 1.0, 60.0  # seconds until what could not be written is tried again; doubled each time
 _SHARED = {"HTTPRoute": "parents", "BackendTLSPolicy": "ancestors"}  # the list in which each controller has entries
 
 Look = Callable[[Key], Kept | None]
