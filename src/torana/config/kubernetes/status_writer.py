@@ -100,6 +100,8 @@ class StatusWriter:
 
     def _tell(self, failed: dict[str, ApiError]) -> None:
         """Once a kind and reason: what is refused for one object is refused for all."""
+        # 404: deleted meanwhile, or its version is not served any more; the watcher will know in a moment.
+        failed = {kind: error for kind, error in failed.items() if error.code != 404}
         for kind, error in failed.items():
             former = self._refused.get(kind)
             if former is None or former.reason != error.reason:
@@ -122,7 +124,7 @@ class StatusWriter:
             try:
                 await self._settle(status, kept)
             except ApiError as error:
-                return error if error.code != 404 else None  # 404: deleted meanwhile
+                return error
         return None
 
     async def _settle(self, status: Status, kept: Kept) -> None:
