@@ -48,6 +48,7 @@ class Reason(Enum):
     UPSTREAM_CLOSED = Fault(502, _SERVER, "upstream_closed", "UpstreamFailure")
     CONNECT_FAILED = Fault(503, _SERVER, "upstream_connect_failed", "UpstreamFailure")
     OVERLOADED = Fault(503, _SERVER, "overloaded", "Internal")
+    CONNECT_TIMEOUT = Fault(504, _SERVER, "upstream_connect_timeout", "Timeout")
     UPSTREAM_TIMEOUT = Fault(504, _SERVER, "upstream_timeout", "Timeout")
     CLIENT_LEFT = Fault(499, _CLIENT, "client_left", "ClientClosed")
 
@@ -57,11 +58,22 @@ class Reason(Enum):
 
 
 class GatewayError(Exception):
-    """A request cannot go on. `message` is for the client, without secrets; `detail` is for the log."""
+    """A request cannot go on. `message` is for the client, without secrets; `detail` is for the log.
 
-    def __init__(self, reason: Reason, message: str, detail: str = "", param: str | None = None) -> None:
+    `retry_after` is told to the client, in seconds, where it is known when another try may go better.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        detail: str = "",
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.detail = detail
         self.param = param
+        self.retry_after = retry_after

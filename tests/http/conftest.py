@@ -19,7 +19,7 @@ from torana.http.dial import Override
 from torana.http.request import Request
 from torana.http.server import Handler, Server, ServerConnection
 from torana.http.sweep import Sweep
-from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Target
+from torana.model.backend import Backend, Provider, ProviderKind, Target, alone
 from torana.model.config import Bind, Config, Limits, Listener, Settings
 from torana.model.policy import RoutePolicies
 from torana.model.route import Route
@@ -189,7 +189,7 @@ async def line(tmp_path: Path) -> AsyncIterator[StartLine]:
         ) -> Line:
             provider = None if plain else Provider(ProviderKind.OPENAI)
             backend = backend or Backend("up", Target("127.0.0.1", upstream_port), provider=provider)
-            route = Route("route", backends=(BackendRef(backend),), policies=policies)
+            route = Route("route", backends=(alone(backend),), policies=policies)
             port = free_port()
             config = Config((Bind(port, (Listener("listener", routes=(route,)),)),), limits, settings)
             worker = Worker(settings, overrides or {}, writer, reuse_port=False)
@@ -207,6 +207,6 @@ def changed(config: Config, backend: Backend) -> Config:
     """The same configuration with another backend."""
     bind = config.binds[0]
     listener = bind.listeners[0]
-    route = msgspec.structs.replace(listener.routes[0], backends=(BackendRef(backend),))
+    route = msgspec.structs.replace(listener.routes[0], backends=(alone(backend),))
     listener = msgspec.structs.replace(listener, routes=(route,))
     return msgspec.structs.replace(config, binds=(msgspec.structs.replace(bind, listeners=(listener,)),))

@@ -11,6 +11,7 @@ from tests.unit.kubernetes.manifests import from_body, objects
 from torana.config.kubernetes.objects import Options
 from torana.config.kubernetes.translate import translate
 from torana.config.standalone.load import load
+from torana.model.backend import Backend
 from torana.model.config import Config
 from torana.model.route import Route
 
@@ -53,11 +54,14 @@ def _route(config: Config, provider: str) -> Route:
     routes = config.binds[0].listeners[0].routes
     route = next(route for route in routes if provider in route.name)
     refs = tuple(
-        msgspec.structs.replace(ref, backend=msgspec.structs.replace(ref.backend, name=""))
+        msgspec.structs.replace(ref, groups=tuple(tuple(map(_nameless, group)) for group in ref.groups))
         for ref in route.backends
-        if ref.backend is not None
     )
     return msgspec.structs.replace(route, name="", backends=refs)
+
+
+def _nameless(backend: Backend) -> Backend:
+    return msgspec.structs.replace(backend, name="")
 
 
 @pytest.mark.parametrize("provider", ["mistral", "deepseek"])

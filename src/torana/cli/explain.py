@@ -131,7 +131,7 @@ def _explain(
         return found | {"error": _error(error)}
     if reply is not None:
         return found | {"reply": _reply(reply, exchange, matched.route)}
-    if not matched.route.upstreams:
+    if not matched.route.shares:
         message = f"the route {matched.route.route.name} has no backend with a weight above 0"
         return found | {"error": {"status": 500, "message": message}}
     return found | _backends(matched.route, exchange, body, overrides)
@@ -140,24 +140,29 @@ def _explain(
 def _backends(
     route: CompiledRoute, exchange: Exchange, body: bytes, overrides: dict[tuple[str, int], Override]
 ) -> Explanation:
-    """All that may be picked, each as far as the request would get; then the first error that there was."""
+    """All that may be asked, each as far as the request would get; then the first error that there was."""
     backends: list[Explanation] = []
     found: Explanation = {"backends": backends}
     weights = [ref.weight for ref in route.route.backends if ref.weight]
-    for upstream, weight in zip(route.upstreams, weights, strict=True):
-        told: Explanation = {}
-        backends.append(told)
-        try:
-            if upstream is None:
-                told["error"] = "a missing or broken backend: its share answers 500"
-            elif upstream.redirect is not None:
-                told["backend"] = upstream.backend.name
-                told["reply"] = _reply(upstream.redirect.on_request(exchange), exchange, route)
-            else:
-                _tell(told, upstream, exchange, body, overrides)
-        except GatewayError as error:
-            found.setdefault("error", {"backend": told["backend"]} | _error(error))
-        told["weight"] = weight
+    for share, weight in zip(route.shares, weights, strict=True):
+        if share is None:
+            backends.append({"error": "a missing or broken backend: its share answers 500", "weight": weight})
+            continue
+        for priority, group in enumerate(share.groups):
+            for upstream in group:
+                told: Explanation = {}
+                backends.append(told)
+                try:
+                    if upstream.redirect is not None:
+                        told["backend"] = upstream.backend.name
+                        told["reply"] = _reply(upstream.redirect.on_request(exchange), exchange, route)
+                    else:
+                        _tell(told, upstream, exchange, body, overrides)
+                except GatewayError as error:
+                    found.setdefault("error", {"backend": told["backend"]} | _error(error))
+                told["weight"] = weight
+                if len(share.groups) > 1:
+                    told["priority"] = priority
     return found
 
 
@@ -172,7 +177,7 @@ def _placement(matched: Candidate[CompiledRoute]) -> Explanation:
         "listener": matched.route.placement.listener,
         "route": route.name,
         "because": [*_reasons(rule), *([f"host is one of {', '.join(route.hostnames)}"] if route.hostnames else [])],
-        "policies": [name for name in route.policies.__struct_fields__ if getattr(route.policies, name) is not None],
+        "policies": [name for name in route.policies.__struct_fields__ if getattr(route.policies, name)],
     }
 
 

@@ -62,8 +62,9 @@ def _things(config: Config) -> Iterator[_Thing]:
                 shares = tuple((_name(ref), ref.weight) for ref in route.backends)
                 yield _Thing("route", (*here, route.name), (msgspec.structs.replace(route, backends=()), shares))
                 for ref in route.backends:
-                    yield _Thing("backend", (*here, route.name, _name(ref)), ref.backend)
+                    for backend in ref.backends:
+                        yield _Thing("backend", (*here, route.name, backend.name), backend)
 
 
 def _name(ref: BackendRef) -> str:
-    return ref.backend.name if ref.backend is not None else "(missing)"
+    return " > ".join(", ".join(backend.name for backend in group) for group in ref.groups) or "(missing)"

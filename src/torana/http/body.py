@@ -100,6 +100,15 @@ class Body:
             await self._wait()
         return b"".join(self._chunks)
 
+    async def more(self) -> list[bytes]:
+        """What has arrived, as soon as something has; nothing at the end. Raises the error the body failed with."""
+        while not self._chunks and not self.done:
+            if self.error is not None:
+                raise self.error
+            self._source.resume()
+            await self._wait()
+        return self.take()
+
     def take(self) -> list[bytes]:
         """What has arrived so far, without waiting."""
         if self._wanted is not None:

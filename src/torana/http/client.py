@@ -28,7 +28,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answer", "_answer_intervals", "_broken", "_coupled", "_fields", "_framing", "_loop", "_no_body",
         "_on_idle_close", "_overhead", "_parser", "_phrase", "_pieces", "_pieces_size", "_quiet", "_reading_paused",
-        "_sweep", "_trailers", "_transport", "_uploading", "body", "busy", "complete", "received",
+        "_silence", "_sweep", "_trailers", "_transport", "_uploading", "body", "busy", "complete", "received",
     )  # fmt: skip
 
     def __init__(self, sweep: Sweep, answer_timeout: float) -> None:
@@ -43,6 +43,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._broken = False
         self._reading_paused = False
         self._quiet = 0
+        self._silence = self._answer_intervals
         self.busy = False
         # per request
         self._answer: asyncio.Future[ResponseHead] | None = None
@@ -67,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.busy = True
         self.received = self.complete = self._trailers = self._uploading = False
         self._quiet = self._overhead = 0
+        self._silence = self._answer_intervals
         self._no_body = method == b"HEAD"
         self._answer = self._loop.create_future()
         self.body = Body(self._loop, self)
@@ -101,6 +103,10 @@ class UpstreamConnection(asyncio.Protocol):
         """The head of the answer (1xx ones are passed over). Raises UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT."""
         assert self._answer is not None
         return self._answer
+
+    def bound_silence(self, seconds: float) -> None:
+        """The longest silence of the upstream within the answer under way; anything it sends ends one."""
+        self._silence = intervals(seconds)
 
     def abandon(self, error: GatewayError) -> None:
         """End the wait of `answer`, and the connection, with `error`."""
@@ -182,9 +188,9 @@ class UpstreamConnection(asyncio.Protocol):
     def swept(self) -> None:
         if self.busy and not self.complete and not self._reading_paused:
             self._quiet += 1
-            if self._quiet >= self._answer_intervals:
+            if self._quiet >= self._silence:
                 what = "nothing more came from the upstream" if self._answered else "the upstream did not answer"
-                seconds = f"{self._answer_intervals * INTERVAL:g}"
+                seconds = f"{self._silence * INTERVAL:g}"
                 self.abandon(GatewayError(Reason.UPSTREAM_TIMEOUT, f"{what.capitalize()} within {seconds} seconds."))
 
     # the parser's side

@@ -56,7 +56,7 @@ class Dialler:
         self._answer_timeout = answer_timeout
 
     async def dial(self, address: Address) -> UpstreamConnection:
-        """A fresh connection. Raises CONNECT_FAILED, or UPSTREAM_TIMEOUT, naming host, phase and time taken."""
+        """A fresh connection. Raises CONNECT_FAILED or CONNECT_TIMEOUT, naming host, phase and time taken."""
         attempt = _Attempt(address)
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -64,7 +64,7 @@ class Dialler:
             async with asyncio.timeout(self._timeout):
                 return await self._dial(address, attempt)
         except TimeoutError as error:
-            raise self._failure(Reason.UPSTREAM_TIMEOUT, attempt, f"no success within {self._timeout:g} s") from error
+            raise self._failure(Reason.CONNECT_TIMEOUT, attempt, f"no success within {self._timeout:g} s") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA has no form for
             elapsed = (loop.time() - started) * 1000
             raise self._failure(Reason.CONNECT_FAILED, attempt, f"{_words(error)} after {elapsed:.0f} ms") from error

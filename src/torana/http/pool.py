@@ -78,7 +78,7 @@ class Lane:
         return None
 
     async def connect(self) -> UpstreamConnection:
-        """A fresh connection. Raises CONNECT_FAILED or UPSTREAM_TIMEOUT."""
+        """A fresh connection. Raises CONNECT_FAILED or CONNECT_TIMEOUT."""
         return await self._pool.dialler.dial(self.address)
 
     def give(self, connection: UpstreamConnection) -> None:

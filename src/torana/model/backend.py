@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
+from itertools import chain
+from typing import TypeAlias
 
 import msgspec
 
-from torana.model.policy import Authority, BackendAuth, BackendTls, HeaderModifier, PathRule, Redirect
+from torana.model.policy import (
+    Affinity,
+    Authority,
+    BackendAuth,
+    BackendTls,
+    HeaderModifier,
+    Health,
+    Keepalive,
+    PathRule,
+    Redirect,
+)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -36,10 +49,27 @@ class Provider(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
-class Backend(msgspec.Struct, frozen=True):
+class Tunnel(msgspec.Struct, frozen=True):
+    """A forward proxy that connections are made through (CONNECT, RFC 9110, 9.3.6); `tls` is TLS towards it."""
+
+    target: Target
+    tls: BackendTls | None = None
+    auth: BackendAuth | None = None
+
+
+class Connecting(msgspec.Struct, frozen=True):
+    """How connections to a backend are made. `timeout` in seconds; None is the process's."""
+
+    timeout: float | None = None
+    keepalive: Keepalive | None = None
+    tunnel: Tunnel | None = None
+
+
+class Backend(msgspec.Struct, frozen=True, omit_defaults=True):
     """One place upstream. `tls` None is plaintext; `provider` None is a plain HTTP backend whose bodies are streamed.
 
-    `name` is stable across reloads: it names the backend in logs and metrics, and keys what outlives a snapshot.
+    `health` None is `Health()`. `request_timeout` is seconds until the head of an answer, for each attempt. `name` is
+    stable across reloads: it names the backend in logs and metrics, and keys what outlives a snapshot.
     """
 
     name: str
@@ -52,14 +82,39 @@ class Backend(msgspec.Struct, frozen=True):
     request_headers: HeaderModifier | None = None
     response_headers: HeaderModifier | None = None
     redirect: Redirect | None = None
+    health: Health | None = None
+    request_timeout: float | None = None
+    connecting: Connecting | None = None
 
 
-class BackendRef(msgspec.Struct, frozen=True):
-    """A backend's share of a route: picked in proportion to `weight`; 0 is never picked.
+Group: TypeAlias = tuple[Backend, ...]
+"""Backends of one priority, among which requests are balanced."""
 
-    `backend` None is a reference to something that is missing or wrong: its share of the traffic answers 500 (Gateway
-    API, HTTPRoute backendRefs), and the rest is served.
+
+class Mirror(msgspec.Struct, frozen=True):
+    """A copy of `share` (0 to 1) of a route's requests, body and all, for a backend whose answers nobody reads."""
+
+    backend: Backend
+    share: float = 1.0
+
+
+class BackendRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A share of a route: drawn in proportion to `weight`; 0 is never drawn.
+
+    `groups` are in order of priority: the next one takes what the ones before it cannot. Without any it is a reference
+    to something that is missing or wrong: its share of the traffic answers 500 (Gateway API, HTTPRoute backendRefs),
+    and the rest is served.
     """
 
-    backend: Backend | None
+    groups: tuple[Group, ...]
     weight: int = 1
+    affinity: Affinity | None = None
+
+    @property
+    def backends(self) -> Iterator[Backend]:
+        return chain.from_iterable(self.groups)
+
+
+def alone(backend: Backend, weight: int = 1) -> BackendRef:
+    """The share of a backend that has no other beside it."""
+    return BackendRef(((backend,),), weight)

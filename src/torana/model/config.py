@@ -103,6 +103,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Idle upstream connections kept per backend address."""
     answer_timeout: float = 600.0
     """The longest silence of an upstream, before its answer or within it, that no policy has set shorter."""
+    attempt_headers: bool = False
+    """Whether answers name the endpoint they come from and those that failed before it."""
 
 
 class Config(msgspec.Struct, frozen=True):

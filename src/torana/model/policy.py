@@ -82,10 +82,140 @@ class DirectResponse(msgspec.Struct, frozen=True):
 
 
 class Timeout(msgspec.Struct, frozen=True):
-    """Seconds until the answer's head: `request` for all attempts together, `backend_request` for each."""
+    """Seconds; None is no limit of its own.
+
+    Until the answer's head: `request` for all attempts together, `backend_request` for each. `first_byte` is
+    `backend_request` that, in a stream, lasts until its first content. `stream_idle` is the longest silence within an
+    answer (a comment ends it), and `total` the whole exchange, to the answer's last byte.
+    """
 
     request: float | None = None
     backend_request: float | None = None
+    first_byte: float | None = None
+    stream_idle: float | None = None
+    total: float | None = None
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """What is sent once more when no other endpoint is left to take it.
+
+    `attempts` counts the repetitions, not the first. `backoff` is the least pause before each, in seconds. `codes` are
+    answers that count as failed, besides those that always do. `precondition` (of the request) and `condition` (of the
+    answer) are CEL. `budget` is the share of the recent requests of a route that may be repetitions, 0 to 1.
+    """
+
+    attempts: int = 1
+    backoff: float = 0.025
+    codes: tuple[int, ...] = ()
+    precondition: str | None = None
+    condition: str | None = None
+    budget: float = 0.2
+
+
+class Eviction(msgspec.Struct, frozen=True):
+    """When an endpoint gets no more requests for a while, and for how long. Seconds.
+
+    After `consecutive_failures` in a row, or with a health (the moving share of answers that were well, 0 to 1) below
+    `health_threshold`. `duration` doubles with every eviction that follows upon another, up to `max_duration`; what the
+    upstream asks for (`retry-after`) goes before it. `restore_health` is the health it comes back with.
+    """
+
+    consecutive_failures: int | None = 3
+    health_threshold: float | None = None
+    duration: float = 3.0
+    max_duration: float = 60.0
+    restore_health: float = 1.0
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What of an endpoint's answers is a failure, and what follows. `unhealthy` is CEL; None: 5xx and 429."""
+
+    unhealthy: str | None = None
+    eviction: Eviction = Eviction()
+
+
+class Delay(msgspec.Struct, frozen=True):
+    """A pause before the request goes on: `seconds`, or a CEL `expression` that gives them or a duration."""
+
+    seconds: float = 0.0
+    expression: str | None = None
+
+
+class Csrf(msgspec.Struct, frozen=True):
+    """Unsafe methods of browsers must come from the host itself or one of these origins."""
+
+    additional_origins: tuple[str, ...] = ()
+
+
+class BodyBuffer(msgspec.Struct, frozen=True):
+    """A body that is gathered before it goes on. One over `max_bytes` is refused, or with `fail_open` streamed."""
+
+    max_bytes: int
+    fail_open: bool = False
+
+
+class Buffer(msgspec.Struct, frozen=True):
+    request: BodyBuffer | None = None
+    response: BodyBuffer | None = None
+
+
+class LimitUnit(Enum):
+    """What a bucket holds: requests, each of which takes one, or a language model's tokens, taken when known."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+
+
+class RateLimitKeyKind(Enum):
+    """Whose bucket it is. HEADER: the value of a header; API_KEY: the client's credential; CLIENT: its address."""
+
+    HEADER = "header"
+    API_KEY = "apiKey"
+    CLIENT = "client"
+
+
+class RateLimitKey(msgspec.Struct, frozen=True):
+    """`name` is the header's, for HEADER only."""
+
+    kind: RateLimitKeyKind
+    name: str = ""
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """A token bucket that begins full: `tokens_per_fill` more every `fill_interval` seconds, up to `max_tokens`.
+
+    `key` None is one bucket for the whole route. `condition` is CEL; the limit counts where it is true.
+    """
+
+    max_tokens: int
+    tokens_per_fill: int
+    fill_interval: float
+    unit: LimitUnit = LimitUnit.REQUESTS
+    key: RateLimitKey | None = None
+    condition: str | None = None
+
+
+class Affinity(msgspec.Struct, frozen=True):
+    """What requests that belong together have in common: a header, a cookie, or the value of a CEL expression."""
+
+    header: str | None = None
+    cookie: str | None = None
+    expression: str | None = None
+
+
+class Conditional(msgspec.Struct, frozen=True):
+    """A direct response that is given where `condition` (CEL) is true; None is always."""
+
+    condition: str | None
+    response: DirectResponse
+
+
+class Keepalive(msgspec.Struct, frozen=True):
+    """TCP keepalive: seconds idle before the first probe, seconds between probes, and probes until it is given up."""
+
+    idle: float = 180.0
+    interval: float = 180.0
+    probes: int = 9
 
 
 class Cors(msgspec.Struct, frozen=True):
@@ -136,7 +266,7 @@ class BackendAuth(msgspec.Struct, frozen=True):
     prefix: str = "Bearer "
 
 
-class RoutePolicies(msgspec.Struct, frozen=True):
+class RoutePolicies(msgspec.Struct, frozen=True, omit_defaults=True):
     """What happens on a route before and after the backend; None is off."""
 
     cors: Cors | None = None
@@ -145,3 +275,9 @@ class RoutePolicies(msgspec.Struct, frozen=True):
     direct_response: DirectResponse | None = None
     response_headers: HeaderModifier | None = None
     timeout: Timeout | None = None
+    retry: Retry | None = None
+    csrf: Csrf | None = None
+    delay: Delay | None = None
+    buffer: Buffer | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+    conditional_responses: tuple[Conditional, ...] = ()

@@ -6,7 +6,7 @@ from enum import Enum
 
 import msgspec
 
-from torana.model.backend import BackendRef
+from torana.model.backend import BackendRef, Mirror
 from torana.model.policy import RoutePolicies
 
 
@@ -40,7 +40,7 @@ class RouteMatch(msgspec.Struct, frozen=True):
     query: tuple[ValueMatch, ...] = ()
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     """Any one of `matches` suffices. `hostnames` empty means every host; an entry is exact or starts with `*.`."""
 
     name: str
@@ -48,3 +48,4 @@ class Route(msgspec.Struct, frozen=True):
     matches: tuple[RouteMatch, ...] = (RouteMatch(),)
     policies: RoutePolicies = RoutePolicies()
     backends: tuple[BackendRef, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()

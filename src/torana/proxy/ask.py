@@ -7,7 +7,6 @@ usage option the upstream does not know, and a client's body that is still arriv
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from time import perf_counter
 
 import msgspec
@@ -16,10 +15,11 @@ from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
 from torana.http.client import UpstreamConnection
 from torana.http.message import ResponseHead
-from torana.http.request import Request
-from torana.http.server import ServerConnection
 from torana.llm.request import prepare, refuses_stream_options
 from torana.proxy.call import Call
+from torana.proxy.deadlines import Limit, within
+from torana.proxy.inbound import Inbound
+from torana.proxy.passage import Events, Passage
 from torana.proxy.upstream import Outgoing, Upstream
 from torana.telemetry.metrics import Metrics
 
@@ -33,26 +33,29 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     head: ResponseHead
 
 
-class Asked(msgspec.Struct, frozen=True, gc=False):
-    """What came of asking: the call that was made of the request, if it was one, and its answer."""
+class Asked(msgspec.Struct, gc=False):
+    """What came of asking one upstream. `held` is the beginning of a body that was looked at before it is passed on."""
 
-    call: Call | None
-    answered: Answered
+    upstream: Upstream
+    connection: UpstreamConnection
+    head: ResponseHead
+    passage: Passage
+    held: list[bytes]
 
 
 class Asking:
     """One request's way upstream and back. The connection of its answer is the caller's to give back to the lane.
 
-    All ways raise CONNECT_FAILED, UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT, and then have closed what they
-    opened.
+    All ways raise CONNECT_FAILED, CONNECT_TIMEOUT, UPSTREAM_CLOSED, BAD_ANSWER or UPSTREAM_TIMEOUT, and then have
+    closed what they opened.
     """
 
     __slots__ = ("_exchange", "_limit", "_metrics", "_outgoing", "_upstream")
 
     def __init__(
-        self, exchange: Exchange, upstream: Upstream, outgoing: Outgoing, metrics: Metrics, limit: float | None
+        self, exchange: Exchange, upstream: Upstream, outgoing: Outgoing, metrics: Metrics, limit: Limit | None
     ) -> None:
-        """`limit`: seconds that one attempt may take until the head of its answer."""
+        """`limit`: how long one attempt may take until the head of its answer."""
         self._limit = limit
         self._exchange = exchange
         self._upstream = upstream
@@ -79,17 +82,22 @@ class Asking:
             endpoint.takes_usage_option = False
         return again
 
-    async def unread(self, request: Request, client: ServerConnection) -> Answered:
+    async def unread(self, inbound: Inbound) -> Answered:
         """A request whose body nobody here reads: sent as it arrives, or at once when it has arrived already."""
+        request = inbound.request
         body = request.body
-        if body.done:
+        if inbound.content is None and body.done:
+            inbound.content = b"".join(body.take())
+        if inbound.content is not None:
             had_body = body.size > 0 or request.content_length is not None  # `content-length: 0` goes on as it came
-            return await self._send(b"".join(body.take()), had_body=had_body)
-        attempt = self._stream(request, client)
-        return await (attempt if self._limit is None else self._limited(attempt, self._limit))
+            return await self._send(inbound.content, had_body=had_body)
+        attempt = self._stream(inbound)
+        return await (attempt if self._limit is None else within(attempt, self._limit))
 
-    async def _stream(self, request: Request, client: ServerConnection) -> Answered:
+    async def _stream(self, inbound: Inbound) -> Answered:
         connection = await self._connect()  # never a pooled one: what is streamed cannot be sent twice
+        inbound.spent = True
+        request, client = inbound.request, inbound.client
         length = request.content_length
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
         try:
@@ -111,22 +119,14 @@ class Asking:
         if connection is not None:
             try:
                 attempt = self._converse(connection, data)
-                return await (attempt if self._limit is None else self._limited(attempt, self._limit))
+                return await (attempt if self._limit is None else within(attempt, self._limit))
             except GatewayError as error:
                 # RFC 9112, 9.3.1: a connection may close at any time; nothing came back on this one, so it was stale.
                 if error.reason is not Reason.UPSTREAM_CLOSED or connection.received:
                     raise
             self._exchange.record.retries += 1
         attempt = self._converse(None, data)
-        return await (attempt if self._limit is None else self._limited(attempt, self._limit))
-
-    async def _limited(self, attempt: Awaitable[Answered], limit: float) -> Answered:
-        """One attempt, within the limit for one."""
-        try:
-            async with asyncio.timeout(limit):
-                return await attempt
-        except TimeoutError:
-            raise _ran_out("backendRequestTimeout", limit) from None
+        return await (attempt if self._limit is None else within(attempt, self._limit))
 
     async def _converse(self, connection: UpstreamConnection | None, data: bytes) -> Answered:
         if connection is None:
@@ -146,18 +146,22 @@ class Asking:
         return connection
 
 
-async def within(work: Awaitable[Asked], limit: float) -> Asked:
-    """`work` within the route's requestTimeout, in seconds. Raises UPSTREAM_TIMEOUT, naming it."""
+async def first_content(asked: Asked, events: Events, limit: float) -> bool:
+    """Hold the beginning of a stream until its first content, its end, or its error; False after `limit` seconds.
+
+    Raises the error that the stream broke off with, and has closed it then.
+    """
+    body = asked.connection.body
     try:
         async with asyncio.timeout(limit):
-            return await work
+            while not (events.opened or events.failed or body.done):
+                asked.held += events.read(await body.more())
     except TimeoutError:
-        raise _ran_out("requestTimeout", limit) from None
-
-
-def _ran_out(name: str, limit: float) -> GatewayError:
-    message = f"There was no answer of the upstream within the timeout.{name} of {limit:g} s."
-    return GatewayError(Reason.UPSTREAM_TIMEOUT, message)
+        return False
+    except BaseException:
+        asked.connection.close()
+        raise
+    return True
 
 
 def with_hint(error: GatewayError, upstream: Upstream) -> GatewayError:

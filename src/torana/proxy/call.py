@@ -11,11 +11,10 @@ import msgspec
 
 from torana.errors import GatewayError
 from torana.exchange import Exchange
-from torana.http.body import too_large
 from torana.http.message import field
-from torana.http.request import Request
 from torana.llm.operation import Operation, operation_of
 from torana.llm.request import Prepared, prepare
+from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
 
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
@@ -28,7 +27,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     prepared: Prepared
 
 
-async def read_call(request: Request, exchange: Exchange, upstream: Upstream, target: bytes, limit: int) -> Call | None:
+async def read_call(inbound: Inbound, exchange: Exchange, upstream: Upstream, target: bytes, limit: int) -> Call | None:
     """Gather the body of a call and set its model; None when the body, if any, is to be streamed unread.
 
     Raises BODY_TOO_LARGE, BAD_JSON and MODEL_MISSING.
@@ -41,9 +40,9 @@ async def read_call(request: Request, exchange: Exchange, upstream: Upstream, ta
         record.operation = operation.text
     if not reads_body(exchange, operation):
         return None
-    if request.content_length is not None and request.content_length > limit:
-        raise too_large(limit)
-    body = await request.body.gather(limit)
+    body = inbound.content
+    if body is None:
+        body = await inbound.gather(limit)
     prepared = with_model(operation, upstream, body)
     record.model = prepared.model or None
     return Call(body, prepared)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from functools import partial
 from time import perf_counter
 
 from torana.errors import GatewayError, Reason
@@ -17,8 +19,13 @@ from torana.exchange import Exchange, LocalReply
 from torana.http.request import Request
 from torana.http.server import ServerConnection
 from torana.proxy.answer import pass_on
-from torana.proxy.ask import Asked, Asking, with_hint, within
+from torana.proxy.ask import Asked, Asking, with_hint
+from torana.proxy.balancer import Balancer
 from torana.proxy.call import read_call
+from torana.proxy.deadlines import lasting, within
+from torana.proxy.failover import Failover
+from torana.proxy.inbound import Inbound
+from torana.proxy.passage import passage_for
 from torana.proxy.reply import error_reply, new_id, refusal, render_reply, request_id
 from torana.proxy.router import Candidate
 from torana.proxy.snapshot import CompiledRoute, Snapshot
@@ -77,42 +84,58 @@ class Gateway:
     async def _forward(
         self, request: Request, connection: ServerConnection, exchange: Exchange, route: CompiledRoute
     ) -> None:
-        upstream = route.only or pick(route)
+        inbound = Inbound(request, connection)
+        upstream = route.only
+        if upstream is not None and upstream.redirect is None:
+            asking = self._ask(inbound, exchange, route, upstream)
+        else:
+            share = pick(route)
+            upstream = share.next((), time.monotonic())
+            assert upstream is not None  # a share has an endpoint, and none was tried
+            if upstream.redirect is not None:
+                exchange.record.backend = upstream.backend.name
+                _reply(connection, exchange, route, upstream.redirect.on_request(exchange))
+                return
+            ask = partial(self._ask, inbound, exchange, route)
+            asking = Failover(ask, inbound, exchange, route, share, self.metrics).run(upstream)
+        limit, timeout = route.answer_limit, route.timeout
+        asked = await (asking if limit is None else within(asking, limit))
+        try:
+            if timeout is None:
+                await pass_on(exchange, connection, asked, route)
+            else:
+                with lasting(asked.connection, timeout, exchange.record.started):
+                    await pass_on(exchange, connection, asked, route)
+        finally:
+            asked.upstream.endpoint.lane.give(asked.connection)
+
+    async def _ask(
+        self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, number: int = 0
+    ) -> Asked:
+        """Read the call, compose the upstream request, and wait for the head of its answer.
+
+        `number` counts the upstreams that were asked before.
+        """
         record = exchange.record
         record.backend = upstream.backend.name
         record.endpoint = upstream.endpoint.text
-        if upstream.redirect is not None:
-            _reply(connection, exchange, route, upstream.redirect.on_request(exchange))
-            return
-        asking = self._ask(request, connection, exchange, route, upstream)
-        limit = route.timeout.request if route.timeout is not None else None
-        asked = await (asking if limit is None else within(asking, limit))
-        try:
-            await pass_on(exchange, connection, asked.answered, route, upstream, asked.call)
-        finally:
-            upstream.endpoint.lane.give(asked.answered.connection)
-
-    async def _ask(
-        self,
-        request: Request,
-        connection: ServerConnection,
-        exchange: Exchange,
-        route: CompiledRoute,
-        upstream: Upstream,
-    ) -> Asked:
-        """Read the call, compose the upstream request, and wait for the head of its answer."""
         target = upstream.target(exchange)
         call = None
+        limit = self.snapshot.config.limits.max_body_bytes
         if upstream.is_llm:
-            limit = self.snapshot.config.limits.max_body_bytes
-            call = await read_call(request, exchange, upstream, target, limit)
+            call = await read_call(inbound, exchange, upstream, target, limit)
+        elif route.retry is not None:
+            await inbound.gather_if_short(limit)
         outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
-        attempt_limit = route.timeout.backend_request if route.timeout is not None else None
-        asking = Asking(exchange, upstream, outgoing, self.metrics, attempt_limit)
+        if number:
+            outgoing.parts.append(b"x-retry-attempt: %d\r\n" % number)
+        asking = Asking(exchange, upstream, outgoing, self.metrics, route.attempt_limit)
         try:
-            return Asked(call, await (asking.unread(request, connection) if call is None else asking.call(call)))
+            answered = await (asking.unread(inbound) if call is None else asking.call(call))
         except GatewayError as error:
             raise with_hint(error, upstream) from error
+        passage = passage_for(answered.head, record, call)
+        return Asked(upstream, answered.connection, answered.head, passage, [])
 
     def _account(self, record: Record) -> None:
         record.ended = perf_counter()
@@ -156,14 +179,14 @@ def before(route: CompiledRoute, exchange: Exchange) -> LocalReply | None:
     return None
 
 
-def pick(route: CompiledRoute) -> Upstream:
-    """One of the route's backends. Raises NO_BACKEND."""
-    upstream = route.pick()
-    if upstream is None:
+def pick(route: CompiledRoute) -> Balancer:
+    """One of the route's shares. Raises NO_BACKEND."""
+    share = route.draw()
+    if share is None:
         why = "none has a weight above 0, or the one chosen is broken"
         message = f"The route {route.route.name} has no backend for this request: {why}."
         raise GatewayError(Reason.NO_BACKEND, message)
-    return upstream
+    return share
 
 
 # the steps between

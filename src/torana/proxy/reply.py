@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 
@@ -21,6 +22,8 @@ def error_reply(error: GatewayError, request_id: str) -> LocalReply:
         (b"content-type", b"content-type", b"application/json"),
         (b"x-request-id", b"x-request-id", request_id.encode("latin-1")),
     ]
+    if error.retry_after is not None:
+        fields.append((b"retry-after", b"retry-after", b"%d" % math.ceil(error.retry_after)))
     return LocalReply(error.reason.fault.status, fields, error_body(error))
 
 

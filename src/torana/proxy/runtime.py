@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from torana.http.dial import Address
 from torana.http.pool import Lane, Pool
+from torana.model.policy import Retry
+from torana.proxy.budget import Budget
+from torana.proxy.vitals import Vitals
+from torana.telemetry.record import Placement
 
 
 class Endpoint:
     """One backend's address as it behaves at run time.
 
-    `takes_usage_option` is False once the upstream has refused `stream_options`: it is not asked for usage again.
+    `identity` tells it from all others, the same in every process. `takes_usage_option` is False once the upstream has
+    refused `stream_options`: it is not asked for usage again.
     """
 
-    __slots__ = ("address", "lane", "name", "takes_usage_option", "text")
+    __slots__ = ("address", "identity", "lane", "name", "takes_usage_option", "text", "vitals")
 
     def __init__(self, name: str, address: Address, lane: Lane) -> None:
         self.name = name
         self.address = address
         self.lane = lane
         self.text = str(address)
+        self.identity = f"{name} {self.text}".encode()
+        self.vitals = Vitals()
         self.takes_usage_option = True
 
 
@@ -28,12 +35,21 @@ class Runtime:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self._endpoints: dict[tuple[str, Address], Endpoint] = {}
+        self._budgets: dict[tuple[str, str, str], Budget] = {}
 
     def endpoint(self, name: str, address: Address) -> Endpoint:
         endpoint = self._endpoints.get((name, address))
         if endpoint is None:
             endpoint = self._endpoints[name, address] = Endpoint(name, address, self.pool.lane(address))
         return endpoint
+
+    def budget(self, route: Placement, retry: Retry | None) -> Budget:
+        """How much may be repeated on a route, by its place in the configuration."""
+        key = (route.bind, route.listener, route.route)
+        share = retry.budget if retry is not None else 0.0
+        budget = self._budgets.setdefault(key, Budget(share))
+        budget.share = share
+        return budget
 
     def keep_only(self, used: set[Endpoint]) -> None:
         """Forget the endpoints that no snapshot uses any more, and close what waits for them."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 import ssl
 from bisect import bisect_right
+from collections.abc import Iterator
 from itertools import accumulate
 
 from torana.http.tls import server_context
+from torana.model.backend import BackendRef
 from torana.model.config import Bind, Config, Listener, Protocol
 from torana.model.route import Route
 from torana.policies.order import compile_route
+from torana.proxy.balancer import Balancer
+from torana.proxy.deadlines import shortest
 from torana.proxy.router import CompiledListener, Hosts, RouteTable
 from torana.proxy.runtime import Endpoint, Runtime
 from torana.proxy.upstream import Upstream
@@ -18,9 +22,16 @@ from torana.telemetry.record import Placement
 
 
 class CompiledRoute:
-    """A route with its policies as flat tuples and its backends by weight."""
+    """A route with its policies as flat tuples, and its backends by weight.
 
-    __slots__ = ("_bounds", "after", "before", "only", "placement", "route", "timeout", "upstreams")
+    `only` is the one upstream there is, where there is nothing to choose and nothing to repeat. `answer_limit` is for
+    all attempts together, until an answer begins; `attempt_limit` for each.
+    """
+
+    __slots__ = (
+        "_bounds", "_refs", "after", "answer_limit", "attempt_limit", "before", "budget", "only", "placement", "retry",
+        "retry_codes", "route", "shares", "timeout",
+    )  # fmt: skip
 
     def __init__(self, route: Route, placement: Placement, runtime: Runtime) -> None:
         self.route = route
@@ -28,20 +39,47 @@ class CompiledRoute:
         chains = compile_route(route.policies)
         self.before = chains.before
         self.after = chains.after
-        self.timeout = route.policies.timeout
-        refs = [ref for ref in route.backends if ref.weight > 0]
-        self.upstreams = tuple(None if ref.backend is None else Upstream(ref.backend, runtime) for ref in refs)
-        self.only = self.upstreams[0] if len(self.upstreams) == 1 else None
-        self._bounds = tuple(accumulate(ref.weight for ref in refs))
+        self.timeout = timeout = route.policies.timeout
+        self.answer_limit = self.attempt_limit = None
+        if timeout is not None:
+            self.answer_limit = shortest(("requestTimeout", timeout.request), ("totalTimeout", timeout.total))
+            self.attempt_limit = shortest(
+                ("backendRequestTimeout", timeout.backend_request), ("firstByteTimeout", timeout.first_byte)
+            )
+        self.retry = route.policies.retry
+        self.retry_codes = frozenset(self.retry.codes if self.retry is not None else ())
+        self.budget = runtime.budget(placement, self.retry)
+        self._refs = [ref for ref in route.backends if ref.weight > 0]
+        self.shares = tuple(_share(ref, runtime) for ref in self._refs)
+        self._bounds = tuple(accumulate(ref.weight for ref in self._refs))
+        lone = len(self.shares) == 1 and self.retry is None and (timeout is None or timeout.first_byte is None)
+        upstreams = [*self.upstreams]
+        self.only = upstreams[0] if lone and len(upstreams) == 1 else None
 
-    def pick(self) -> Upstream | None:
-        """An upstream at random, in proportion to the weights; None when there is none, or its share has no backend.
+    @property
+    def upstreams(self) -> Iterator[Upstream]:
+        """All that may be asked."""
+        return (upstream for share in self.shares if share for group in share.groups for upstream in group)
 
-        `only` saves the call.
-        """
-        if not self.upstreams:
+    def draw(self) -> Balancer | None:
+        """A share by the weights; None when there is none, or the one drawn has no backend. `only` saves the call."""
+        if not self.shares:
             return None
-        return self.upstreams[bisect_right(self._bounds, random.randrange(self._bounds[-1]))]  # noqa: S311 - balancing
+        return self.shares[bisect_right(self._bounds, random.randrange(self._bounds[-1]))]  # noqa: S311 - balancing
+
+    def others(self, share: Balancer) -> list[Balancer]:
+        """The shares beside `share` in a random order by weight (Efraimidis and Spirakis)."""
+        drawn = [
+            (random.random() ** (1 / ref.weight), number)  # noqa: S311 - balancing
+            for number, ref in enumerate(self._refs)
+        ]
+        ordered = (self.shares[number] for _, number in sorted(drawn, reverse=True))
+        return [other for other in ordered if other is not None and other is not share]
+
+
+def _share(ref: BackendRef, runtime: Runtime) -> Balancer | None:
+    groups = [[Upstream(backend, runtime) for backend in group] for group in ref.groups if group]
+    return Balancer(groups) if groups else None
 
 
 class CompiledBind:
@@ -95,5 +133,4 @@ class Snapshot:
             for listener in bind.listeners.values()
             for route in listener.routes.compiled
             for upstream in route.upstreams
-            if upstream is not None
         }

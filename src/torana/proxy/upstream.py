@@ -13,6 +13,7 @@ from torana.http.dial import Address
 from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend
+from torana.model.policy import Health
 from torana.policies.backend_auth import compile_credential, with_cookie, with_parameter
 from torana.policies.header_modifier import HeaderModifierPolicy
 from torana.policies.request_redirect import RequestRedirectPolicy
@@ -35,13 +36,14 @@ class Upstream:
     """One backend of one route. Attributes that do not change with the request are rendered already."""
 
     __slots__ = (
-        "_credential", "_drops", "_host_of", "_modify", "_path_of", "after", "backend", "endpoint", "is_llm", "model",
-        "provider", "redirect",
+        "_credential", "_drops", "_host_of", "_modify", "_path_of", "after", "backend", "endpoint", "eviction",
+        "is_llm", "model", "provider", "redirect",
     )  # fmt: skip
 
     def __init__(self, backend: Backend, runtime: Runtime) -> None:
         self.backend = backend
         self.endpoint: Endpoint = runtime.endpoint(backend.name, address_of(backend))
+        self.eviction = (backend.health or Health()).eviction
         self.is_llm = backend.provider is not None
         self.model = backend.provider.model if backend.provider else None
         self.provider = PROVIDERS[backend.provider.kind].name if backend.provider else ""

@@ -80,6 +80,8 @@ class AccessLog:
             line += _llm_text(record)
         if record.retries:
             line += f" retry.attempt={record.retries}"
+        if record.attempts is not None:
+            line += f" attempts={quoted(attempts_text(record))}"
         if record.reason != "Upstream":
             line += _failure_text(record)
         self._writer.write(f"{line} duration={milliseconds(record.ended - record.started)}\n")
@@ -127,6 +129,7 @@ def as_dict(record: Record) -> dict[str, Any]:
         "gen_ai.usage.reasoning_tokens": (usage and usage.reasoning_tokens) or None,
         "agw.ai.time_to_first_token": None if first_token is None else milliseconds(first_token - record.started),
         "retry.attempt": record.retries or None,
+        "attempts": attempts_text(record) or None,
         "error": record.error if failed else None,
         "reason": record.reason if failed else None,
         "request.id": record.request_id,
@@ -135,6 +138,11 @@ def as_dict(record: Record) -> dict[str, Any]:
     return {
         key: clipped(value) if isinstance(value, str) else value for key, value in entry.items() if value is not None
     }
+
+
+def attempts_text(record: Record) -> str:
+    """`127.0.0.1:8001 503, example.com:443 upstream_connect_failed`: the endpoints that failed, in order."""
+    return ", ".join(f"{attempt.endpoint} {attempt.why}" for attempt in record.attempts or ())
 
 
 def _placement_text(placement: Placement) -> str:

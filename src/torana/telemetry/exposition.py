@@ -50,6 +50,22 @@ class _States(Collector):
         yield _counter("downstream_received_bytes", "Bytes received from clients.", state.received_bytes)
         yield _counter("downstream_sent_bytes", "Bytes sent to clients.", state.sent_bytes)
         yield _counter("retries", "Requests sent upstream once more.", state.retries)
+        failures = CounterMetricFamily(
+            "agentgateway_upstream_attempt_failures",
+            "Attempts at an upstream that failed, whatever came of the request.",
+            labels=("backend", "endpoint", "reason"),
+        )
+        for failure, count in state.failures.items():
+            failures.add_metric(failure, count)
+        yield failures
+        evictions = CounterMetricFamily(
+            "agentgateway_upstream_evictions",
+            "Times an endpoint was put aside for failing.",
+            labels=("backend", "endpoint"),
+        )
+        for endpoint, count in state.evictions.items():
+            evictions.add_metric(endpoint, count)
+        yield evictions
         yield _counter("log_lines_dropped", "Log lines nobody was ready to read.", state.dropped_log_lines)
         connections = CounterMetricFamily(
             "agentgateway_downstream_connections",

@@ -8,6 +8,7 @@ MOST_SERIES of them the name is recorded as `other`, so that no client can fill 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -101,6 +102,10 @@ class State(msgspec.Struct):
     received_bytes: int = 0
     sent_bytes: int = 0
     retries: int = 0
+    failures: dict[tuple[str, str, str], int] = {}
+    """Attempts that failed, by backend, endpoint and why."""
+    evictions: dict[tuple[str, str], int] = {}
+    """By backend and endpoint."""
     open_connections: int = 0
     dropped_log_lines: int = 0
 
@@ -112,6 +117,8 @@ class Metrics:
         self._http: dict[tuple[str, ...], HttpSeries] = {}
         self._gen_ai: dict[tuple[str, ...], GenAiSeries] = {}
         self._connects: dict[str, Histogram] = {}
+        self._failures: Counter[tuple[str, str, str]] = Counter()
+        self._evictions: Counter[tuple[str, str]] = Counter()
         self.retries = 0
 
     def count(self, record: Record) -> None:
@@ -141,10 +148,22 @@ class Metrics:
             histogram = self._connects[transport] = Histogram(CONNECT_BUCKETS)
         histogram.observe(seconds)
 
+    def count_failure(self, backend: str, endpoint: str, why: str) -> None:
+        """An attempt that failed, whatever came of the request."""
+        self._failures[clipped(backend), clipped(endpoint), why] += 1
+
+    def count_eviction(self, backend: str, endpoint: str) -> None:
+        self._evictions[clipped(backend), clipped(endpoint)] += 1
+
     def state(self) -> State:
         """A view of the numbers as they are now; the lists are new, the series are not."""
         return State(
-            http=[*self._http.values()], gen_ai=[*self._gen_ai.values()], connects=self._connects, retries=self.retries
+            http=[*self._http.values()],
+            gen_ai=[*self._gen_ai.values()],
+            connects=self._connects,
+            retries=self.retries,
+            failures=self._failures,
+            evictions=self._evictions,
         )
 
     def _count_call(self, record: Record, operation: str) -> None:
@@ -188,6 +207,10 @@ def summed(states: Iterable[State]) -> State:
             total.connects.setdefault(transport, Histogram(CONNECT_BUCKETS)).add(histogram)
         for key, count in state.connections.items():
             total.connections[key] = total.connections.get(key, 0) + count
+        for failure, count in state.failures.items():
+            total.failures[failure] = total.failures.get(failure, 0) + count
+        for endpoint, count in state.evictions.items():
+            total.evictions[endpoint] = total.evictions.get(endpoint, 0) + count
         total.received_bytes += state.received_bytes
         total.sent_bytes += state.sent_bytes
         total.retries += state.retries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -50,6 +50,13 @@ class Placement:
 UNPLACED = Placement("unknown", "unknown", "unknown")
 
 
+class Attempt(NamedTuple):
+    """One that failed: the endpoint, and why in a word or two (a status, a code of the error table)."""
+
+    endpoint: str
+    why: str
+
+
 class Record(msgspec.Struct, gc=False):
     """Filled in along the way, read by metrics and access log at the end. Times are seconds of `time.perf_counter`.
 
@@ -73,6 +80,7 @@ class Record(msgspec.Struct, gc=False):
     endpoint: str = ""
     protocol: str = "http"
     retries: int = 0
+    attempts: list[Attempt] | None = None
     answer_bytes: int = 0
     # what only calls of a language model have
     operation: str | None = None

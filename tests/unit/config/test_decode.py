@@ -45,7 +45,7 @@ def test_text_is_taken_as_it_stands() -> None:
     """Where text is expected, a number without quotes is text: a key of digits is a key, and model 4.10 is not 4.1."""
     ai = "{name: 0010, provider: {openAI: {model: 4.10}}}"
     text = f"binds: [{{port: 1, listeners: [{{routes: [{{backends: [{{ai: {ai}}}]}}]}}]}}]"
-    backend = load(text, "f", {}, Path()).config.binds[0].listeners[0].routes[0].backends[0].backend
+    backend = load(text, "f", {}, Path()).config.binds[0].listeners[0].routes[0].backends[0].groups[0][0]
     assert backend is not None
     assert backend.name == "0010"
     assert backend.provider is not None

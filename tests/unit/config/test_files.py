@@ -55,7 +55,7 @@ def test_listener_certificate(folder: Path) -> None:
 def test_client_certificate(folder: Path) -> None:
     """A backend's client certificate, key and roots are read in the same way."""
     loaded = _load(_BACKEND.format("backendTLS: {cert: one.pem, key: one.key, root: ca.pem}"), folder)
-    backend = loaded.config.binds[0].listeners[0].routes[0].backends[0].backend
+    backend = loaded.config.binds[0].listeners[0].routes[0].backends[0].groups[0][0]
     assert backend is not None
     tls = backend.tls
     assert tls is not None

@@ -48,6 +48,10 @@ _KEYWORDS: dict[str, Callable[[Any, Any, dict[str, Any]], bool]] = {
     "maximum": lambda value, rule, _: not _is(value, "number") or value <= rule,
     "minLength": lambda value, rule, _: not isinstance(value, str) or len(value) >= rule,
     "items": lambda value, rule, _: not isinstance(value, list) or all(_valid(item, rule) for item in value),
+    "dependentSchemas": lambda value, rule, _: all(
+        _valid(value, part) for name, part in rule.items() if isinstance(value, dict) and name in value
+    ),
+    "maxProperties": lambda value, rule, _: not isinstance(value, dict) or len(value) <= rule,
     "required": lambda value, rule, _: not isinstance(value, dict) or set(rule) <= set(value),
     "properties": lambda value, rule, _: (
         not isinstance(value, dict) or all(_valid(value[name], rule[name]) for name in value if name in rule)
@@ -90,6 +94,9 @@ def test_accepts_what_loads(path: Path) -> None:
         ("backends: [{name: a, ai: {provider: {openai: {}, openAI: {}}}}]", False),
         ("backends: [{name: a, ai: {provider: {openAI: }}}]", False),
         ("backends: [{name: a, ai: {provider: {}}}]", False),
+        ("backends: [{name: a, ai: {groups: [{providers: [{provider: {openAI: {}}}]}]}}]", True),
+        ("backends: [{name: a, ai: {groups: [{providers: [{name: b}]}]}}]", False),
+        ("backends: [{name: a, ai: {name: a, groups: [{providers: [{provider: {openAI: {}}}]}]}}]", False),
         ("backends: [{name: a, host: 'a:1', policies: {backendTLS: }}]", False),
         ("backends: [{name: a, host: 'a:1', policies: {backendAuth: {key: a}}}]", True),
         ("backends: [{name: a, host: 'a:1', policies: {backendAuth: {key: {file: a}}}}]", True),

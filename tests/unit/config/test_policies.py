@@ -36,6 +36,6 @@ def test_every_page_with_credentials(cors: str, warned: bool) -> None:
 def test_alpn_makes_no_other_rules(alpn: str) -> None:
     """Protocols with HTTP/1.1 among them say what is so anyway: such rules equal those without, and share a pool."""
     (bind,) = _loaded(f"{{backendTLS: {{alpn: {alpn}}}}}").config.binds
-    backend = bind.listeners[0].routes[0].backends[0].backend
+    backend = bind.listeners[0].routes[0].backends[0].groups[0][0]
     assert backend is not None
     assert backend.tls == BackendTls()

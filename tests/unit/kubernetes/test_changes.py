@@ -43,11 +43,11 @@ def test_a_grant_is_taken_away() -> None:
     objs = family("references")
     granted = translate(objs, Options())
     assert told(granted, "HTTPRoute", "granted")["ResolvedRefs"] == ("True", "ResolvedRefs")
-    assert backends(granted, "apps/granted/0")[0].backend is not None
+    assert backends(granted, "apps/granted/0")[0].groups
     revoked = translate([each for each in objs if (each.kind, each.name) != ("ReferenceGrant", "allow")], Options())
     assert told(revoked, "HTTPRoute", "granted")["ResolvedRefs"] == ("False", "RefNotPermitted")
     assert told(revoked, "HTTPRoute", "granted")["Accepted"] == ("True", "Accepted")
-    assert backends(revoked, "apps/granted/0")[0].backend is None
+    assert not backends(revoked, "apps/granted/0")[0].groups
 
 
 @pytest.mark.parametrize("data", [None, {}, {"ca.crt": ""}], ids=["no-configmap", "no-key", "empty"])
@@ -59,7 +59,7 @@ def test_a_ca_goes(data: dict[str, str] | None) -> None:
         "Accepted": ("True", "Accepted"),
         "ResolvedRefs": ("True", "ResolvedRefs"),
     }
-    assert backends(before, "apps/sections/8")[0].backend is not None
+    assert backends(before, "apps/sections/8")[0].groups
     others = [each for each in objs if (each.kind, each.name) != ("ConfigMap", "ca")]
     metadata = {"name": "ca", "namespace": "apps"}
     emptied = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
@@ -68,4 +68,4 @@ def test_a_ca_goes(data: dict[str, str] | None) -> None:
         "Accepted": ("False", "NoValidCACertificate"),
         "ResolvedRefs": ("False", "InvalidCACertificateRef"),
     }
-    assert backends(after, "apps/sections/8")[0].backend is None
+    assert not backends(after, "apps/sections/8")[0].groups

@@ -108,8 +108,8 @@ def test_a_missing_secret_fails_closed() -> None:
     )
     assert _condition(made, "HTTPRoute", "mistral", "ResolvedRefs")["status"] == "True"
     deepseek, mistral = made.config.binds[0].listeners[0].routes
-    assert deepseek.backends[0].backend is not None
-    assert mistral.backends[0].backend is None
+    assert deepseek.backends[0].groups
+    assert not mistral.backends[0].groups
 
 
 def test_what_may_not_be_read_fails_closed() -> None:
@@ -117,17 +117,17 @@ def test_what_may_not_be_read_fails_closed() -> None:
     unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({("", "Secret")}))
     made = translate(_seed("mistral-secret"), unread)
     assert "mistral-secret cannot be read" in _condition(made, "Backend", "mistral")["message"]
-    assert made.config.binds[0].listeners[0].routes[1].backends[0].backend is None
+    assert not made.config.binds[0].listeners[0].routes[1].backends[0].groups
     unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({(GATEWAY_API, "BackendTLSPolicy")}))
     made = translate(_seed("mistral-tls", "deepseek-tls"), unread)
     assert "list kind BackendTLSPolicy" in _condition(made, "Backend", "mistral")["message"]
-    assert [route.backends[0].backend for route in made.config.binds[0].listeners[0].routes] == [None, None]
+    assert not any(route.backends[0].groups for route in made.config.binds[0].listeners[0].routes)
 
 
 def test_no_policy_is_plaintext() -> None:
     """Without a BackendTLSPolicy port 443 is reached in plaintext, as the page says, and the status warns of it."""
     made = translate(_seed("mistral-tls"), _OPTIONS)
-    backend = made.config.binds[0].listeners[0].routes[1].backends[0].backend
+    backend = made.config.binds[0].listeners[0].routes[1].backends[0].groups[0][0]
     assert backend is not None
     assert backend.tls is None
     accepted = _condition(made, "Backend", "mistral")
@@ -143,7 +143,7 @@ def test_forms_of_a_token(written: str) -> None:
     made = translate(
         [*_seed("mistral-secret"), from_body({**secret, "stringData": {"Authorization": written}})], _OPTIONS
     )
-    backend = made.config.binds[0].listeners[0].routes[1].backends[0].backend
+    backend = made.config.binds[0].listeners[0].routes[1].backends[0].groups[0][0]
     assert backend is not None
     assert backend.auth is not None
     assert backend.auth.key.reveal() == "sk-x"
@@ -167,7 +167,7 @@ def test_a_slip_sends_no_credential_elsewhere() -> None:
     del llm["port"]
     slipped = msgspec.structs.replace(backend, body={**backend.body, "spec": {"type": "AI", "ai": {"llm": llm}}})
     made = translate([*(each for each in _seed("mistral-backend")), slipped], _OPTIONS)
-    assert made.config.binds[0].listeners[0].routes[1].backends[0].backend is None
+    assert made.config.binds[0].listeners[0].routes[1].backends[0].groups == ()
     assert _condition(made, "Backend", "mistral")["message"] == 'Backend error: "unknown field \\"spec.ai.llm.hots\\""'
 
 

@@ -42,7 +42,7 @@ def test_what_protects_fails_closed(policies: dict[str, Any], field: str) -> Non
     (accepted,) = conditions(status(made, "AgentgatewayBackend", "default"))
     assert (accepted["type"], accepted["status"]) == ("Accepted", "False")
     assert f"spec.policies.{field}" in accepted["message"]
-    assert backends(made, "apps/all/1")[0].backend is None
+    assert not backends(made, "apps/all/1")[0].groups
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_tunes_is_told(policies: dict[str, Any], field: str) -> None:
     """A policy that only tunes is told as having no effect, and the backend serves."""
     made = _with_policies(policies)
     assert told(made, "AgentgatewayBackend", "default")["Accepted"] == ("True", "Accepted")
-    assert backends(made, "apps/all/1")[0].backend is not None
+    assert backends(made, "apps/all/1")[0].groups
     assert [each.what for each in made.problems if field in each.what] == [
         f"spec.policies.{field}: not supported yet, and has no effect"
     ]
@@ -101,8 +101,8 @@ def test_no_filter_is_passed_over(unsupported: dict[str, Any], place: str) -> No
         return {**body, "spec": {**body["spec"], "rules": [first, *others]}}
 
     made = changed(family("agentgateway"), "HTTPRoute", "all", filtered)
-    assert [ref.backend for ref in backends(made, "apps/all/0")] == [None]
-    assert backends(made, "apps/all/1")[0].backend is not None
+    assert [ref.groups for ref in backends(made, "apps/all/0")] == [()]
+    assert backends(made, "apps/all/1")[0].groups
     (partly,) = (each for each in conditions(status(made, "HTTPRoute", "all")) if each["type"] == "PartiallyInvalid")
     assert partly["status"] == "True"
     assert f"filter {unsupported['type']} is not supported yet" in partly["message"]

@@ -50,7 +50,7 @@ def reading(text: str, services: dict[ServicePort, Endpoint]) -> Manifests:
 def targets(text: str, services: dict[ServicePort, Endpoint]) -> list[str]:
     config = reading(text, services).load().config
     refs = [ref for bind in config.binds for each in bind.listeners for route in each.routes for ref in route.backends]
-    return [f"{ref.backend.target.host}:{ref.backend.target.port}" for ref in refs if ref.backend is not None]
+    return [str(backend.target) for ref in refs for backend in ref.backends]
 
 
 def conditions(text: str) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from torana.model import codec
-from torana.model.backend import Backend, BackendRef, Target
+from torana.model.backend import Backend, Target, alone
 from torana.model.config import Bind, Config, Listener
 from torana.model.policy import (
     BackendAuth,
@@ -25,7 +25,7 @@ _CANARY = "cAnArY-0815-model"
 
 
 def _config(backend: Backend, policies: RoutePolicies | None = None) -> Config:
-    route = Route("route0", policies=policies or RoutePolicies(), backends=(BackendRef(backend),))
+    route = Route("route0", policies=policies or RoutePolicies(), backends=(alone(backend),))
     return Config(binds=(Bind(3000, (Listener("listener0", routes=(route,)),)),))
 
 
@@ -82,7 +82,7 @@ def test_credentials_in_paths_and_matches_are_not_dumped() -> None:
         headers=(ValueMatch("x-api-key", _CANARY), ValueMatch("x-team", "red")),
         query=(ValueMatch("token", _CANARY), ValueMatch("v", "green")),
     )
-    route = Route("route0", matches=(match,), backends=(BackendRef(backend),))
+    route = Route("route0", matches=(match,), backends=(alone(backend),))
     dump = json.dumps(codec.dump(Config(binds=(Bind(3000, (Listener("l", routes=(route,)),)),))))
     assert _CANARY not in dump
     for plain in ("blue", "red", "green"):

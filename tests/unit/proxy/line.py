@@ -11,7 +11,7 @@ from torana.http.dial import Dialler
 from torana.http.pool import Pool
 from torana.http.server import Server, ServerConnection
 from torana.http.sweep import Sweep
-from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Target
+from torana.model.backend import Backend, Provider, ProviderKind, Target, alone
 from torana.model.config import Bind, Config, Limits, Listener, LogFormat
 from torana.model.policy import BackendAuth
 from torana.model.route import Route
@@ -74,7 +74,7 @@ class Line:
             provider=Provider(ProviderKind.OPENAI, "m1"),
             auth=BackendAuth(Secret("sk")),
         )
-        listener = Listener("listener0", routes=(Route("route0", backends=(BackendRef(backend),)),))
+        listener = Listener("listener0", routes=(Route("route0", backends=(alone(backend),)),))
         snapshot = Snapshot(Config(binds=(Bind(PORT, (listener,)),)), runtime)
         self.metrics = Metrics()
         self._writer = LineWriter(os.open(os.devnull, os.O_WRONLY))

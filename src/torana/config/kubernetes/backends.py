@@ -18,7 +18,7 @@ from torana.config.kubernetes.resources.record import Reference
 from torana.config.kubernetes.services import NOT_FOUND, Services
 from torana.config.kubernetes.store import AGENTGATEWAY, GATEWAY_API, KGATEWAY, Store
 from torana.config.kubernetes.tls_policies import KIND, TlsPolicies
-from torana.model.backend import BackendRef
+from torana.model.backend import BackendRef, Group
 
 _SERVICE: Final = ("", "Service")
 _FINEST: Final = 1_000_000  # parts that a weight is divided into where the exact number would grow without end
@@ -99,12 +99,17 @@ def shared(shares: Iterable[Share]) -> tuple[BackendRef, ...]:
     parts = lcm(*(len(share.drafts) or 1 for share in shares))
     parts = min(parts, _FINEST)
     return tuple(
-        BackendRef(finish(draft, share.route) if draft is not None else None, weight)
+        BackendRef(_groups(draft, share.route), weight)
         for share in shares
         for drafts in (share.drafts or (None,),)
         for weight in (_part(share.weight, parts, len(drafts)),)
         for draft in drafts
     )
+
+
+def _groups(draft: Draft | None, route: OfRoute) -> tuple[Group, ...]:
+    backend = finish(draft, route) if draft is not None else None
+    return ((backend,),) if backend is not None else ()
 
 
 def _part(weight: int, parts: int, count: int) -> int:

@@ -63,7 +63,7 @@ class Rule(msgspec.Struct, frozen=True):
         if self.matches is None:
             return None
         if self.fault is not None:
-            return Route(self.name, hostnames, self.matches, backends=(BackendRef(None),))
+            return Route(self.name, hostnames, self.matches, backends=(BackendRef(()),))
         shares = (Share(ref.weight, ref.drafts, of_backend(self.filters, ref.own, port)) for ref in self.refs)
         backends = shared(shares)
         return Route(self.name, hostnames, self.matches, self._policies(port), backends)

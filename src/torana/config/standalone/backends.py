@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
 from torana.config.resolve import Part, Remark, UnresolvableError, Wish, resolve
 from torana.config.standalone.decode import nearest
 from torana.config.standalone.files import Files
 from torana.config.standalone.policies import backend_auth, backend_tls, headers, redirect
 from torana.config.standalone.schema import policies as schema
-from torana.config.standalone.schema.backends import Ai, NamedBackend, RouteBackend
+from torana.config.standalone.schema.backends import Ai, AiGroup, AiProvider, NamedBackend, RouteBackend
 from torana.config.syntax import path_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
@@ -35,13 +36,28 @@ class _Place(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """A backend as it was written, on the route or under a name; `places` has the more specific policies first."""
+    """A place upstream as it was written, on the route or under a name; `places` has the more specific policies first.
+
+    `path` is where its address and its provider stand. `label` tells it from the others of its backend.
+    """
 
     name: str | None
+    label: str
     host: str | None
-    ai: Ai | None
+    ai: Ai | AiProvider | None
     path: Path
     places: tuple[_Place, ...]
+
+
+_Groups: TypeAlias = tuple[tuple[_Written, ...], ...]
+"""A backend: its places upstream, in groups by priority."""
+
+
+class _Named(NamedTuple):
+    """A backend under its name; `path` is where it stands."""
+
+    groups: _Groups
+    path: Path
 
 
 class _Merged(NamedTuple):
@@ -60,7 +76,7 @@ class Backends:
     def __init__(self, named: tuple[NamedBackend, ...], findings: Findings, files: Files) -> None:
         self._findings = findings
         self._files = files
-        self._named: dict[str, _Written] = {}
+        self._named: dict[str, _Named] = {}
         for index, backend in enumerate(named):
             self._register(backend, ("backends", index))
 
@@ -68,30 +84,35 @@ class Backends:
         """None when it cannot be reached or does not exist, which is reported."""
         place = _Place(ref.policies, (*path, "policies"))
         if ref.backend is None:
-            written = _Written(None, ref.host, ref.ai, path, _places(ref.ai, path, place))
+            groups = self._groups(None, ref.host, ref.ai, path, place)
         else:
             found = self._find(ref.backend, (*path, "backend"))
             if found is None:
                 return None
             # More specific first: the provider's entry, this route's use of it, the named backend.
-            written = found._replace(places=(*found.places[:-1], place, found.places[-1]))
-        backend = self._backend(written, index, route)
-        return BackendRef(backend, ref.weight) if backend is not None else None
+            groups = tuple(
+                tuple(each._replace(places=(*each.places[:-1], place, each.places[-1])) for each in group)
+                for group in found.groups
+            )
+        backends = [[self._backend(written, index, route) for written in group] for group in groups]
+        resolved = (tuple(backend for backend in group if backend is not None) for group in backends)
+        return BackendRef(tuple(group for group in resolved if group), ref.weight)
 
     # Named backends
 
     def _register(self, backend: NamedBackend, path: Path) -> None:
         place = _Place(backend.policies, (*path, "policies"))
-        written = _Written(backend.name, backend.host, backend.ai, path, _places(backend.ai, path, place))
+        named = _Named(self._groups(backend.name, backend.host, backend.ai, path, place), path)
         reference = f"{backend.namespace or ''}/{backend.name}"
-        first = self._named.setdefault(reference, written)
-        if first is not written:
+        first = self._named.setdefault(reference, named)
+        if first is not named:
             quoted = self._findings.quote((*path, "name"), backend.name)
             self._findings.error((*path, "name"), f"{quoted} is the name of backends[{first.path[1]}] already")
-        for each in written.places:  # a backend that no route uses is checked too
-            self._merge((each,), None)
+        for written in chain.from_iterable(named.groups):  # a backend that no route uses is checked too
+            for each in written.places:
+                self._merge((each,), None)
 
-    def _find(self, reference: str, path: Path) -> _Written | None:
+    def _find(self, reference: str, path: Path) -> _Named | None:
         found = self._named.get(reference)
         if found is None:
             quoted = self._findings.quote(path, reference)
@@ -105,13 +126,39 @@ class Backends:
 
     # One backend
 
+    def _groups(self, name: str | None, host: str | None, ai: Ai | None, path: Path, outer: _Place) -> _Groups:
+        if ai is None:
+            return ((_Written(name, "", host, None, (*path, "host"), (outer,)),),)
+        path = (*path, "ai")
+        if ai.provider is not None:
+            place = _Place(ai.policies, (*path, "policies"))
+            return ((_Written(name, "", None, ai, path, (place, outer)),),)
+        path, written = (*path, "groups"), ai.groups or ()
+        if not any(group.providers for group in written):
+            self._findings.error(path, "no provider is in any group", "give a group `providers`")
+        return tuple(
+            self._group(name, f"/group{number}", group, (*path, number), outer) for number, group in enumerate(written)
+        )
+
+    def _group(self, name: str | None, label: str, group: AiGroup, path: Path, outer: _Place) -> tuple[_Written, ...]:
+        names: dict[str, int] = {}
+        written: list[_Written] = []
+        for number, ai in enumerate(group.providers):
+            here = (*path, "providers", number)
+            if ai.name is not None and names.setdefault(ai.name, number) != number:
+                what = f"providers[{names[ai.name]}] has this name already"
+                self._findings.error((*here, "name"), what, "names tell them apart in logs and metrics")
+            place = _Place(ai.policies, (*here, "policies"))
+            written.append(_Written(name, f"{label}/provider{number}", None, ai, here, (place, outer)))
+        return tuple(written)
+
     def _backend(self, written: _Written, index: int, route: OfRoute) -> Backend | None:
         merged = self._merge(written.places, _Place(route.policies, route.path))
         wish = Wish(provider=None, address=written.host, tls=merged.tls, authority=route.authority, path=route.rewrite)
-        name = written.name or written.host
+        name = (written.name or written.host or f"{route.name}/backend{index}") + written.label
         provider = None
         if written.ai is not None:
-            provider, wish = self._ai(written.ai, (*written.path, "ai"), wish)
+            provider, wish = self._ai(written.ai, written.path, wish)
             name = written.ai.name or name
         try:
             destination = resolve(wish)
@@ -121,7 +168,7 @@ class Backends:
         for remark in destination.remarks:
             self._point(remark, written, route, self._findings.warning)
         return Backend(
-            name=name or f"{route.name}/backend{index}",
+            name=name,
             target=destination.target,
             tls=destination.tls,
             authority=destination.authority,
@@ -133,7 +180,7 @@ class Backends:
             redirect=merged.redirect,
         )
 
-    def _ai(self, ai: Ai, path: Path, wish: Wish) -> tuple[Provider, Wish]:
+    def _ai(self, ai: Ai | AiProvider, path: Path, wish: Wish) -> tuple[Provider, Wish]:
         if ai.path_override is not None:
             # It is sent as it stands, so it may hold a query.
             bare = ai.path_override.partition("?")[0]
@@ -142,10 +189,11 @@ class Backends:
             self._findings.fault((*path, "pathPrefix"), ai.path_prefix, path_fault(ai.path_prefix))
         if ai.tokenize:
             self._findings.error((*path, "tokenize"), "counting tokens before the call is not supported yet")
-        if ai.provider.open_ai is not None:
-            provider = Provider(ProviderKind.OPENAI, ai.provider.open_ai.model)
+        spoken = ai.provider
+        if spoken is not None and spoken.open_ai is not None:
+            provider = Provider(ProviderKind.OPENAI, spoken.open_ai.model)
         else:
-            provider = Provider(ProviderKind.CUSTOM, ai.provider.custom.model if ai.provider.custom else None)
+            provider = Provider(ProviderKind.CUSTOM, spoken.custom.model if spoken and spoken.custom else None)
         return provider, Wish(
             provider=provider.kind,
             address=ai.host_override,
@@ -161,17 +209,17 @@ class Backends:
         ai = written.ai
         match fault.part:
             case Part.ADDRESS if ai is not None:
-                path, text = (*written.path, "ai", "hostOverride"), ai.host_override
+                path, text = (*written.path, "hostOverride"), ai.host_override
             case Part.ADDRESS:
-                path, text = (*written.path, "host"), written.host
+                path, text = written.path, written.host
             case Part.AUTHORITY:
                 kind = route.authority.kind.value if route.authority is not None else "full"
                 path = (*route.path, "urlRewrite", "authority", kind)
                 text = route.authority.value if route.authority is not None else None
             case Part.PATH_PREFIX:
-                path, text = (*written.path, "ai", "pathPrefix"), ai.path_prefix if ai is not None else None
+                path, text = (*written.path, "pathPrefix"), ai.path_prefix if ai is not None else None
             case _:
-                path, text = (*written.path, "ai", "provider"), None
+                path, text = (*written.path, "provider"), None
         subject = f"{self._findings.quote(path, text)} " if text is not None else ""
         tell(path, subject + fault.what, fault.hint)
 
@@ -208,7 +256,3 @@ def _first(places: tuple[_Place, ...], field: str, key: str) -> _Given | None:
         if policy is not None:
             return _Given(policy, (*place.path, key))
     return None
-
-
-def _places(ai: Ai | None, path: Path, outer: _Place) -> tuple[_Place, ...]:
-    return (_Place(ai.policies, (*path, "ai", "policies")), outer) if ai is not None else (outer,)

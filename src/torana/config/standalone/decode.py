@@ -80,7 +80,7 @@ def _record(record: type[Record], node: Mapping, path: Path, findings: Findings)
         if key.required and name not in spelled:
             findings.error(path, f'"{name}" is missing', f"give {key.shape.expected}")
             bad = True
-    if not _one_given(record, node, spelled, path, findings) or bad:
+    if not (_one_given(record, node, spelled, path, findings) and _alone(record, spelled, path, findings)) or bad:
         return _BAD
     return record(**{name: value for name, value in fields.items() if value is not _ABSENT})
 
@@ -130,6 +130,16 @@ def _one_given(record: type[Record], node: Mapping, spelled: dict[str, str], pat
     found = " and ".join(given) if given else "none"
     findings.error(path, f"give exactly one of {', '.join(record.exactly_one)}; found {found}")
     return False
+
+
+def _alone(record: type[Record], spelled: dict[str, str], path: Path, findings: Findings) -> bool:
+    """Whether no key stands beside one that has to be alone."""
+    for name in record.alone:
+        others = [other for other in spelled.values() if other != name]
+        if name in spelled and others:
+            findings.error((*path, name), f"cannot stand beside {', '.join(others)}", "give it alone")
+            return False
+    return True
 
 
 # --- Single values --------------------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ def _complete(definition: dict[str, Any], record: type[Record]) -> None:
         spellings.get(name, []).append(spelling)
     if spellings:
         definition["oneOf"] = [{"required": [name]} for names in spellings.values() for name in names]
+    if record.alone:
+        definition["dependentSchemas"] = {name: {"maxProperties": 1} for name in record.alone}
     for name, key in keys(record).items():
         inner = key.shape.record
         refused = name in record.exactly_one or (inner is not None and inner.empty is Empty.REFUSED)

@@ -76,10 +76,11 @@ class Shape(msgspec.Struct):
 
 @cache
 def keys(record: type[Record]) -> dict[str, Key]:
-    """The keys of an object, in the spelling of the file."""
+    """The keys of an object, in the spelling of the file; those that are required first."""
     described = inspect.type_info(record)
     assert isinstance(described, inspect.StructType)
-    return {field.encode_name: Key(field.name, field.required, shape_of(field.type)) for field in described.fields}
+    fields = sorted(described.fields, key=lambda field: not field.required)
+    return {field.encode_name: Key(field.name, field.required, shape_of(field.type)) for field in fields}
 
 
 def shape_of(described: inspect.Type) -> Shape:

@@ -46,12 +46,9 @@ class Provider(Record, frozen=True):
     custom: Annotated[Custom | None, Meta(description="An OpenAI-style provider without a place of its own.")] = None
 
 
-class Ai(Record, frozen=True):
-    """A backend that serves a language model."""
+class AiKeys(Record, frozen=True):
+    """What a backend that serves a language model says besides its provider."""
 
-    not_yet = ("groups",)
-
-    provider: Annotated[Provider, Meta(description="Which API it speaks.")]
     name: Annotated[Name | None, Meta(description="Its name in logs and metrics.")] = None
     host_override: Annotated[
         str | None,
@@ -69,6 +66,34 @@ class Ai(Record, frozen=True):
     )
     tokenize: Annotated[bool, Meta(description="Counting tokens before the call; only `false` is supported.")] = False
     policies: Annotated[BackendPolicies | None, Meta(description="Policies of this provider.")] = None
+
+
+class AiProvider(AiKeys, frozen=True, kw_only=True):
+    """One of several places that serve a language model."""
+
+    provider: Annotated[Provider, Meta(description="Which API it speaks.")]
+
+
+class AiGroup(Record, frozen=True):
+    """Providers of one priority: requests are balanced among them."""
+
+    providers: Annotated[tuple[AiProvider, ...], Meta(description="The providers; the better of two drawn is asked.")]
+
+
+class Ai(AiKeys, frozen=True, kw_only=True):
+    """A backend that serves a language model. Give exactly one of `provider` and `groups`."""
+
+    exactly_one = ("provider", "groups")
+    alone = ("groups",)
+
+    provider: Annotated[Provider | None, Meta(description="Which API it speaks.")] = None
+    groups: Annotated[
+        tuple[AiGroup, ...] | None,
+        Meta(
+            description="Several providers, in order of priority: a group takes what those before it cannot. "
+            "No other key may stand beside it."
+        ),
+    ] = None
 
 
 class RouteBackend(Record, frozen=True):

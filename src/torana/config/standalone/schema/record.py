@@ -26,6 +26,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     """Keys that agentgateway has in this place and Torana does not support yet."""
     exactly_one: ClassVar[tuple[str, ...]] = ()
     """Keys of which one, and only one, has to be given."""
+    alone: ClassVar[tuple[str, ...]] = ()
+    """Keys that no other key may stand beside."""
     spellings: ClassVar[Mapping[str, str]] = {}
     """Second spelling -> the field's name in the file; they differ in case only."""
     empty: ClassVar[Empty] = Empty.ABSENT

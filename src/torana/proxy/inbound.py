@@ -1,0 +1,41 @@
+"""Inbound: the body of a client's request, as the attempts to pass it on need it."""
+
+from __future__ import annotations
+
+from torana.http.body import too_large
+from torana.http.request import Request
+from torana.http.server import ServerConnection
+
+
+class Inbound:
+    """`content` is the whole body once it has been read; `spent` tells that it went upstream without being kept.
+
+    What is spent cannot be sent again. Everything else can: a body that was gathered, and one nobody has touched yet.
+    """
+
+    __slots__ = ("client", "content", "request", "spent")
+
+    def __init__(self, request: Request, client: ServerConnection) -> None:
+        self.request = request
+        self.client = client
+        self.content: bytes | None = None
+        self.spent = False
+
+    async def gather(self, limit: int) -> bytes:
+        """The whole body. Raises BODY_TOO_LARGE over `limit` octets, or the error the body failed with."""
+        if self.content is None:
+            length = self.request.content_length
+            if length is not None and length > limit:
+                raise too_large(limit)
+            self.content = await self.request.body.gather(limit)
+        return self.content
+
+    async def gather_if_short(self, limit: int) -> None:
+        """Keep the body for further attempts, unless it is longer than `limit` octets; then it stays to be streamed."""
+        body = self.request.body
+        length = self.request.content_length
+        if self.content is not None or (length is not None and length > limit):
+            return
+        await body.peek(limit)
+        if body.done and body.size <= limit:
+            self.content = b"".join(body.take())
