@@ -25,10 +25,11 @@ from torana.config import watch
 from torana.config.diff import describe
 from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError, Problem, Severity
+from torana.config.proxies import told
 from torana.config.sources import Effect, Live, Source, StartError
 from torana.http.dial import Override
 from torana.model import codec
-from torana.model.config import Config, Settings
+from torana.model.config import Config, Proxies, Settings
 from torana.supervisor import Supervisor, WorkerGoneError
 from torana.telemetry import log
 from torana.telemetry.metrics import State
@@ -305,6 +306,8 @@ def _run(
     writer = LineWriter(1)
     log.configure(writer, settings.log_level, settings.log_format)
     _tell(loaded, ())
+    if settings.proxies != Proxies():
+        _log.info("%s", told(settings.proxies))
     try:
         uvloop.run(_serve(source, live, loaded, overrides, count, writer, ready))
     except (CannotListenError, AdminError, ssl.SSLError) as error:

@@ -39,6 +39,7 @@ class Reason(Enum):
     TARGET_TOO_LONG = Fault(414, _CLIENT, "uri_too_long", "InvalidRequest")
     EXPECTATION_FAILED = Fault(417, _CLIENT, "expectation_failed", "InvalidRequest")
     MISDIRECTED = Fault(421, _CLIENT, "misdirected_request", "NotFound")
+    RATE_LIMITED = Fault(429, "rate_limit_error", "rate_limit_exceeded", "RateLimit")
     HEADERS_TOO_LARGE = Fault(431, _CLIENT, "request_headers_too_large", "InvalidRequest")
     HTTP_VERSION = Fault(505, _CLIENT, "http_version_not_supported", "InvalidRequest")
     INTERNAL = Fault(500, _SERVER, "internal_error", "Internal")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
 from torana.http.message import Fields
-from torana.telemetry.record import Record
+from torana.telemetry.record import Record, TokenUsage
 
 
 class LocalReply(NamedTuple):
@@ -18,13 +19,22 @@ class LocalReply(NamedTuple):
     body: bytes = b""
 
 
+class Quota(NamedTuple):
+    """The rate limit that has the least left for this client, and the seconds until it has more."""
+
+    limit: int
+    remaining: int
+    reset: float
+
+
 class Exchange(msgspec.Struct, gc=False):
     """The state of one request between its head and its account.
 
     `fields` are the request's, `path`, `query` and `host` what the client asked for; policies may change `fields`
     before they go upstream, and the fields of the answer they are handed. `matched_prefix` is the length of the
     route's matched path prefix, None when the route matched otherwise. `origin` is the client's, where cross-origin
-    rules are on: what goes upstream may have another, or none.
+    rules are on: what goes upstream may have another, or none. `quota` is set where there are rate limits, and `charge`
+    where one of them is to be told the tokens of the answer.
     """
 
     record: Record
@@ -37,3 +47,5 @@ class Exchange(msgspec.Struct, gc=False):
     sni: str | None = None
     matched_prefix: int | None = None
     origin: bytes | None = None
+    quota: Quota | None = None
+    charge: Callable[[TokenUsage], None] | None = None

@@ -1,9 +1,10 @@
 """Worker processes: one parent loads configuration, N workers share the ports and serve.
 
-The parent holds no port of the gateway. Each worker is a fresh process (`python -m torana.supervisor FD`) joined to the
-parent by a socket pair, on which frames of a kind, a number, a length and a payload travel: a question has a number,
-and its answer the same. Secrets travel on it too, and nowhere else. A worker that dies is replaced; one that loses its
-parent drains and ends.
+The parent holds no port of the gateway. Each worker is a fresh process (`python -m torana.supervisor FD MEMORY`) joined
+to the parent by a socket pair, on which frames of a kind, a number, a length and a payload travel: a question has a
+number, and its answer the same. Secrets travel on it too, and nowhere else. The buckets of rate limits lie in MEMORY, a
+file without a name that all workers have in common. A worker that dies is replaced; one that loses its parent drains
+and ends.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+import weakref
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
@@ -26,6 +28,7 @@ import uvloop
 from torana.http.dial import Override
 from torana.model import codec
 from torana.model.config import Config, Settings
+from torana.policies.buckets import Buckets, shared_file
 from torana.telemetry import log, metrics
 from torana.telemetry.metrics import State
 from torana.telemetry.writer import LineWriter
@@ -98,8 +101,10 @@ class Supervisor:
 
     def __init__(self, settings: Settings, overrides: Overrides, count: int) -> None:
         listed = [(host, port, to.host, to.port) for (host, port), to in overrides.items()]
-        self._setup = msgspec.msgpack.encode(Setup(settings, listed))
+        self._setup = codec.pack(Setup(settings, listed))
         self._count = count
+        self._buckets = shared_file()
+        weakref.finalize(self, os.close, self._buckets)
         self._config = Config()
         self._children: dict[int, _Child] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -160,7 +165,7 @@ class Supervisor:
 
     async def _spawn(self) -> _Child:
         """A worker that serves by the configuration as it is at the very return, whatever is applied meanwhile."""
-        child = await _Child.start()
+        child = await _Child.start(self._buckets)
         try:
             await child.ask(Kind.SETUP, self._setup, timeout=_START_TIMEOUT)
             applied = None
@@ -208,7 +213,8 @@ class _Child:
         self._listener = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls) -> _Child:
+    async def start(cls, memory: int) -> _Child:
+        """`memory`: the file of the buckets, which the worker inherits."""
         ours, theirs = socket.socketpair()
         try:
             reader, writer = await asyncio.open_connection(sock=ours)
@@ -216,9 +222,9 @@ class _Child:
             # asyncio's subprocess: under uvloop its end is told by SIGCHLD, and takes no thread to wait for.
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "torana.supervisor", str(theirs.fileno())),
+                    *(sys.executable, "-m", "torana.supervisor", str(theirs.fileno()), str(memory)),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(theirs.fileno(), memory),
                     start_new_session=True,
                 )
             except BaseException:
@@ -314,7 +320,7 @@ class _Child:
 # the worker's side
 
 
-async def _run(descriptor: int) -> None:
+async def _run(descriptor: int, memory: int) -> None:
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor))
     try:
         question = await receive(reader)
@@ -322,11 +328,11 @@ async def _run(descriptor: int) -> None:
         return  # the parent is gone, or has no use for this worker any more
     lines = LineWriter(1)
     lines.attach(asyncio.get_running_loop())
-    setup = msgspec.msgpack.decode(question.payload, type=Setup)
+    setup = codec.unpack(question.payload, Setup)
     drain_timeout = setup.settings.drain_timeout
     log.configure(lines, setup.settings.log_level, setup.settings.log_format)
     overrides = {(host, port): Override(to_host, to_port) for host, port, to_host, to_port in setup.overrides}
-    worker = Worker(setup.settings, overrides, lines, reuse_port=True)
+    worker = Worker(setup.settings, overrides, lines, reuse_port=True, buckets=Buckets.shared(memory))
     answer = b""
     try:
         while True:
@@ -354,7 +360,7 @@ async def _run(descriptor: int) -> None:
 async def _apply(worker: Worker, packed_config: bytes) -> bytes:
     """A Complaint; empty when there is none. A configuration is refused whatever comes of it, and kills nobody."""
     try:
-        await worker.apply(codec.unpack(packed_config))
+        await worker.apply(codec.unpack(packed_config, Config))
     except CannotListenError as error:
         return msgspec.msgpack.encode(Complaint(str(error), error.ports))
     except Exception as error:  # noqa: BLE001 - told to the parent, which refuses the configuration by it
@@ -366,8 +372,8 @@ def main(arguments: Iterable[str]) -> None:
     """The worker process. It ends when the parent says so or is gone; signals are the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    (descriptor,) = arguments
-    uvloop.run(_run(int(descriptor)))
+    descriptor, memory = map(int, arguments)
+    uvloop.run(_run(descriptor, memory))
     os._exit(0)  # the log's thread may wait for a reader that never comes
 
 

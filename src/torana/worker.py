@@ -19,9 +19,11 @@ import msgspec
 
 from torana.http.dial import Dialler, Override
 from torana.http.pool import Pool
+from torana.http.proxies import Environment
 from torana.http.server import Server
 from torana.http.sweep import Sweep
 from torana.model.config import Bind, Config, Settings
+from torana.policies.buckets import Buckets
 from torana.proxy.gateway import Gateway
 from torana.proxy.runtime import Runtime
 from torana.proxy.snapshot import CompiledBind, Snapshot
@@ -50,16 +52,27 @@ class CannotListenError(Exception):
 
 
 class Worker:
-    """Serves one Config at a time. `settings` are those of the start and do not change."""
+    """Serves one Config at a time. `settings` are those of the start and do not change.
 
-    def __init__(self, settings: Settings, overrides: Overrides, writer: LineWriter, *, reuse_port: bool) -> None:
+    `buckets` are those of all workers that share the ports; None where it is the only one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        overrides: Overrides,
+        writer: LineWriter,
+        *,
+        reuse_port: bool,
+        buckets: Buckets | None = None,
+    ) -> None:
         self._settings = settings
         self._reuse_port = reuse_port
         self._writer = writer
         self._sweep = Sweep()
         dialler = Dialler(self._sweep, overrides, settings.connect_timeout, settings.answer_timeout)
         pool = Pool(dialler, self._sweep, settings.pool_idle_timeout, settings.pool_max_idle)
-        self._runtime = Runtime(pool)
+        self._runtime = Runtime(pool, buckets, Environment(settings.proxies, overrides))
         self._metrics = Metrics()
         self._gateway = Gateway(
             Snapshot(Config(), self._runtime), self._metrics, AccessLog(writer, settings.log_format, settings.log_level)

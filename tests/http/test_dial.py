@@ -349,5 +349,5 @@ async def test_a_key_with_a_password_is_an_error(ca: trustme.CA, upstream: Start
     locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")).decode()
     tls = BackendTls(cert=pair.cert_chain_pems[0].bytes().decode(), key=Secret(locked))
     with pytest.raises(GatewayError) as raised:
-        await Dialler(Sweep(), {}, 2, 2).dial(Address("127.0.0.1", provider.port, tls=tls))
+        await Dialler(Sweep(), {}, 2, 2).dial(Address(Target("127.0.0.1", provider.port), tls))
     assert raised.value.reason is Reason.CONNECT_FAILED

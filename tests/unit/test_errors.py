@@ -15,7 +15,7 @@ from torana.proxy.reply import error_reply, render_reply, request_id
 
 _LABELS = {
     "DirectResponse", "NotFound", "NoHealthyBackend", "Internal", "InvalidRequest", "Timeout", "UpstreamFailure",
-    "ClientClosed",
+    "ClientClosed", "RateLimit",
 }  # fmt: skip
 """Reference 4.2, and ClientClosed for what no answer can reach."""
 
@@ -34,12 +34,12 @@ def test_no_reason_hides_another() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_rows(reason: Reason) -> None:
-    """A status exists; the client's faults are 4xx of OpenAI's type for them, ours are 5xx."""
+    """A status exists; the client's faults are 4xx of the types that APIs have for them, ours are 5xx."""
     fault = reason.fault
     known = {status.value for status in HTTPStatus} | {499}
     assert fault.status in known
     if fault.status < 500 or reason is Reason.HTTP_VERSION:
-        assert fault.type == "invalid_request_error"
+        assert fault.type == ("rate_limit_error" if fault.status == 429 else "invalid_request_error")
     else:
         assert fault.type == "api_error"
     assert fault.label in _LABELS

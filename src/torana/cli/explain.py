@@ -21,8 +21,9 @@ from torana.exchange import Exchange, LocalReply
 from torana.http.dial import Dialler, Override
 from torana.http.message import Fields
 from torana.http.pool import Pool
+from torana.http.proxies import Environment
 from torana.http.sweep import Sweep
-from torana.model.config import Config
+from torana.model.config import Config, Proxies
 from torana.model.policy import BackendTls, CredentialPlace
 from torana.model.route import RouteMatch
 from torana.model.secret import MASK
@@ -114,7 +115,7 @@ def _explain(
     config: Config, port: int, exchange: Exchange, body: bytes, overrides: dict[tuple[str, int], Override]
 ) -> Explanation:
     found: Explanation = {"request": f"{exchange.method.decode()} {exchange.path.decode()}", "port": port}
-    snapshot = Snapshot(config, _runtime())
+    snapshot = Snapshot(config, _runtime(config.settings.proxies, overrides))
     if port not in snapshot.binds:
         ports = ", ".join(map(str, snapshot.binds)) or "none"
         return found | {"error": {"status": None, "message": f"nothing listens on port {port}; configured: {ports}"}}
@@ -202,6 +203,9 @@ def _tell(
     override = overrides.get((backend.target.host, backend.target.port))
     told["backend"] = backend.name
     told["connect"] = str(backend.target) + (f" (at {override.host}:{override.port} by --resolve)" if override else "")
+    tunnel = upstream.endpoint.address.connecting.tunnel
+    if tunnel is not None:
+        told["via"] = f"proxy {tunnel.target}" + (" over TLS" if tunnel.tls is not None else "")
     told["tls"] = _tls(backend.tls, backend.target.host)
     if upstream.plaintext_443:
         told["warning"] = "port 443 is reached in plaintext; if it speaks TLS, add `backendTLS: {}`"
@@ -268,10 +272,11 @@ def _reply(reply: LocalReply, exchange: Exchange, route: CompiledRoute) -> Expla
     }
 
 
-def _runtime() -> Runtime:
+def _runtime(proxies: Proxies, overrides: dict[tuple[str, int], Override]) -> Runtime:
     """Upstreams want lanes to connect by; these are never used."""
     sweep = Sweep()
-    return Runtime(Pool(Dialler(sweep, {}, 0, 0), sweep, 1, 0))
+    pool = Pool(Dialler(sweep, overrides, 0, 0), sweep, 1, 0)
+    return Runtime(pool, environment=Environment(proxies, overrides))
 
 
 def _lines(found: Explanation, indent: str = "") -> Iterator[str]:

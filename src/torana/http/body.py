@@ -93,6 +93,8 @@ class Body:
 
     async def peek(self, limit: int) -> bytes:
         """The beginning of the body, all of it if it is no longer than `limit` octets; it stays to be taken."""
+        if self._wanted is not None:
+            self._want()
         while not self.done and self._held <= limit:
             if self.error is not None:
                 raise self.error

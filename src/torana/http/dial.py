@@ -1,4 +1,4 @@
-"""Making a connection upstream: name, address, TLS; and saying which of them failed."""
+"""Making a connection upstream: name, address, a forward proxy, TLS; and saying which of them failed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -15,10 +15,14 @@ from torana.errors import GatewayError, Reason
 from torana.http.client import UpstreamConnection
 from torana.http.sweep import Sweep
 from torana.http.tls import check_names, upstream_context
-from torana.model.policy import BackendTls
+from torana.http.tunnel import TunnelError, TunnelProtocol
+from torana.model.backend import Connecting, Target, Tunnel
+from torana.model.policy import BackendTls, Keepalive
 
 _Info: TypeAlias = "tuple[int, int, int, str, Any]"
 """One of getaddrinfo's answers: family, kind, protocol, canonical name, socket address."""
+
+_P = TypeVar("_P", bound=asyncio.Protocol)
 
 _HEAD_START = 0.25  # seconds; RFC 8305, 5 recommends 250 ms
 
@@ -26,15 +30,12 @@ _HEAD_START = 0.25  # seconds; RFC 8305, 5 recommends 250 ms
 class Address(msgspec.Struct, frozen=True):
     """Where a connection goes and how: what decides whether two requests may share one. `tls` None is plaintext."""
 
-    host: str
-    port: int
-    unix: str | None = None
+    target: Target
     tls: BackendTls | None = None
+    connecting: Connecting = Connecting()
 
     def __str__(self) -> str:
-        if self.unix is not None:
-            return f"unix:{self.unix}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return str(self.target)
 
 
 class Override(NamedTuple):
@@ -45,7 +46,10 @@ class Override(NamedTuple):
 
 
 class Dialler:
-    """Connects. `overrides` maps (host, port) to where it is really reached; `timeout` is seconds for all phases."""
+    """Connects. `overrides` maps (host, port) to where it is really reached, be it an upstream's or a proxy's.
+
+    `timeout` is seconds for all phases together, where an address has none of its own.
+    """
 
     def __init__(
         self, sweep: Sweep, overrides: Mapping[tuple[str, int], Override], timeout: float, answer_timeout: float
@@ -54,74 +58,133 @@ class Dialler:
         self._overrides = overrides
         self._timeout = timeout
         self._answer_timeout = answer_timeout
+        self._lookups: dict[tuple[str, int], asyncio.Task[Sequence[_Info]]] = {}
 
     async def dial(self, address: Address) -> UpstreamConnection:
         """A fresh connection. Raises CONNECT_FAILED or CONNECT_TIMEOUT, naming host, phase and time taken."""
         attempt = _Attempt(address)
         loop = asyncio.get_running_loop()
         started = loop.time()
+        timeout = address.connecting.timeout
+        if timeout is None:
+            timeout = self._timeout
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._dial(address, attempt)
+            async with asyncio.timeout(timeout):
+                return await self._dial(attempt)
         except TimeoutError as error:
-            raise self._failure(Reason.CONNECT_TIMEOUT, attempt, f"no success within {self._timeout:g} s") from error
+            raise attempt.failure(Reason.CONNECT_TIMEOUT, f"no success within {timeout:g} s") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA has no form for
             elapsed = (loop.time() - started) * 1000
-            raise self._failure(Reason.CONNECT_FAILED, attempt, f"{_words(error)} after {elapsed:.0f} ms") from error
+            raise attempt.failure(Reason.CONNECT_FAILED, f"{_words(error)} after {elapsed:.0f} ms") from error
 
-    async def _dial(self, address: Address, attempt: _Attempt) -> UpstreamConnection:
+    async def _dial(self, attempt: _Attempt) -> UpstreamConnection:
+        address = attempt.address
+        if attempt.tunnel is not None:
+            return await self._dial_through(attempt.tunnel, attempt)
+        keepalive = address.connecting.keepalive
+        return await self._open(self._connection, address.target, address.tls, keepalive, attempt)
+
+    async def _dial_through(self, tunnel: Tunnel, attempt: _Attempt) -> UpstreamConnection:
+        """By CONNECT: the proxy looks up the target's name, unless it has an override."""
+        target, tls = attempt.address.target, attempt.address.tls
+        keepalive = attempt.address.connecting.keepalive
+        attempt.secured = "proxy tls"
+        proxy = await self._open(TunnelProtocol, tunnel.target, tunnel.tls, keepalive, attempt)
+        try:
+            attempt.phase = "tunnel"
+            override = self._overrides.get((target.host, target.port))
+            await proxy.connect(Target(*override) if override else target, tunnel.auth)
+            if tls is not None:
+                attempt.phase = "tls"
+                transport = await proxy.secure(upstream_context(tls), tls.hostname or target.host)
+                check_names(tls, transport.get_extra_info("peercert") or {})
+            made = self._connection()
+            proxy.hand_over(made)
+        except BaseException:
+            proxy.abort()
+            raise
+        return made
+
+    async def _open(
+        self, make: Callable[[], _P], target: Target, tls: BackendTls | None, keepalive: Keepalive | None,
+        attempt: _Attempt,
+    ) -> _P:  # fmt: skip
+        """A connection to `target` itself."""
         loop = asyncio.get_running_loop()
-
-        def connection() -> UpstreamConnection:
-            return UpstreamConnection(self._sweep, self._answer_timeout)
-
-        if address.unix is not None:
-            _, made = await loop.create_unix_connection(connection, address.unix)
+        if target.unix is not None:
+            _, made = await loop.create_unix_connection(make, target.unix)
             return made
-        override = self._overrides.get((address.host, address.port))
-        host, port = override or (address.host, address.port)
+        host, port = self._overrides.get((target.host, target.port)) or (target.host, target.port)
         attempt.phase = "dns"
-        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        infos = await self._look_up(host, port)
         attempt.phase = "connect"
         sock = await _first_that_connects(infos)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if address.tls is None:
-                _, made = await loop.create_connection(connection, sock=sock)
+            _keep_alive(sock, keepalive or Keepalive())
+            if tls is None:
+                _, made = await loop.create_connection(make, sock=sock)
                 return made
-            attempt.phase = "tls"
-            name = address.tls.hostname or address.host
+            attempt.phase = attempt.secured
+            name = tls.hostname or target.host
             transport, made = await loop.create_connection(
-                connection, sock=sock, ssl=upstream_context(address.tls), server_hostname=name
+                make, sock=sock, ssl=upstream_context(tls), server_hostname=name
             )
         except BaseException:
             sock.close()
             raise
-        if address.tls.subject_alt_names:
-            try:
-                check_names(address.tls, transport.get_extra_info("peercert") or {})
-            except ssl.SSLError:
-                made.close()
-                raise
+        try:
+            check_names(tls, transport.get_extra_info("peercert") or {})
+        except ssl.SSLError:
+            transport.abort()
+            raise
         return made
 
-    def _failure(self, reason: Reason, attempt: _Attempt, what: str) -> GatewayError:
-        address = attempt.address
-        hint = ""
-        if attempt.phase == "tls" and "WRONG_VERSION_NUMBER" in what:
-            hint = " The port does not seem to speak TLS: leave backendTLS out, or use another port."
-        message = f"Cannot connect to {address} (phase {attempt.phase}): {what}.{hint}"
-        return GatewayError(reason, message, f"{attempt.phase}: {what}")
+    async def _look_up(self, host: str, port: int) -> Sequence[_Info]:
+        """Look-ups of one name at the same time are one: each takes a thread, of which there are few (libuv: four)."""
+        key = (host, port)
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            asked = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            lookup = self._lookups[key] = asyncio.create_task(asked)
+            lookup.add_done_callback(lambda _: self._lookups.pop(key))
+        return await asyncio.shield(lookup)  # whoever gives up leaves the others theirs
+
+    def _connection(self) -> UpstreamConnection:
+        return UpstreamConnection(self._sweep, self._answer_timeout)
 
 
 class _Attempt:
-    """What is being tried, so that a failure can name it."""
+    """What is being tried, so that a failure can name it. `secured` is the phase of TLS on the first connection."""
 
-    __slots__ = ("address", "phase")
+    __slots__ = ("address", "phase", "secured", "tunnel")
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.tunnel = address.connecting.tunnel if address.target.unix is None else None
         self.phase = "connect"
+        self.secured = "tls"
+
+    def failure(self, reason: Reason, what: str) -> GatewayError:
+        hint = ""
+        if "WRONG_VERSION_NUMBER" in what:
+            cure = "write http:// for the proxy" if self.phase == "proxy tls" else "leave backendTLS out"
+            hint = f" The port does not seem to speak TLS: {cure}, or use another port."
+        way = f" through the proxy {self.tunnel.target}" if self.tunnel is not None else ""
+        message = f"Cannot connect to {self.address}{way} (phase {self.phase}): {what}.{hint}"
+        return GatewayError(reason, message, f"{self.phase}: {what}")
+
+
+def _keep_alive(sock: socket.socket, keepalive: Keepalive) -> None:
+    """Have the system notice a peer that is gone, and firewalls that a quiet connection is still in use."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {
+        "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE": round(keepalive.idle),  # macOS's name
+        "TCP_KEEPINTVL": round(keepalive.interval),
+        "TCP_KEEPCNT": keepalive.probes,
+    }
+    for name, value in options.items():
+        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), max(value, 1))
 
 
 async def _first_that_connects(infos: Sequence[_Info]) -> socket.socket:
@@ -168,6 +231,8 @@ async def _connect(info: _Info) -> socket.socket:
 
 def _words(error: OSError | UnicodeError) -> str:
     """An operating system's or OpenSSL's error in words, without Python's decoration."""
+    if isinstance(error, TunnelError):
+        return str(error)
     if isinstance(error, UnicodeError):
         return "the name is not one that can be looked up"
     if isinstance(error, ssl.SSLCertVerificationError):

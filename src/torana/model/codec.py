@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from torana.model.config import Config
 from torana.model.secret import MASK, Secret
 from torana.model.shown import shown
+
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def dump(config: msgspec.Struct, hidden: Collection[Secret] = ()) -> Any:
@@ -21,13 +22,13 @@ def dump(config: msgspec.Struct, hidden: Collection[Secret] = ()) -> Any:
     return shown(msgspec.to_builtins(config, enc_hook=_mask), hidden)
 
 
-def pack(config: Config) -> bytes:
+def pack(value: msgspec.Struct) -> bytes:
     """For a worker process only: the secrets are in it."""
-    return _packer.encode(config)
+    return _packer.encode(value)
 
 
-def unpack(data: bytes) -> Config:
-    return _unpacker.decode(data)
+def unpack(data: bytes, kind: type[_T]) -> _T:
+    return msgspec.msgpack.decode(data, type=kind, dec_hook=_hide)
 
 
 def _mask(value: Any) -> Any:
@@ -49,4 +50,3 @@ def _hide(kind: type, value: Any) -> Any:
 
 
 _packer = msgspec.msgpack.Encoder(enc_hook=_reveal)
-_unpacker = msgspec.msgpack.Decoder(Config, dec_hook=_hide)

@@ -6,6 +6,7 @@ from enum import Enum
 
 import msgspec
 
+from torana.model.backend import Tunnel
 from torana.model.policy import TlsVersion
 from torana.model.route import Route
 from torana.model.secret import Secret
@@ -85,6 +86,17 @@ class LogFormat(Enum):
     JSON = "json"
 
 
+class Proxies(msgspec.Struct, frozen=True):
+    """Forward proxies for upstreams that name none themselves: `https` for those with TLS, `http` for plaintext ones.
+
+    `exceptions` are hosts that are reached directly, as NO_PROXY writes them.
+    """
+
+    https: Tunnel | None = None
+    http: Tunnel | None = None
+    exceptions: tuple[str, ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What is read once, at start. An address is `host:port`, `unix:/path`, or `off` (None here)."""
 
@@ -103,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Idle upstream connections kept per backend address."""
     answer_timeout: float = 600.0
     """The longest silence of an upstream, before its answer or within it, that no policy has set shorter."""
+    proxies: Proxies = Proxies()
     attempt_headers: bool = False
     """Whether answers name the endpoint they come from and those that failed before it."""
 

@@ -184,7 +184,8 @@ class RateLimitKey(msgspec.Struct, frozen=True):
 class RateLimit(msgspec.Struct, frozen=True):
     """A token bucket that begins full: `tokens_per_fill` more every `fill_interval` seconds, up to `max_tokens`.
 
-    `key` None is one bucket for the whole route. `condition` is CEL; the limit counts where it is true.
+    `key` None is one bucket for the whole route. `condition` and `unless` are CEL; the limit counts where the condition
+    is true and none of `unless` is.
     """
 
     max_tokens: int
@@ -193,6 +194,7 @@ class RateLimit(msgspec.Struct, frozen=True):
     unit: LimitUnit = LimitUnit.REQUESTS
     key: RateLimitKey | None = None
     condition: str | None = None
+    unless: tuple[str, ...] = ()
 
 
 class Affinity(msgspec.Struct, frozen=True):

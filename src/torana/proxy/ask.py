@@ -23,6 +23,7 @@ from torana.proxy.passage import Events, Passage
 from torana.proxy.upstream import Outgoing, Upstream
 from torana.telemetry.metrics import Metrics
 
+_MOST_OCTETS = 256 * 1024  # octets of a stream without content; a role and some comments have a few hundred
 _REFUSAL_READ = 64 * 1024  # bytes of a 400 or 422 that are looked through for `stream_options`
 
 
@@ -41,6 +42,12 @@ class Asked(msgspec.Struct, gc=False):
     head: ResponseHead
     passage: Passage
     held: list[bytes]
+
+    def release(self) -> None:
+        """The answer has ended, one way or another: its connection is kept for the next request if it can have one."""
+        endpoint = self.upstream.endpoint
+        endpoint.vitals.pending -= 1
+        endpoint.lane.give(self.connection)
 
 
 class Asking:
@@ -149,18 +156,21 @@ class Asking:
 async def first_content(asked: Asked, events: Events, limit: float) -> bool:
     """Hold the beginning of a stream until its first content, its end, or its error; False after `limit` seconds.
 
-    Raises the error that the stream broke off with, and has closed it then.
+    More than _MOST_OCTETS octets count as content. Raises the error that the stream broke off with.
     """
     body = asked.connection.body
+    held = 0
     try:
         async with asyncio.timeout(limit):
-            while not (events.opened or events.failed or body.done):
-                asked.held += events.read(await body.more())
+            while not (events.opened or events.failed or held > _MOST_OCTETS):
+                chunks = await body.more()
+                if not chunks:
+                    asked.held += events.end()
+                    break
+                held += sum(map(len, chunks))
+                asked.held += events.read(chunks)
     except TimeoutError:
         return False
-    except BaseException:
-        asked.connection.close()
-        raise
     return True
 
 

@@ -10,59 +10,70 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
+from torana.policies.session_affinity import AffinityKey
 from torana.proxy.upstream import Upstream
 
-Draw = Callable[[int], int]
+Draw: TypeAlias = Callable[[int], int]
 """A whole number from 0 up to, and without, its argument; at random."""
 
 
 class Balancer:
-    """The endpoints of one share of a route. `groups` has one group at least, and each an endpoint."""
+    """The endpoints of one share of a route. `groups` has one group at least, and each an endpoint.
 
-    __slots__ = ("_draw", "groups")
+    `key` is the share's session affinity: requests with the same key go to the same endpoint of a group for as long as
+    it admits them. `is_llm`: each is a language model's. Choosing changes nothing: what is chosen may not be used.
+    """
 
-    def __init__(self, groups: Sequence[Sequence[Upstream]], draw: Draw = random.randrange) -> None:
+    __slots__ = ("_draw", "groups", "is_llm", "key")
+
+    def __init__(
+        self, groups: Sequence[Sequence[Upstream]], key: AffinityKey | None = None, draw: Draw = random.randrange
+    ) -> None:
         self.groups = tuple(tuple(group) for group in groups)
+        self.key = key
+        self.is_llm = all(one.is_llm and one.redirect is None for group in self.groups for one in group)
         self._draw = draw
 
-    def next(self, tried: Collection[Upstream], now: float, affinity: bytes | None = None) -> Upstream | None:
-        """The endpoint for a request that `tried` have failed; None when each has been tried.
-
-        Requests with the same `affinity` go to the same endpoint of a group for as long as it admits them.
-        """
+    def admitted(self, tried: Collection[Upstream], now: float, affinity: bytes | None = None) -> Upstream | None:
+        """The endpoint for a request that `tried` have failed, of those that are not evicted."""
         for group in self.groups:
-            admitted = [one for one in group if one not in tried and one.endpoint.vitals.admits(now)]
-            if admitted:
-                return self._chosen(admitted, now, affinity)
-        for group in self.groups:
-            evicted = [one for one in group if one not in tried]
-            if evicted:
-                return self._chosen(evicted, now, affinity)
+            candidates = [one for one in group if one not in tried and one.endpoint.vitals.admits(now)]
+            if not candidates:
+                continue
+            for one in candidates:
+                if affinity is None and one.endpoint.vitals.evicted_until is not None:
+                    return one  # its eviction is over: find out before the others have all the requests
+            return self._chosen(candidates, affinity)
         return None
 
-    def _chosen(self, candidates: list[Upstream], now: float, affinity: bytes | None) -> Upstream:
-        chosen = candidates[0]
-        if len(candidates) > 1:
-            chosen = self._better(candidates) if affinity is None else _rendezvous(candidates, affinity)
-            for one in candidates:
-                if one.endpoint.vitals.evicted_until is not None and one.endpoint.vitals.admits(now):
-                    chosen = one  # its eviction is over: find out before the others have all the requests
-                    break
-        chosen.endpoint.vitals.chosen(now)
-        return chosen
+    def last_resort(self, tried: Collection[Upstream], affinity: bytes | None = None) -> Upstream | None:
+        """The same, of all, for when no one admits it; None when each has been tried."""
+        for group in self.groups:
+            candidates = [one for one in group if one not in tried]
+            if candidates:
+                return self._chosen(candidates, affinity)
+        return None
+
+    def _chosen(self, candidates: list[Upstream], affinity: bytes | None) -> Upstream:
+        if len(candidates) == 1:
+            return candidates[0]
+        return self._better(candidates) if affinity is None else _rendezvous(candidates, affinity)
 
     def _better(self, candidates: list[Upstream]) -> Upstream:
         first = self._draw(len(candidates))
         second = self._draw(len(candidates) - 1)
         one, other = candidates[first], candidates[second + (second >= first)]
-        return one if one.endpoint.vitals.score >= other.endpoint.vitals.score else other
+        mine, theirs = one.endpoint.vitals, other.endpoint.vitals
+        return one if mine.score(theirs.latency) >= theirs.score(mine.latency) else other
 
 
 def _rendezvous(candidates: list[Upstream], affinity: bytes) -> Upstream:
     """The highest random weight (Thaler and Ravishankar): an endpoint that leaves moves its own requests only."""
+    key = hashlib.blake2b(affinity).digest()  # of any length, and different in any of its bytes
 
     def weight(upstream: Upstream) -> bytes:
-        return hashlib.blake2b(upstream.endpoint.identity, key=affinity[:64], digest_size=8).digest()
+        return hashlib.blake2b(upstream.endpoint.identity, key=key, digest_size=8).digest()
 
     return max(candidates, key=weight)

@@ -45,6 +45,7 @@ async def read_call(inbound: Inbound, exchange: Exchange, upstream: Upstream, ta
         body = await inbound.gather(limit)
     prepared = with_model(operation, upstream, body)
     record.model = prepared.model or None
+    record.streaming = prepared.stream
     return Call(body, prepared)
 
 

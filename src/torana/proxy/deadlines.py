@@ -18,9 +18,11 @@ from torana.model.policy import Timeout
 
 _T = TypeVar("_T")
 
+_TOTAL = "timeout.totalTimeout"
+
 
 class Limit(NamedTuple):
-    """Seconds, and the field of the configuration that says so."""
+    """Seconds, and the field of the configuration that says so, as in `timeout.requestTimeout`."""
 
     name: str
     seconds: float
@@ -32,10 +34,10 @@ def shortest(*limits: tuple[str, float | None]) -> Limit | None:
     return min(given, key=lambda limit: limit.seconds) if given else None
 
 
-async def within(work: Awaitable[_T], limit: Limit) -> _T:
-    """`work`, until its answer begins. Raises UPSTREAM_TIMEOUT, naming the limit."""
+async def within(work: Awaitable[_T], limit: Limit, over: float = 0.0) -> _T:
+    """`work`, until its answer begins; `over` seconds of the limit are over. Raises UPSTREAM_TIMEOUT, naming it."""
     try:
-        async with asyncio.timeout(limit.seconds):
+        async with asyncio.timeout(limit.seconds - over):
             return await work
     except TimeoutError:
         raise ran_out(limit) from None
@@ -48,7 +50,7 @@ def lasting(connection: UpstreamConnection, timeout: Timeout, started: float) ->
     if timeout.stream_idle is not None:
         connection.bound_silence(timeout.stream_idle)
     if timeout.total is not None:
-        error = ran_out(Limit("totalTimeout", timeout.total))
+        error = ran_out(Limit(_TOTAL, timeout.total))
         left = started + timeout.total - perf_counter()
         handle = asyncio.get_running_loop().call_later(max(left, 0), connection.abandon, error)
     try:
@@ -59,6 +61,6 @@ def lasting(connection: UpstreamConnection, timeout: Timeout, started: float) ->
 
 
 def ran_out(limit: Limit) -> GatewayError:
-    when = "had not ended" if limit.name == "totalTimeout" else "did not begin"
-    message = f"The upstream's answer {when} within the timeout.{limit.name} of {limit.seconds:g} s."
+    when = "had not ended" if limit.name == _TOTAL else "did not begin"
+    message = f"The upstream's answer {when} within the {limit.name} of {limit.seconds:g} s."
     return GatewayError(Reason.UPSTREAM_TIMEOUT, message)

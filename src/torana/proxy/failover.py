@@ -5,22 +5,29 @@ of a language model was answered 429 or 5xx, and when its stream began with an e
 Anything else is the answer: a 400, 401, 403, 404 or 422 would be the same elsewhere. What is no call may not be safe
 to repeat, so it is only where nothing of it arrived, or where its method is idempotent and no answer came.
 
-Each endpoint of a route is asked once. A `retry` policy asks more often, after a pause, within its budget.
+Each endpoint of a route is asked once. A `retry` policy asks again those that have failed, after a pause, within its
+budget; and with it, what is no call is sent once more even where some of it may have arrived.
+
+The shares of a route are one another's reserve for calls: providers of the same answer. What else a route has shares
+for (two versions of a program) are places that its requests are divided among, and they stay divided.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
 from torana.llm.pauses import pause_of
+from torana.model.policy import Timeout
 from torana.proxy.ask import Asked, first_content
 from torana.proxy.balancer import Balancer
-from torana.proxy.deadlines import Limit, ran_out
+from torana.proxy.deadlines import Limit, ran_out, within
 from torana.proxy.inbound import Inbound
 from torana.proxy.passage import Events
 from torana.proxy.snapshot import CompiledRoute
@@ -30,6 +37,7 @@ from torana.telemetry.record import Attempt
 
 _MOST_ATTEMPTS = 10  # a client that still waits by then is better served by an error
 _MOST_HELD = 10.0  # seconds of a stream without content; its client must see a sign of life, and failover ends there
+_NO_TIMEOUT = Timeout()
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 _NEVER_ARRIVED = frozenset((Reason.CONNECT_FAILED, Reason.CONNECT_TIMEOUT))
 _NO_ANSWER = _NEVER_ARRIVED | {Reason.UPSTREAM_CLOSED, Reason.BAD_ANSWER, Reason.UPSTREAM_TIMEOUT}
@@ -38,12 +46,19 @@ Ask = Callable[[Upstream, int], Awaitable[Asked]]
 """Asks one upstream; the number tells how many were asked before."""
 
 
+class _Following(NamedTuple):
+    """The next to be asked, and how many seconds from now."""
+
+    upstream: Upstream
+    pause: float
+
+
 class Failover:
     """The attempts of one request."""
 
     __slots__ = (
-        "_ask", "_exchange", "_inbound", "_metrics", "_number", "_pause", "_repetitions", "_route", "_share", "_shares",
-        "_tried",
+        "_ask", "_began", "_exchange", "_inbound", "_metrics", "_number", "_others", "_pause", "_repetitions", "_route",
+        "_share", "_tried",
     )  # fmt: skip
 
     def __init__(
@@ -57,67 +72,81 @@ class Failover:
     ) -> None:
         self._ask = ask
         self._share = share
-        self._shares: list[Balancer] | None = None  # the others of the route, once they are needed
+        self._others: list[Balancer] | None = None  # the shares beside it, once they are needed
         self._inbound = inbound
         self._exchange = exchange
         self._route = route
         self._metrics = metrics
+        self._began = time.monotonic()
         self._tried: list[Upstream] = []
         self._number = 0
         self._repetitions = 0
         self._pause: float | None = None
 
+    def first(self) -> Upstream:
+        """Where the request goes first: an endpoint of the share, unless all of it is evicted and others are not."""
+        upstream = self._untried()
+        assert upstream is not None  # a share has an endpoint, and none was tried
+        return upstream
+
     async def run(self, upstream: Upstream) -> Asked:
-        """The answer of `upstream` (one of the share) or of one after it; the last one's when all fail.
+        """The answer of `upstream`, which is the `first`, or of one after it; the last one's when all fail.
 
-        Raises what the last one raised, or what is wrong with the request itself.
-
-        The connection of the answer is the caller's to give back to its lane.
+        Raises what the last one raised, or what is wrong with the request itself. The answer is the caller's to
+        release.
         """
         if self._route.retry is not None:
-            self._route.budget.deposit(time.monotonic())
+            self._route.budget.deposit(self._began)
         while True:
             outcome, why = await self._attempt(upstream)
             if why is None and isinstance(outcome, Asked):
                 return outcome
             self._note(upstream, why or "")
-            following = await self._following(upstream, outcome)
+            following = self._following(upstream, outcome)
             if following is None:
                 if isinstance(outcome, Asked):
                     return outcome
                 raise self._told(outcome)
             if isinstance(outcome, Asked):
-                outcome.upstream.endpoint.lane.give(outcome.connection)
-            upstream = following
+                outcome.release()
+            if following.pause:
+                await asyncio.sleep(following.pause)
+            upstream = following.upstream
             self._number += 1
             self._exchange.record.retries += 1
 
     async def _attempt(self, upstream: Upstream) -> tuple[Asked | GatewayError, str | None]:
         """What came of it, and why that is a failure; None when it is none."""
         vitals = upstream.endpoint.vitals
-        started = time.monotonic()
+        began = time.monotonic()
         self._tried.append(upstream)
-        vitals.pending += 1
+        vitals.chosen(self, began)
+        limit = self._route.answer_limit
         outcome: Asked | GatewayError
         why: str | None
         try:
-            outcome = await self._ask(upstream, self._number)
-            why = await self._judged(outcome, started)
+            asking = self._asked(upstream, began)
+            outcome, why = await (asking if limit is None else within(asking, limit, began - self._began))
         except GatewayError as error:
             if error.reason not in _NO_ANSWER:
-                vitals.unknown()
+                vitals.unknown(self)
                 raise  # of the request itself: it would be the same everywhere
             outcome, why = error, error.reason.fault.code
         except BaseException:
-            vitals.unknown()
+            vitals.unknown(self)
             raise
-        finally:
-            vitals.pending -= 1
-        now = time.monotonic()
-        self._learn(upstream, outcome, why, now - started, now)
+        self._learn(upstream, outcome, why, max(began, self._inbound.gathered_at))
         return outcome, why
 
-    async def _judged(self, asked: Asked, started: float) -> str | None:
+    async def _asked(self, upstream: Upstream, began: float) -> tuple[Asked, str | None]:
+        asked = await self._ask(upstream, self._number)
+        try:
+            return asked, await self._judged(asked, max(began, self._inbound.gathered_at))
+        except BaseException:
+            asked.release()
+            raise
+
+    async def _judged(self, asked: Asked, began: float) -> str | None:
         """Why an answer is none that the client should get as long as another is to be had.
 
         Raises the error that a stream broke off with before its first content.
@@ -130,35 +159,40 @@ class Failover:
         if status == 429 or status >= 500:
             return str(status)
         if isinstance(asked.passage, Events):
-            timeout = self._route.timeout
-            first_byte = timeout.first_byte if timeout is not None else None
-            left = _MOST_HELD if first_byte is None else started + first_byte - time.monotonic()
-            if not await first_content(asked, asked.passage, max(left, 0)):
-                if first_byte is None:
-                    return None
-                asked.connection.close()
-                raise ran_out(Limit("firstByteTimeout", first_byte))
-            if not asked.passage.opened:
-                return "error in stream" if asked.passage.failed else "empty stream"
+            return await self._beginning(asked, asked.passage, began)
         return None
 
-    def _learn(
-        self, upstream: Upstream, outcome: Asked | GatewayError, why: str | None, latency: float, now: float
-    ) -> None:
+    async def _beginning(self, asked: Asked, events: Events, began: float) -> str | None:
+        """The same, of a stream: what its beginning tells."""
+        timeout = self._route.timeout or _NO_TIMEOUT
+        first_byte = timeout.first_byte
+        if timeout.stream_idle is not None:
+            asked.connection.bound_silence(timeout.stream_idle)
+        left = _MOST_HELD if first_byte is None else began + first_byte - time.monotonic()
+        if not await first_content(asked, events, max(left, 0)):
+            if first_byte is None:
+                return None
+            raise ran_out(Limit("timeout.firstByteTimeout", first_byte))
+        if events.failed:
+            return "error in stream"
+        return None if events.opened or not asked.connection.body.done else "empty stream"
+
+    def _learn(self, upstream: Upstream, outcome: Asked | GatewayError, why: str | None, began: float) -> None:
         vitals = upstream.endpoint.vitals
-        eviction = upstream.eviction
-        status = outcome.head.status if isinstance(outcome, Asked) else 0
+        now = time.monotonic()
+        status, pause = 0, None
         if isinstance(outcome, Asked):
-            pause = pause_of(outcome.head.fields, time.time()) if status in (429, 503) else None
-            unwell = why is not None or status == 429 or status >= 500
-        else:
-            pause, unwell = None, True
-        if not unwell:
-            vitals.succeeded(latency, now, eviction)
+            status = outcome.head.status
+            if why is None and status != 429 and status < 500:
+                vitals.succeeded(self, now - began, now, upstream.eviction)
+                return
+            pause = pause_of(status, outcome.head.fields, time.time())
+        elif outcome.reason is Reason.UPSTREAM_TIMEOUT and not self._inbound.complete:
+            vitals.unknown(self)  # it may be the client that took so long
             return
         if pause is not None:
             self._pause = pause if self._pause is None else min(pause, self._pause)
-        if vitals.failed(now, eviction, pause, throttled=status == 429):
+        if vitals.failed(self, now, upstream.eviction, pause, throttled=status == 429):
             self._metrics.count_eviction(upstream.backend.name, upstream.endpoint.text)
 
     def _note(self, upstream: Upstream, why: str) -> None:
@@ -168,31 +202,50 @@ class Failover:
         record.attempts.append(Attempt(upstream.endpoint.text, why))
         self._metrics.count_failure(upstream.backend.name, upstream.endpoint.text, why)
 
-    async def _following(self, failed: Upstream, outcome: Asked | GatewayError) -> Upstream | None:
+    def _following(self, failed: Upstream, outcome: Asked | GatewayError) -> _Following | None:
         """The next one to ask; None when there is none, or this request must not be sent again."""
         if self._number + 1 >= _MOST_ATTEMPTS or not self._repeatable(failed, outcome):
             return None
-        upstream = self._untried(failed)
+        now = time.monotonic()
+        limit = self._route.answer_limit
+        left = math.inf if limit is None else self._began + limit.seconds - now
+        upstream = None if self._repetitions else self._untried()
         if upstream is not None:
-            return upstream
+            return _Following(upstream, 0.0) if left > 0 else None
         retry = self._route.retry
-        if retry is None or self._repetitions >= retry.attempts or not self._route.budget.withdraw(time.monotonic()):
+        if retry is None or self._repetitions >= retry.attempts:
+            return None
+        pause = retry.backoff * random.uniform(1.0, 1.5)  # noqa: S311 - so that not all come back at once
+        if pause >= left or not self._route.budget.withdraw(now):
             return None
         self._repetitions += 1
-        await asyncio.sleep(retry.backoff * random.uniform(1.0, 1.5))  # noqa: S311 - so that not all come back at once
-        self._tried.clear()
-        return self._share.next((), time.monotonic())
+        upstream = self._untried()
+        if upstream is None:
+            self._tried.clear()
+            upstream = self.first()
+        return _Following(upstream, pause)
 
-    def _untried(self, failed: Upstream) -> Upstream | None:
-        """One of the same share; then, for a call, of the others of its route. Their weights divide what goes well."""
+    def _untried(self) -> Upstream | None:
+        """One of the share; for a call, one of the others rather than one that is evicted."""
         now = time.monotonic()
-        upstream = self._share.next(self._tried, now)
-        if upstream is not None or not failed.is_llm:
+        upstream = self._share.admitted(self._tried, now, self._key(self._share))
+        if upstream is not None:
             return upstream
-        if self._shares is None:
-            self._shares = self._route.others(self._share)
-        candidates = (share.next(self._tried, now) for share in self._shares)
-        return next((one for one in candidates if one is not None and one.is_llm and one.redirect is None), None)
+        if self._others is None:
+            others = self._route.others(self._share) if self._share.is_llm else []
+            self._others = [share for share in others if share.is_llm]
+        for share in self._others:
+            upstream = share.admitted(self._tried, now, self._key(share))
+            if upstream is not None:
+                return upstream
+        for share in (self._share, *self._others):
+            upstream = share.last_resort(self._tried, self._key(share))
+            if upstream is not None:
+                return upstream
+        return None
+
+    def _key(self, share: Balancer) -> bytes | None:
+        return share.key(self._exchange) if share.key is not None else None
 
     def _repeatable(self, failed: Upstream, outcome: Asked | GatewayError) -> bool:
         if self._inbound.spent:

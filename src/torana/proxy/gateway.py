@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from functools import partial
 from time import perf_counter
 
@@ -69,6 +68,8 @@ class Gateway:
             _fail(connection, exchange, route, GatewayError(Reason.INTERNAL, "The gateway failed.", repr(error)))
         finally:
             self._account(record)
+            if exchange.charge is not None and record.usage is not None:
+                exchange.charge(record.usage)
 
     def refuse(self, error: GatewayError, connection: ServerConnection) -> bytes:
         """The answer to something that never became a request; accounted for like one."""
@@ -85,21 +86,19 @@ class Gateway:
         self, request: Request, connection: ServerConnection, exchange: Exchange, route: CompiledRoute
     ) -> None:
         inbound = Inbound(request, connection)
-        upstream = route.only
+        upstream, limit, timeout = route.only, route.answer_limit, route.timeout
         if upstream is not None and upstream.redirect is None:
             asking = self._ask(inbound, exchange, route, upstream)
+            asked = await (asking if limit is None else within(asking, limit))
         else:
-            share = pick(route)
-            upstream = share.next((), time.monotonic())
-            assert upstream is not None  # a share has an endpoint, and none was tried
+            ask = partial(self._ask, inbound, exchange, route)
+            failover = Failover(ask, inbound, exchange, route, pick(route), self.metrics)
+            upstream = failover.first()
             if upstream.redirect is not None:
                 exchange.record.backend = upstream.backend.name
                 _reply(connection, exchange, route, upstream.redirect.on_request(exchange))
                 return
-            ask = partial(self._ask, inbound, exchange, route)
-            asking = Failover(ask, inbound, exchange, route, share, self.metrics).run(upstream)
-        limit, timeout = route.answer_limit, route.timeout
-        asked = await (asking if limit is None else within(asking, limit))
+            asked = await failover.run(upstream)
         try:
             if timeout is None:
                 await pass_on(exchange, connection, asked, route)
@@ -107,7 +106,9 @@ class Gateway:
                 with lasting(asked.connection, timeout, exchange.record.started):
                     await pass_on(exchange, connection, asked, route)
         finally:
-            asked.upstream.endpoint.lane.give(asked.connection)
+            endpoint = asked.upstream.endpoint  # `asked.release()`, without the call
+            endpoint.vitals.pending -= 1
+            endpoint.lane.give(asked.connection)
 
     async def _ask(
         self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, number: int = 0
@@ -129,11 +130,16 @@ class Gateway:
         outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
         if number:
             outgoing.parts.append(b"x-retry-attempt: %d\r\n" % number)
-        asking = Asking(exchange, upstream, outgoing, self.metrics, route.attempt_limit)
+        asking = Asking(exchange, upstream, outgoing, self.metrics, upstream.attempt_limit)
+        vitals = upstream.endpoint.vitals
+        vitals.pending += 1
         try:
             answered = await (asking.unread(inbound) if call is None else asking.call(call))
-        except GatewayError as error:
-            raise with_hint(error, upstream) from error
+        except BaseException as error:
+            vitals.pending -= 1
+            if isinstance(error, GatewayError):
+                raise with_hint(error, upstream) from error
+            raise
         passage = passage_for(answered.head, record, call)
         return Asked(upstream, answered.connection, answered.head, passage, [])
 

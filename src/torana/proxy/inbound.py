@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from torana.http.body import too_large
 from torana.http.request import Request
 from torana.http.server import ServerConnection
@@ -11,15 +13,22 @@ class Inbound:
     """`content` is the whole body once it has been read; `spent` tells that it went upstream without being kept.
 
     What is spent cannot be sent again. Everything else can: a body that was gathered, and one nobody has touched yet.
+    `gathered_at` (of time.monotonic) is when the last of `content` came, 0 where nobody waited for it.
     """
 
-    __slots__ = ("client", "content", "request", "spent")
+    __slots__ = ("client", "content", "gathered_at", "request", "spent")
 
     def __init__(self, request: Request, client: ServerConnection) -> None:
         self.request = request
         self.client = client
         self.content: bytes | None = None
+        self.gathered_at = 0.0
         self.spent = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the client has sent all of it: before that, a wait may well be the client's."""
+        return self.request.body.done
 
     async def gather(self, limit: int) -> bytes:
         """The whole body. Raises BODY_TOO_LARGE over `limit` octets, or the error the body failed with."""
@@ -28,6 +37,7 @@ class Inbound:
             if length is not None and length > limit:
                 raise too_large(limit)
             self.content = await self.request.body.gather(limit)
+            self.gathered_at = time.monotonic()
         return self.content
 
     async def gather_if_short(self, limit: int) -> None:
@@ -39,3 +49,4 @@ class Inbound:
         await body.peek(limit)
         if body.done and body.size <= limit:
             self.content = b"".join(body.take())
+            self.gathered_at = time.monotonic()

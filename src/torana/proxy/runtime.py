@@ -1,10 +1,13 @@
-"""What outlives a snapshot: upstream connections, and what was learned of each endpoint."""
+"""What outlives a snapshot: upstream connections, what was learned of each endpoint, the buckets of rate limits."""
 
 from __future__ import annotations
 
 from torana.http.dial import Address
 from torana.http.pool import Lane, Pool
+from torana.http.proxies import Environment
+from torana.model.config import Proxies
 from torana.model.policy import Retry
+from torana.policies.buckets import Buckets
 from torana.proxy.budget import Budget
 from torana.proxy.vitals import Vitals
 from torana.telemetry.record import Placement
@@ -32,8 +35,11 @@ class Endpoint:
 class Runtime:
     """Endpoints by backend name and address: a reload that keeps both keeps what is known."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, buckets: Buckets | None = None, environment: Environment | None = None) -> None:
+        """`buckets`: those of all workers; None where this process is the only one. `environment`: None, no proxies."""
         self.pool = pool
+        self.environment = environment or Environment(Proxies())
+        self.buckets = buckets or Buckets.private()
         self._endpoints: dict[tuple[str, Address], Endpoint] = {}
         self._budgets: dict[tuple[str, str, str], Budget] = {}
 

@@ -10,9 +10,12 @@ from itertools import accumulate
 
 from torana.http.tls import server_context
 from torana.model.backend import BackendRef
-from torana.model.config import Bind, Config, Listener, Protocol
+from torana.model.config import Bind, Config, Listener, Protocol, Settings
+from torana.model.policy import Timeout
 from torana.model.route import Route
+from torana.policies.attempt_headers import tell_attempts
 from torana.policies.order import compile_route
+from torana.policies.session_affinity import compile_affinity
 from torana.proxy.balancer import Balancer
 from torana.proxy.deadlines import shortest
 from torana.proxy.router import CompiledListener, Hosts, RouteTable
@@ -25,32 +28,32 @@ class CompiledRoute:
     """A route with its policies as flat tuples, and its backends by weight.
 
     `only` is the one upstream there is, where there is nothing to choose and nothing to repeat. `answer_limit` is for
-    all attempts together, until an answer begins; `attempt_limit` for each.
+    all attempts together, until an answer begins; that of each attempt is the upstream's.
     """
 
     __slots__ = (
-        "_bounds", "_refs", "after", "answer_limit", "attempt_limit", "before", "budget", "only", "placement", "retry",
+        "_bounds", "_refs", "after", "answer_limit", "before", "budget", "only", "placement", "retry",
         "retry_codes", "route", "shares", "timeout",
     )  # fmt: skip
 
-    def __init__(self, route: Route, placement: Placement, runtime: Runtime) -> None:
+    def __init__(self, route: Route, placement: Placement, runtime: Runtime, settings: Settings) -> None:
         self.route = route
         self.placement = placement
-        chains = compile_route(route.policies)
+        chains = compile_route(route.policies, placement, runtime.buckets)
         self.before = chains.before
-        self.after = chains.after
+        # Last, so that no rule on headers takes away what is there to find out about the rules.
+        self.after = (*chains.after, tell_attempts) if settings.attempt_headers else chains.after
         self.timeout = timeout = route.policies.timeout
-        self.answer_limit = self.attempt_limit = None
+        self.answer_limit = None
         if timeout is not None:
-            self.answer_limit = shortest(("requestTimeout", timeout.request), ("totalTimeout", timeout.total))
-            self.attempt_limit = shortest(
-                ("backendRequestTimeout", timeout.backend_request), ("firstByteTimeout", timeout.first_byte)
+            self.answer_limit = shortest(
+                ("timeout.requestTimeout", timeout.request), ("timeout.totalTimeout", timeout.total)
             )
         self.retry = route.policies.retry
         self.retry_codes = frozenset(self.retry.codes if self.retry is not None else ())
         self.budget = runtime.budget(placement, self.retry)
         self._refs = [ref for ref in route.backends if ref.weight > 0]
-        self.shares = tuple(_share(ref, runtime) for ref in self._refs)
+        self.shares = tuple(_share(ref, timeout, runtime) for ref in self._refs)
         self._bounds = tuple(accumulate(ref.weight for ref in self._refs))
         lone = len(self.shares) == 1 and self.retry is None and (timeout is None or timeout.first_byte is None)
         upstreams = [*self.upstreams]
@@ -77,9 +80,9 @@ class CompiledRoute:
         return [other for other in ordered if other is not None and other is not share]
 
 
-def _share(ref: BackendRef, runtime: Runtime) -> Balancer | None:
-    groups = [[Upstream(backend, runtime) for backend in group] for group in ref.groups if group]
-    return Balancer(groups) if groups else None
+def _share(ref: BackendRef, timeout: Timeout | None, runtime: Runtime) -> Balancer | None:
+    groups = [[Upstream(backend, runtime, timeout) for backend in group] for group in ref.groups if group]
+    return Balancer(groups, compile_affinity(ref.affinity)) if groups else None
 
 
 class CompiledBind:
@@ -87,22 +90,22 @@ class CompiledBind:
 
     __slots__ = ("bind", "contexts", "listeners", "name", "tls")
 
-    def __init__(self, bind: Bind, runtime: Runtime) -> None:
+    def __init__(self, bind: Bind, runtime: Runtime, settings: Settings) -> None:
         self.bind = bind
         self.name = f"bind/{bind.port}"
         self.listeners: Hosts[CompiledListener[CompiledRoute]] = Hosts()
         self.contexts: Hosts[ssl.SSLContext] = Hosts()
         self.tls = False
         for listener in bind.listeners:
-            compiled = self._compile(listener, runtime)
+            compiled = self._compile(listener, runtime, settings)
             self.listeners.add(listener.hostname, compiled)
             if listener.protocol is Protocol.HTTPS and listener.tls is not None:
                 self.tls = True
                 self.contexts.add(listener.hostname, server_context(listener.tls))
 
-    def _compile(self, listener: Listener, runtime: Runtime) -> CompiledListener[CompiledRoute]:
+    def _compile(self, listener: Listener, runtime: Runtime, settings: Settings) -> CompiledListener[CompiledRoute]:
         routes = (
-            (route, CompiledRoute(route, Placement(self.name, listener.name, route.name), runtime))
+            (route, CompiledRoute(route, Placement(self.name, listener.name, route.name), runtime, settings))
             for route in listener.routes
         )
         return CompiledListener(listener, RouteTable(routes))
@@ -126,7 +129,7 @@ class Snapshot:
 
     def __init__(self, config: Config, runtime: Runtime) -> None:
         self.config = config
-        self.binds = {bind.port: CompiledBind(bind, runtime) for bind in config.binds}
+        self.binds = {bind.port: CompiledBind(bind, runtime, config.settings) for bind in config.binds}
         self.endpoints: set[Endpoint] = {
             upstream.endpoint
             for bind in self.binds.values()

@@ -11,13 +11,15 @@ import msgspec
 from torana.exchange import Exchange
 from torana.http.dial import Address
 from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings
+from torana.http.proxies import Environment
 from torana.llm.providers import PROVIDERS
-from torana.model.backend import Backend
-from torana.model.policy import Health
+from torana.model.backend import Backend, Connecting
+from torana.model.policy import Health, Timeout
 from torana.policies.backend_auth import compile_credential, with_cookie, with_parameter
 from torana.policies.header_modifier import HeaderModifierPolicy
 from torana.policies.request_redirect import RequestRedirectPolicy
 from torana.policies.url_rewrite import compile_authority, compile_path
+from torana.proxy.deadlines import shortest
 from torana.proxy.runtime import Endpoint, Runtime
 
 _OURS = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
@@ -33,16 +35,25 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
 
 
 class Upstream:
-    """One backend of one route. Attributes that do not change with the request are rendered already."""
+    """One backend of one route. Attributes that do not change with the request are rendered already.
+
+    `attempt_limit` is how long one attempt may take until the head of its answer, by the route or by the backend.
+    """
 
     __slots__ = (
-        "_credential", "_drops", "_host_of", "_modify", "_path_of", "after", "backend", "endpoint", "eviction",
-        "is_llm", "model", "provider", "redirect",
+        "_credential", "_drops", "_host_of", "_modify", "_path_of", "after", "attempt_limit", "backend", "endpoint",
+        "eviction", "is_llm", "model", "provider", "redirect",
     )  # fmt: skip
 
-    def __init__(self, backend: Backend, runtime: Runtime) -> None:
+    def __init__(self, backend: Backend, runtime: Runtime, timeout: Timeout | None = None) -> None:
         self.backend = backend
-        self.endpoint: Endpoint = runtime.endpoint(backend.name, address_of(backend))
+        timeout = timeout or Timeout()
+        self.attempt_limit = shortest(
+            ("timeout.backendRequestTimeout", timeout.backend_request),
+            ("timeout.firstByteTimeout", timeout.first_byte),
+            ("http.requestTimeout", backend.request_timeout),
+        )
+        self.endpoint: Endpoint = runtime.endpoint(backend.name, address_of(backend, runtime.environment))
         self.eviction = (backend.health or Health()).eviction
         self.is_llm = backend.provider is not None
         self.model = backend.provider.model if backend.provider else None
@@ -88,6 +99,10 @@ class Upstream:
         return Outgoing(target, host, parts)
 
 
-def address_of(backend: Backend) -> Address:
-    target = backend.target
-    return Address(target.host, target.port, target.unix, backend.tls)
+def address_of(backend: Backend, environment: Environment) -> Address:
+    """A backend's own proxy goes before that of the environment."""
+    connecting = backend.connecting or Connecting()
+    if connecting.tunnel is None:
+        tunnel = environment.tunnel_to(backend.target, tls=backend.tls is not None)
+        connecting = msgspec.structs.replace(connecting, tunnel=tunnel)
+    return Address(backend.target, backend.tls, connecting)

@@ -1,7 +1,8 @@
 """Vitals: how an endpoint has been doing, and whether it gets requests at all.
 
 An endpoint that fails too often is evicted: it gets no requests for a while. After that one request is let through to
-see; its success restores the endpoint, its failure evicts it for longer (a circuit breaker that is half open).
+see; its success restores the endpoint, its failure evicts it for longer (a circuit breaker that is half open). No other
+request decides that: one that is under way since before the eviction tells of the past.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from __future__ import annotations
 from torana.model.policy import Eviction
 
 _ALPHA = 0.3  # the weight of the newest answer in both averages, as in agentgateway
-_LONGEST_ASKED = 3600.0  # seconds; an upstream that asks for a longer pause is believed no further
 
 
 class Vitals:
     """Of one endpoint in one process. `now` is seconds of a clock that only goes forward, the same for all calls.
 
-    `health` is the moving share of answers that were well, `latency` the moving average of seconds to the first byte.
-    `pending` counts the requests under way; whoever adds one takes it away again.
+    `health` is the moving share of answers that were well, `latency` the moving average of seconds to the first byte, 0
+    as long as none is known. `pending` counts the requests under way, to the end of their answers; whoever adds one
+    takes it away again. `probe` is the request, whatever stands for it, that finds out about an eviction that is over.
     """
 
-    __slots__ = ("evicted_until", "evictions", "failures", "health", "latency", "pending", "probing", "restored_at")
+    __slots__ = ("evicted_until", "evictions", "failures", "health", "latency", "pending", "probe", "restored_at")
 
     def __init__(self) -> None:
         self.health = 1.0
@@ -29,51 +30,59 @@ class Vitals:
         self.evictions = 0
         self.evicted_until: float | None = None
         self.restored_at = 0.0
-        self.probing = False
+        self.probe: object | None = None
 
     def admits(self, now: float) -> bool:
         """Whether a request may come. Of an eviction that is over, the first one only."""
-        return self.evicted_until is None or (now >= self.evicted_until and not self.probing)
+        return self.evicted_until is None or (now >= self.evicted_until and self.probe is None)
 
-    @property
-    def score(self) -> float:
-        """Higher is better: health over latency, with what is under way on top (agentgateway's formula)."""
-        return self.health / (1 + self.latency * (1 + 0.1 * self.pending))
+    def score(self, unknown: float) -> float:
+        """Higher is better: health over latency, with what is under way on top (agentgateway's formula).
 
-    def chosen(self, now: float) -> None:
-        """A request goes there; with an eviction that is over it is the one that finds out."""
-        if self.evicted_until is not None and now >= self.evicted_until:
-            self.probing = True
+        `unknown` stands for a latency that is not known yet: with 0 the newest would be the best until it has answered,
+        however many requests it has been given by then.
+        """
+        return self.health / (1 + (self.latency or unknown) * (1 + 0.1 * self.pending))
 
-    def unknown(self) -> None:
-        """The request ended without telling anything of the endpoint: its client left."""
-        self.probing = False
+    def chosen(self, request: object, now: float) -> None:
+        """`request` goes there; with an eviction that is over, the first one is the probe."""
+        if self.evicted_until is not None and self.admits(now):
+            self.probe = request
 
-    def succeeded(self, latency: float, now: float, eviction: Eviction) -> None:
+    def unknown(self, request: object) -> None:
+        """It ended without telling anything of the endpoint: its client left."""
+        if self.probe is request:
+            self.probe = None
+
+    def succeeded(self, request: object, latency: float, now: float, eviction: Eviction) -> None:
         self.failures = 0
         self.health += _ALPHA * (1 - self.health)
         self.latency = latency if self.latency == 0 else self.latency + _ALPHA * (latency - self.latency)
-        if self.probing:
-            self.probing = False
+        if self.probe is request:
+            self.probe = None
             self.evicted_until = None
             self.restored_at = now
             self.health = eviction.restore_health
-        elif self.evicted_until is None and self.evictions and now - self.restored_at > eviction.max_duration:
-            self.evictions = 0
 
-    def failed(self, now: float, eviction: Eviction, pause: float | None, *, throttled: bool) -> bool:
+    def failed(self, request: object, now: float, eviction: Eviction, pause: float | None, *, throttled: bool) -> bool:
         """True when this evicts the endpoint. `pause`: seconds the upstream asked for; `throttled`: it said 429."""
         self.failures += 1
         self.health -= _ALPHA * self.health
-        probed, self.probing = self.probing, False
-        if self.evicted_until is not None and not probed:
-            return False  # evicted meanwhile, by another request, or used because no other was left
-        if not (throttled or pause is not None or probed or self._too_often(eviction)):
+        probed = self.probe is request
+        if probed:
+            self.probe = None
+        elif self.evicted_until is not None:  # meanwhile, by another request; or used because no other was left
+            self.evicted_until = max(self.evicted_until, now + (pause or 0))
             return False
-        length = min(eviction.duration * 2.0 ** min(self.evictions, 30), eviction.max_duration)
+        elif now - self.restored_at > eviction.max_duration:
+            self.evictions = 0  # it has been well for so long that this is a new beginning
+        if not (probed or throttled or pause is not None or self._too_often(eviction)):
+            return False
+        if pause is None:
+            pause = min(eviction.duration * 2.0 ** min(self.evictions, 30), eviction.max_duration)
         self.evictions += 1
         self.failures = 0
-        self.evicted_until = now + (length if pause is None else min(pause, _LONGEST_ASKED))
+        self.evicted_until = now + pause
         return True
 
     def _too_often(self, eviction: Eviction) -> bool:

@@ -86,6 +86,7 @@ class Record(msgspec.Struct, gc=False):
     operation: str | None = None
     provider: str = ""
     model: str | None = None
+    streaming: bool = False
     response_model: str | None = None
     first_token: float | None = None
     usage: TokenUsage | None = None

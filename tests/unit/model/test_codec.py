@@ -92,4 +92,4 @@ def test_credentials_in_paths_and_matches_are_not_dumped() -> None:
 def test_workers_get_what_was_configured() -> None:
     """A configuration that was packed and unpacked is equal, secrets and all."""
     config = _config(Backend("b", Target("h", 1), auth=BackendAuth(Secret(_CANARY))))
-    assert codec.unpack(codec.pack(config)) == config
+    assert codec.unpack(codec.pack(config), Config) == config

@@ -19,6 +19,7 @@ from torana import supervisor as module
 from torana.model.config import Bind, Config, Listener, Settings
 from torana.model.policy import DirectResponse, RoutePolicies
 from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch
+from torana.policies.buckets import shared_file
 from torana.supervisor import Frame, Kind, Supervisor, _Child
 from torana.telemetry.metrics import summed
 from torana.worker import CannotListenError
@@ -111,7 +112,9 @@ async def test_late_answer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_answer_of_another_kind() -> None:
     """A worker that answers something else is ended: nobody knows what it will say next."""
-    child = await _Child.start()
+    memory = shared_file()
+    child = await _Child.start(memory)
+    os.close(memory)
     child._open[7] = asyncio.get_running_loop().create_future()
     wrong = asyncio.create_task(child.ask(Kind.STATE, timeout=5))
     await asyncio.sleep(0)

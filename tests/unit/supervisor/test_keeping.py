@@ -65,7 +65,7 @@ class Nursery:
         self.coming: list[FakeChild | Exception] = []
         self.born: list[FakeChild] = []
 
-    async def start(self) -> FakeChild:
+    async def start(self, _: int) -> FakeChild:
         child = self.coming.pop(0) if self.coming else FakeChild()
         if isinstance(child, Exception):
             raise child

@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torana.config.kubernetes.schemas import Schema
 from torana.config.kubernetes.structural import Fault, Path
-from torana.config.problem import ConfigError, Problem
-
-if TYPE_CHECKING:
-    from cel import Program
+from torana.policies.cel import compiled
 
 # Kubernetes' documentation of CRD validation rules: "Escaping property names". `__` first, before it comes from others.
 _ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
@@ -52,22 +49,12 @@ def _broken(value: Any, schema: Schema, path: Path) -> Iterator[Fault]:
 def _evaluate(rule: dict[str, str], value: Any, path: Path) -> Iterator[Fault]:
     """As the API server: a rule that cannot be evaluated counts as one that does not hold."""
     try:
-        holds = _compiled(rule["rule"]).execute({"self": value})
+        holds = compiled(rule["rule"]).execute({"self": value})
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
         yield Fault(path, f"the rule `{rule['rule']}` cannot be evaluated: {error}")
         return
     if holds is not True:
         yield Fault(path, rule.get("message") or f"failed rule: {rule['rule']}")
-
-
-@cache
-def _compiled(rule: str) -> Program:
-    try:
-        import cel  # noqa: PLC0415 - takes a fifth of a second, and only objects of files are checked here
-    except ImportError as error:
-        what, hint = "the rules of CRDs cannot be checked", "pip install 'torana[kubernetes]'"
-        raise ConfigError([Problem("torana", 0, 0, "", what, hint)]) from error
-    return cel.compile(rule)
 
 
 # --- Names ----------------------------------------------------------------------------------------------------------

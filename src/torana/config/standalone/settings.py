@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torana.config.duration import EXPECTED, seconds
 from torana.config.problem import Problem
+from torana.config.proxies import environment_proxies
 from torana.config.standalone.schema.process import BackendConnections, FrontendHttp, Logging, Process
 from torana.config.syntax import host_fault
 from torana.config.yaml.findings import Findings
@@ -32,6 +33,7 @@ def settings(process: Process, env: Mapping[str, str], cpus: int, findings: Find
         "drain_timeout": reader.drain_timeout(process.connection_termination_deadline),
         **_logging(process.logging or Logging(), findings),
         **_connections(process.backend or BackendConnections()),
+        "proxies": environment_proxies(env, findings.elsewhere),
     }
     # None was not given and keeps its default; an address given as `off` is None in the model.
     known: dict[str, Any] = {
