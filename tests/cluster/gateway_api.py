@@ -1,7 +1,7 @@
 """The schemas of the Gateway API that file mode checks by, cut from the CRDs of the release that the tests install.
 
 `python -m tests.cluster.gateway_api` writes them anew, after another release was named in `tests/cluster/build.py`.
-Descriptions are left out, and so is status.
+Descriptions are left out, and so is status. The standard channel, with what Torana reads of the experimental one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from tests.cluster.build import tools
 WRITTEN = Path(__file__).parents[2] / "src" / "torana" / "config" / "kubernetes" / "crds" / "gateway-api.json"
 PLURALS = ("gatewayclasses", "gateways", "httproutes", "referencegrants", "backendtlspolicies")
 RELEASE = "gateway.networking.k8s.io/bundle-version"
+HTTP_ROUTES = "gateway.networking.k8s.io_httproutes.yaml"
+EXPERIMENTAL = ("retry", "sessionPersistence")
+"""Of an HTTPRoute's rules."""
 
 
 def cut(folder: Path) -> str:
-    """`folder` holds the CRDs of the standard channel."""
+    """`folder` holds the CRDs of the standard channel; beside it are those of the experimental one."""
     kinds: dict[str, Any] = {}
     releases = set()
     for plural in PLURALS:
@@ -31,8 +34,16 @@ def cut(folder: Path) -> str:
             "versions": [version["name"] for version in crd["spec"]["versions"]],
             "schema": _schema(crd["spec"]["versions"]),
         }
+    rules = _rules(kinds["HTTPRoute"]["schema"])
+    experimental = yaml.safe_load((folder.parent / "experimental" / HTTP_ROUTES).read_text())
+    more = _rules(_bare(experimental["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
+    rules.update({name: more[name] for name in EXPERIMENTAL})
     (release,) = releases
     return json.dumps({"release": release, "kinds": kinds}, indent=1) + "\n"
+
+
+def _rules(schema: Any) -> Any:
+    return schema["properties"]["spec"]["properties"]["rules"]["items"]["properties"]
 
 
 def _schema(versions: list[dict[str, Any]]) -> Any:

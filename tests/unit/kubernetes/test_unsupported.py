@@ -32,7 +32,6 @@ def _with_policies(policies: dict[str, Any]) -> Translation:
         ({"extAuth": {}}, "extAuth"),
         ({"mcp": {"authorization": {}}}, "mcp"),
         ({"transformation": {}}, "transformation"),
-        ({"tunnel": {}}, "tunnel"),
         ({"tls": {"certificateSource": "Spiffe"}}, "tls.certificateSource"),
     ],
 )
@@ -48,9 +47,6 @@ def test_what_protects_fails_closed(policies: dict[str, Any], field: str) -> Non
 @pytest.mark.parametrize(
     ("policies", "field"),
     [
-        ({"http": {"requestTimeout": "3s"}}, "http"),
-        ({"tcp": {}}, "tcp"),
-        ({"health": {}}, "health"),
         ({"ai": {"promptCaching": {}}}, "ai.promptCaching"),
         ({"ai": {"modelAliases": {}}}, "ai.modelAliases"),
     ],

@@ -20,7 +20,9 @@ _MEMBERS: Final = {
     "RequestRedirect": "request_redirect",
     "URLRewrite": "url_rewrite",
     "CORS": "cors",
+    "RequestMirror": "request_mirror",
 }
+_SEVERAL = "RequestMirror"  # the one that may be given more than once
 _SCHEME_PORTS = {"http": 80, "https": 443}
 
 
@@ -33,7 +35,7 @@ class RuleTrouble(Exception):  # noqa: N818 - the rule's, told in its route's st
 
 
 class Filters(msgspec.Struct, frozen=True):
-    """One of each kind at most; the redirect waits for the port of its listener."""
+    """One of each kind at most, but for mirrors; the redirect waits for the port of its listener."""
 
     request_headers: HeaderModifier | None = None
     response_headers: HeaderModifier | None = None
@@ -41,6 +43,8 @@ class Filters(msgspec.Struct, frozen=True):
     redirect: schema.Redirect | None = None
     hostname: str | None = None
     path: PathRule | None = None
+    mirrors: tuple[float, ...] = ()
+    """The share of the requests that each gets, 0 to 1."""
 
 
 def read(filters: tuple[schema.Filter, ...], matches: tuple[schema.Match, ...]) -> Filters:
@@ -50,7 +54,7 @@ def read(filters: tuple[schema.Filter, ...], matches: tuple[schema.Match, ...]) 
         member = _MEMBERS.get(each.type)
         if member is None:
             raise RuleTrouble(f"filter {each.type} is not supported yet")
-        if each.type in given:
+        if each.type in given and each.type != _SEVERAL:
             raise RuleTrouble(f"filter {each.type} is given twice", INCOMPATIBLE)
         if getattr(each, member) is None:
             raise RuleTrouble(f"filter {each.type} has no value of its type")
@@ -71,6 +75,7 @@ def read(filters: tuple[schema.Filter, ...], matches: tuple[schema.Match, ...]) 
         redirect=redirect,
         hostname=rewrite.hostname,
         path=_path(rewrite.path, matches),
+        mirrors=tuple(_mirror(each.mirror) for each in filters if each.mirror is not None),
     )
 
 
@@ -78,6 +83,8 @@ def of_backend(rule: Filters, own: Filters, port: int) -> OfRoute:
     """What a backend gets from its rule and from the filters of its own reference, which come later and win."""
     if own.cors is not None:
         raise RuleTrouble("filter CORS is for rules, not for backendRefs")
+    if own.mirrors:
+        raise RuleTrouble("filter RequestMirror of a backendRef is not supported yet; give it to the rule")
     return OfRoute(
         hostname=own.hostname or rule.hostname,
         path=own.path or rule.path,
@@ -85,6 +92,18 @@ def of_backend(rule: Filters, own: Filters, port: int) -> OfRoute:
         response_headers=own.response_headers,
         redirect=redirect_at(own.redirect, port) if own.redirect is not None else None,
     )
+
+
+def _mirror(mirror: schema.RequestMirror) -> float:
+    """Of the requests, 0 to 1. Gateway API, HTTPRequestMirrorFilter: all of them when nothing is said."""
+    fraction = mirror.fraction
+    if fraction is None:
+        return mirror.percent / 100 if mirror.percent is not None else 1.0
+    if mirror.percent is not None:
+        raise RuleTrouble("RequestMirror: only one of percent and fraction may be given")
+    if fraction.numerator > fraction.denominator:
+        raise RuleTrouble("RequestMirror: the numerator of its fraction is more than the denominator")
+    return fraction.numerator / fraction.denominator
 
 
 def redirect_at(redirect: schema.Redirect, listener_port: int) -> Redirect:

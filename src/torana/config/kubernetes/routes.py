@@ -131,7 +131,8 @@ class Routes:
     ) -> None:
         self.attachments += [Attachment(listener, obj.key, names, rules) for listener, names in found]
         for rule in route.rules:
-            for ref in rule.backend_refs:
+            mirrors = (each.mirror.backend_ref for each in rule.filters if each.mirror is not None)
+            for ref in (*rule.backend_refs, *mirrors):
                 self.ancestors.setdefault(target_of(ref, obj.namespace), set()).add(state.key)
 
     def _hostnames(self, obj: Object, route: schema.HTTPRoute) -> tuple[tuple[str, ...], Fault | None]:
@@ -175,13 +176,15 @@ class _Verdict:
         self._all = bool(rules) and len(self._bad) == len(rules)
         self.faults = [rule.fault for rule in self._bad if rule.fault is not None]
         self.fault = refused or (self.faults[0] if self._all else None)
-        broken = [ref.fault for rule in rules for ref in rule.refs if ref.fault is not None]
+        broken = [fault for rule in rules for fault in rule.reference_faults]
+        self._remarks = [f"{rule.name}: {remark}" for rule in rules for remark in rule.remarks]
         self.reference = broken[-1] if broken else None  # as in agentgateway, the last one is told
 
     def conditions(self, parent: Fault | None, generation: int) -> list[dict[str, Any]]:
         """Gateway API, RouteConditionPartiallyInvalid: only when it is true, and with these first words."""
+        words = "; ".join(("Route is accepted", *self._remarks))
         made = [
-            judged(conditions.ACCEPTED, parent or self.fault, "Route is accepted", generation),
+            judged(conditions.ACCEPTED, parent or self.fault, words, generation),
             judged(conditions.RESOLVED, self.reference, "All references are resolved", generation),
         ]
         if self._bad and not self._all and parent is None and self.fault is None:

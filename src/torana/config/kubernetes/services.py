@@ -1,7 +1,7 @@
 """Services: the ready endpoints behind one, from its EndpointSlices.
 
-Each endpoint is a backend of its own, with the Service's name: until endpoints are balanced by their state, the share
-of the Service is divided evenly among them.
+Each endpoint is a backend of its own, with the Service's name, and together they are one group: requests are balanced
+among them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from torana.config.kubernetes.conditions import Fault
 from torana.config.kubernetes.decode import decode_body
-from torana.config.kubernetes.drafts import Draft, address_fault, address_of, closed, secured
+from torana.config.kubernetes.drafts import Draft, Groups, address_fault, address_of, closed, secured
 from torana.config.kubernetes.objects import Key, Object
 from torana.config.kubernetes.resources import core as schema
 from torana.config.kubernetes.resources.record import Record
@@ -42,8 +42,8 @@ class Services:
             if read is not None and owner is not None:
                 self._slices.setdefault((obj.namespace, owner), []).append(read)
 
-    def find(self, key: Key, number: int | None) -> tuple[Draft | None, ...] | Fault:
-        """The ready endpoints of a Service's port; none is no fault. A None answers 500: a policy fails closed."""
+    def find(self, key: Key, number: int | None) -> Groups | Fault:
+        """The ready endpoints of a Service's port, one group; none in it is no fault. No group: a policy closes it."""
         where = f"Service {key.namespace}/{key.name}"
         obj = self._store.get(key)
         if obj is None:
@@ -75,14 +75,14 @@ class Services:
             return ""
         return f"; give --resolve {key.name}.{key.namespace}:{number or 'PORT'}=HOST:PORT, or write its EndpointSlice"
 
-    def _drafts(self, service: Object, port: schema.ServicePort) -> tuple[Draft | None, ...]:
+    def _drafts(self, service: Object, port: schema.ServicePort) -> Groups:
         ruling = self._policies.ruling(service.key, port.name)
         if closed(ruling):
-            return (None,)
+            return ()
         name = f"{service.namespace}/{service.name}:{port.port}"
         tls = secured(ruling, None)
         addresses = self._addresses(service, port)
-        return tuple(Draft(name, address, tls=tls, keeps_host=True) for address in addresses)
+        return (tuple(Draft(name, address, tls=tls, keeps_host=True) for address in addresses),)
 
     def _addresses(self, service: Object, port: schema.ServicePort) -> list[str]:
         """Each once: an endpoint that moves between slices may stand in two for a while (EndpointSlice docs)."""

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from torana.config.kubernetes.resources.record import LocalReference, NotYet, Port, Record, Refused, Text
+import msgspec
+
+from torana.config.kubernetes.resources.record import (
+    LocalReference,
+    NotYet,
+    ObjectReference,
+    Port,
+    Record,
+    Refused,
+    Text,
+)
 
 
 class OpenAI(Record, frozen=True, kw_only=True):
@@ -80,6 +90,44 @@ class AiPolicies(Record, frozen=True, kw_only=True):
     routes: NotYet = None
 
 
+class Eviction(Record, frozen=True, kw_only=True):
+    """Shares are of 100. Without both thresholds the process's own holds."""
+
+    duration: str = "3s"
+    consecutive_failures: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    health_threshold: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    restore_health: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+
+
+class Health(Record, frozen=True, kw_only=True):
+    """`unhealthy_condition` is CEL."""
+
+    unhealthy_condition: str | None = None
+    eviction: Eviction | None = None
+
+
+class Http(Record, frozen=True, kw_only=True):
+    version: Literal["HTTP1", "HTTP2"] | None = None
+    request_timeout: str | None = None
+
+
+class Keepalive(Record, frozen=True, kw_only=True):
+    time: str = "180s"
+    interval: str = "180s"
+    retries: Annotated[int, msgspec.Meta(ge=1, le=64)] = 9
+
+
+class Tcp(Record, frozen=True, kw_only=True):
+    keepalive: Keepalive | None = None
+    connect_timeout: str | None = None
+
+
+class Tunnel(Record, frozen=True, kw_only=True):
+    """A forward proxy, which is a Service or a static AgentgatewayBackend."""
+
+    backend_ref: ObjectReference
+
+
 class Policies(Record, frozen=True, kw_only=True):
     auth: Auth | None = None
     tls: Tls | None = None
@@ -87,10 +135,10 @@ class Policies(Record, frozen=True, kw_only=True):
     ext_auth: Refused = None
     mcp: Refused = None
     transformation: Refused = None
-    tunnel: Refused = None
-    health: NotYet = None
-    http: NotYet = None
-    tcp: NotYet = None
+    health: Health | None = None
+    http: Http | None = None
+    tcp: Tcp | None = None
+    tunnel: Tunnel | None = None
 
 
 class LlmProvider(Record, frozen=True, kw_only=True):

@@ -43,3 +43,10 @@ class LocalReference(Record, frozen=True, kw_only=True):
 
 class Reference(LocalReference, frozen=True, kw_only=True):
     namespace: str | None = None
+
+
+class ObjectReference(Reference, frozen=True, kw_only=True):
+    """Gateway API, BackendObjectReference: `group` and `kind` default to a Service, which needs a port."""
+
+    kind: str = "Service"
+    port: Port | None = None
