@@ -8,9 +8,11 @@ BIN := .venv/bin
 UV := VIRTUAL_ENV=.venv $(BIN)/uv --quiet
 # Parallel test processes; "auto" is one a core.
 JOBS ?= auto
+# podman does as well.
+DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster-test lint format golden sdks bench docs build clean
+.PHONY: help run test cluster-test lint format golden sdks bench docs build image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +25,7 @@ test: .venv/.dev ## Run every test; arguments for pytest in ARGS
 	-@$(BIN)/python -m tests.e2e.sdk.environments
 	@$(BIN)/pytest -n $(JOBS) -q $(ARGS)
 
-# kube-apiserver is built once, in about four minutes, and kept under .cache/kubernetes.
+# kube-apiserver is built once, in about four minutes, and helm in one; both are kept under .cache/kubernetes.
 cluster-test: .venv/.dev ## Run the tests on a real Kubernetes API server; needs Go to build it
 	@if command -v go >/dev/null; then \
 		$(BIN)/python -m tests.cluster.build && TORANA_CLUSTER_TESTS=1 $(BIN)/pytest -q tests/cluster $(ARGS); \
@@ -55,6 +57,10 @@ docs: .venv/.dev ## Write the reference of the configuration file and its JSON S
 
 build: .venv/.dev ## Build the wheel and the source distribution into dist/
 	$(UV) build
+
+image: build ## Build the container image torana:VERSION; DOCKER=podman builds it without docker
+	version=$$($(BIN)/torana --version | awk '{print $$NF}') && \
+		$(DOCKER) build -f deploy/Dockerfile --build-arg VERSION=$$version -t torana:$$version dist
 
 clean: ## Remove all that was made here, the environments too
 	rm -rf .venv .cache .*_cache .hypothesis dist build

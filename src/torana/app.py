@@ -1,7 +1,6 @@
 """The process: load, serve, watch, reload, drain. The only file that knows all the others.
 
-A `Source` says where the configuration comes from; `run` serves it until a signal, `validate` only looks at it.
-A `Live` is one that changes by itself; `follow` serves it.
+`run` serves what a `Source` gives until a signal, `validate` only looks at it; `follow` serves what is `Live`.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ import logging
 import os
 import signal
 import ssl
-import sys
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable, Collection
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -27,83 +24,20 @@ from torana.admin.endpoints import AdminError, Endpoints
 from torana.config import watch
 from torana.config.diff import describe
 from torana.config.loaded import Loaded
-from torana.config.problem import ConfigError, Problem
+from torana.config.problem import ConfigError, Problem, Severity
 from torana.config.proxies import told
-from torana.config.standalone.load import load
+from torana.config.sources import Effect, Live, Source, StartError
 from torana.http.dial import Override
 from torana.model import codec
 from torana.model.config import Config, Proxies, Settings
 from torana.supervisor import Supervisor, WorkerGoneError
 from torana.telemetry import log
 from torana.telemetry.metrics import State
+from torana.telemetry.trouble import Trouble
 from torana.telemetry.writer import LineWriter
 from torana.worker import CannotListenError, Worker
 
 _log = logging.getLogger(__name__)
-
-
-class StartError(Exception):
-    """The process cannot start; the text is for the user."""
-
-
-class Source(Protocol):
-    """Where a configuration comes from, in whatever dialect. `files` are watched besides those it turns out to name."""
-
-    @property
-    def files(self) -> tuple[Path, ...]: ...
-
-    def load(self) -> Loaded:
-        """Raises ConfigError, and StartError when it cannot be read at all."""
-
-
-class Live(Protocol):
-    """A configuration that changes by itself, as a cluster's does. There is none before the first is handed over."""
-
-    @property
-    def settings(self) -> Settings: ...
-
-    @property
-    def trouble(self) -> str | None:
-        """Why what runs may not be the newest; None when it is."""
-
-    async def follow(self, apply: Callable[[Loaded], Awaitable[bool]]) -> None:
-        """Hand over each new configuration, until cancelled. `apply` says whether it is in effect."""
-
-
-class Standalone:
-    """A configuration in the standalone dialect: a file, standard input, or a text of the command line."""
-
-    def __init__(self, path: Path | None, text: str | None, where: str) -> None:
-        self.path = path
-        self._text = text
-        self.where = where
-        self.files = (path,) if path is not None else ()
-
-    @classmethod
-    def of(cls, file: str | None, text: str | None) -> Standalone:
-        """From `-f FILE`, `-f -` or `-c TEXT`, one of which is given. Raises StartError when stdin cannot be read."""
-        if text is not None:
-            return cls(None, text, "-c")
-        assert file is not None
-        if file != "-":
-            return cls(Path(file), None, file)
-        try:
-            return cls(None, sys.stdin.buffer.read().decode("utf-8"), "<stdin>")
-        except (OSError, UnicodeDecodeError) as error:
-            raise StartError(f"standard input cannot be read: {error}") from error
-
-    def load(self) -> Loaded:
-        """Raises ConfigError, and StartError when the file cannot be read."""
-        text = self._text
-        if self.path is not None:
-            try:
-                text = self.path.read_text(encoding="utf-8")
-            except OSError as error:
-                raise StartError(f"{self.path}: cannot be read: {error.strerror}") from error
-            except UnicodeDecodeError as error:
-                raise StartError(f"{self.path}: is not UTF-8 text (byte {error.start})") from error
-        folder = self.path.parent if self.path is not None else Path()
-        return load(text or "", self.where, os.environ, folder)
 
 
 class Fleet(Protocol):
@@ -149,15 +83,22 @@ class App:
         self.config = loaded.config
         self.workers = workers
         self._accepted = True
+        self._closed: dict[int, str] = {}
         self.pending = ["configuration"]
 
     @property
     def synchronized(self) -> bool:
-        return self._accepted and self.detail is None
+        return not any(trouble.stale for trouble in self.troubles)
 
     @property
-    def detail(self) -> str | None:
-        return self._live.trouble if self._live is not None else None
+    def troubles(self) -> tuple[Trouble, ...]:
+        found = [*(self._live.troubles if self._live is not None else ())]
+        if not self._accepted:
+            found.append(
+                Trouble("configuration", "refused", "the newest is refused and the former serves, see the log")
+            )
+        found += [Trouble("Gateway", "port", words) for words in self._closed.values()]
+        return tuple(found)
 
     async def states(self) -> list[State]:
         return await self._fleet.states()
@@ -206,16 +147,17 @@ class App:
         """The first configuration is in effect."""
         self.pending = []
         gc.freeze()  # what is loaded by now stays; the collector need not look at it again
-        _log.info("torana %s is ready on port %s", __version__, _ports(self.config))
+        places = ", ".join(bind.places for bind in self.config.binds)
+        _log.info("torana %s is ready on %s", __version__, places or "no port: there is no listener to serve")
         if ready is not None:
             ready()
 
     async def _follow(self, live: Live, ready: Callable[[], None] | None) -> None:
-        async def apply(loaded: Loaded) -> bool:
-            done = await self._put(loaded)
-            if done and self.pending:
+        async def apply(loaded: Loaded) -> Effect:
+            effect = await self._put(loaded)
+            if effect.in_effect and self.pending:
                 self._begin(ready)
-            return done
+            return effect
 
         try:
             await live.follow(apply)
@@ -223,24 +165,45 @@ class App:
             self._accepted = False
             _log.exception("the configuration is not followed any more; what runs goes on")
 
-    async def _put(self, loaded: Loaded) -> bool:
-        """Serve by `loaded`, or go on with what runs and say why."""
+    async def _put(self, loaded: Loaded) -> Effect:
+        """Serve by `loaded`, as far as its ports can be opened; or go on with what runs and say why."""
         started = perf_counter()
-        config = msgspec.structs.replace(loaded.config, settings=self.config.settings)
+        wanted = msgspec.structs.replace(loaded.config, settings=self.config.settings)
+        closed: dict[int, str] = {}
         try:
-            await self._fleet.apply(config)
+            config = await self._apply_open(wanted, closed)
         except (CannotListenError, ssl.SSLError) as error:
             self._refuse_reload(str(error))
-            return False
+            return Effect(in_effect=False)
         except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
             self._accepted = False
             _log.exception("the new configuration could not be put into effect; the former one stays")
-            return False
-        for warning in loaded.warnings:
-            if warning not in self._warned:
-                _log.warning("%s", warning)
+            return Effect(in_effect=False)
+        for number, words in closed.items():
+            if self._closed.get(number) != words:
+                _log.error("%s; the other ports are served, and this one is tried again", words)
+        self._closed = closed
         self._in_effect(loaded, config, started)
-        return True
+        return Effect(in_effect=True, closed=closed)
+
+    async def _apply_open(self, config: Config, closed: dict[int, str]) -> Config:
+        """What is served: all but the new ports that cannot be opened, which `closed` tells.
+
+        One Gateway of a cluster must not keep all others from changing. Raises CannotListenError for a port that is
+        open and cannot change: without it, it would close.
+        """
+        while True:
+            try:
+                await self._fleet.apply(config)
+            except CannotListenError as error:
+                served = {bind.port for bind in self.config.binds}
+                left = tuple(bind for bind in config.binds if bind.port not in error.ports)
+                if served & error.ports.keys() or len(left) == len(config.binds):
+                    raise
+                closed.update(error.ports)
+                config = msgspec.structs.replace(config, binds=left)
+            else:
+                return config
 
     async def _watch(self) -> None:
         """Ask for a reload whenever a file of the configuration changes; which ones those are may change with it."""
@@ -274,21 +237,21 @@ class App:
             self._refuse_reload("\n  ".join(map(str, error.problems)))
             self._look_at(watch.stamps({*self._seen, *error.files}), before)
         except (StartError, CannotListenError, ssl.SSLError) as error:
-            self._refuse_reload(str(error))
+            self._refuse_reload(_words(error, self._source))
         except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
             _log.exception("the new configuration could not be put into effect; the former one stays")
             self._accepted = False
         else:
-            for warning in loaded.warnings:
-                _log.warning("%s", warning)
             if loaded.config.settings != self.config.settings:
                 _log.warning("`config` has changed: that takes effect at the next start")
             self._in_effect(loaded, config, started)
             self._look_at(_stamps(self._source, loaded), before)
 
     def _in_effect(self, loaded: Loaded, config: Config, started: float) -> None:
+        _tell(loaded, self._warned)
         milliseconds = (perf_counter() - started) * 1000
-        _log.info("configuration reloaded: %s, %.0f ms", describe(self.config, config), milliseconds)
+        if self._live is None or config != self.config:
+            _log.info("configuration reloaded: %s, %.0f ms", describe(self.config, config), milliseconds)
         self.config = config
         self._hidden = loaded.hidden
         self._warned = loaded.warnings
@@ -342,14 +305,13 @@ def _run(
     count = workers or settings.workers
     writer = LineWriter(1)
     log.configure(writer, settings.log_level, settings.log_format)
-    for warning in loaded.warnings:
-        _log.warning("%s", warning)
+    _tell(loaded, ())
     if settings.proxies != Proxies():
         _log.info("%s", told(settings.proxies))
     try:
         uvloop.run(_serve(source, live, loaded, overrides, count, writer, ready))
     except (CannotListenError, AdminError, ssl.SSLError) as error:
-        raise StartError(str(error)) from error
+        raise StartError(_words(error, source)) from error
     except (WorkerGoneError, TimeoutError) as error:
         raise StartError(f"a worker process did not start ({type(error).__name__}: {error})") from error
     finally:
@@ -383,5 +345,18 @@ def _stamps(source: Source | None, loaded: Loaded) -> watch.Stamps:
     return watch.stamps([*loaded.files, *(source.files if source is not None else ())])
 
 
-def _ports(config: Config) -> str:
-    return ", ".join(str(bind.port) for bind in config.binds) or "(none)"
+def _tell(loaded: Loaded, before: Collection[Problem]) -> None:
+    """What is wrong with a configuration that runs, once: a warning, and an error only where nothing is served."""
+    for problem in loaded.warnings:
+        if problem not in before:
+            warning = problem.severity is Severity.WARNING or bool(loaded.config.binds)
+            severity = Severity.WARNING if warning else Severity.ERROR
+            told = msgspec.structs.replace(problem, severity=severity)
+            _log.log(logging.WARNING if warning else logging.ERROR, "%s", told)
+
+
+def _words(error: Exception, source: Source | None) -> str:
+    """With what may help against ports that cannot be opened."""
+    numbers = error.ports if isinstance(error, CannotListenError) and source is not None else ()
+    hints = (source.port_hint(number) for number in numbers if source is not None)
+    return "; ".join((str(error), *filter(None, hints)))

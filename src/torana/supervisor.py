@@ -66,6 +66,13 @@ class Setup(msgspec.Struct, frozen=True):
     overrides: list[tuple[str, int, str, int]]
 
 
+class Complaint(msgspec.Struct, frozen=True):
+    """Why a worker cannot serve by a configuration; `ports` are those that cannot be opened, each with the reason."""
+
+    text: str
+    ports: dict[int, str] = {}
+
+
 class WorkerGoneError(Exception):
     """A worker process has ended, or was ended because it did not answer; its keeper replaces it."""
 
@@ -253,7 +260,8 @@ class _Child:
             self.kill()  # nobody knows what it serves by
             raise WorkerGoneError(f"worker {self.process.pid} did not answer, and was killed") from None
         if complaint:
-            raise CannotListenError(complaint.decode())
+            told = msgspec.msgpack.decode(complaint, type=Complaint)
+            raise CannotListenError(told.text, told.ports)
 
     async def state(self) -> State:
         with contextlib.suppress(TimeoutError, WorkerGoneError):
@@ -350,11 +358,13 @@ async def _run(descriptor: int, memory: int) -> None:
 
 
 async def _apply(worker: Worker, packed_config: bytes) -> bytes:
-    """The complaint; empty when there is none. A configuration is refused whatever comes of it, and kills nobody."""
+    """A Complaint; empty when there is none. A configuration is refused whatever comes of it, and kills nobody."""
     try:
         await worker.apply(codec.unpack(packed_config, Config))
+    except CannotListenError as error:
+        return msgspec.msgpack.encode(Complaint(str(error), error.ports))
     except Exception as error:  # noqa: BLE001 - told to the parent, which refuses the configuration by it
-        return (str(error) or repr(error)).encode()
+        return msgspec.msgpack.encode(Complaint(str(error) or repr(error)))
     return b""
 
 

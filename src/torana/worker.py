@@ -33,13 +33,22 @@ from torana.telemetry.writer import LineWriter
 
 _log = logging.getLogger(__name__)
 
+_EVERYWHERE = ("::", "0.0.0.0")  # noqa: S104 - a gateway is there to be reached
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # a machine may well have no IPv6
 
 Overrides = Mapping[tuple[str, int], Override]
 
 
 class CannotListenError(Exception):
-    """A port cannot be opened; the text says which and why."""
+    """Ports cannot be opened; the text says which and why, `ports` why for each one that is to blame."""
+
+    def __init__(self, text: str, ports: Mapping[int, str] | None = None) -> None:
+        super().__init__(text)
+        self.ports = dict(ports or {})
+
+    @classmethod
+    def of(cls, ports: Mapping[int, str]) -> CannotListenError:
+        return cls("; ".join(ports.values()), ports)
 
 
 class Worker:
@@ -80,23 +89,21 @@ class Worker:
 
         Raises CannotListenError or ssl.SSLError, and then nothing has changed.
         """
-        snapshot = Snapshot(config, self._runtime)
-        ports: dict[int, _Port] = {}
+        ports = self._opened(config)
         try:
+            snapshot = Snapshot(config, self._runtime)
             for number, bind in snapshot.binds.items():
-                ports[number] = port = self._ports.get(number) or self._open(number, config)
+                port = ports[number]
                 if port.bind is None or _tls_of(port.bind) != _tls_of(bind.bind):
                     await port.prepare(self._context(bind, number))
         except BaseException:
-            for number, port in ports.items():
-                port.abandon()
-                if number not in self._ports:
-                    port.close()
+            self._abandon(ports)
             raise
         # From here on nothing can fail.
         self._gateway.snapshot = snapshot
-        for number in self._ports.keys() - ports.keys():
-            self._end(self._ports[number], self._settings.drain_timeout)
+        for number, former in self._ports.items():
+            if ports.get(number) is not former:
+                self._end(former, self._settings.drain_timeout)
         self._ports = ports
         for number, port in ports.items():
             port.server.set_limits(config.limits)
@@ -121,9 +128,34 @@ class Worker:
         self._runtime.pool.close()
         return complete
 
-    def _open(self, number: int, config: Config) -> _Port:
-        server = Server(self._gateway.serve, self._gateway.refuse, config.limits, self._sweep, number)
-        return _Port(server, ipv6=self._settings.ipv6, reuse_port=self._reuse_port)
+    def _opened(self, config: Config) -> dict[int, _Port]:
+        """The ports of a configuration, those that are open and new ones. Raises CannotListenError for all that fail.
+
+        A port whose addresses change is another port: both are open until the former one ends.
+        """
+        ports: dict[int, _Port] = {}
+        failures: dict[int, str] = {}
+        for bind in config.binds:
+            port = self._ports.get(bind.port)
+            if port is None or port.addresses != bind.addresses:
+                server = Server(self._gateway.serve, self._gateway.refuse, config.limits, self._sweep, bind.port)
+                try:
+                    port = _Port(server, bind, ipv6=self._settings.ipv6, reuse_port=self._reuse_port)
+                except CannotListenError as error:
+                    failures |= error.ports
+                    continue
+            ports[bind.port] = port
+        if failures:
+            self._abandon(ports)
+            raise CannotListenError.of(failures)
+        return ports
+
+    def _abandon(self, ports: dict[int, _Port]) -> None:
+        """Ports that were to be served are not: those that serve go on as they do, new ones close."""
+        for number, port in ports.items():
+            port.abandon()
+            if self._ports.get(number) is not port:
+                port.close()
 
     def _context(self, bind: CompiledBind, number: int) -> ssl.SSLContext | None:
         if not bind.tls:
@@ -172,14 +204,15 @@ class _Port:
     `prepare` does what can fail, then either `commit` or `abandon` follows.
     """
 
-    def __init__(self, server: Server, *, ipv6: bool, reuse_port: bool) -> None:
+    def __init__(self, server: Server, bind: Bind, *, ipv6: bool, reuse_port: bool) -> None:
         self.server = server
+        self.addresses = bind.addresses
         self.bind: Bind | None = None
         self._tls = False
         self._listening: list[asyncio.Server] = []
         self._prepared: list[asyncio.Server] = []
         self._prepared_tls = False
-        self._sockets = _open(server.port, ipv6=ipv6, reuse_port=reuse_port)
+        self._sockets = _open(bind, ipv6=ipv6, reuse_port=reuse_port)
 
     async def prepare(self, context: ssl.SSLContext | None) -> None:
         """Accept with this TLS context. Raises CannotListenError."""
@@ -193,8 +226,8 @@ class _Port:
                     own.close()
                     raise
             except OSError as error:
-                reason = error.strerror or error
-                raise CannotListenError(f"cannot listen on port {self.server.port}: {reason}") from error
+                number, reason = self.server.port, error.strerror or error
+                raise CannotListenError.of({number: f"cannot listen on port {number}: {reason}"}) from error
 
     def abandon(self) -> None:
         for listening in self._prepared:
@@ -245,35 +278,41 @@ def _raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _open(number: int, *, ipv6: bool, reuse_port: bool) -> list[socket.socket]:
-    """All addresses of the machine, IPv6 and IPv4 where there are both. Raises CannotListenError."""
-    wanted = [(socket.AF_INET, "0.0.0.0")]  # noqa: S104 - a gateway is there to be reached
-    if ipv6 and socket.has_ipv6:
-        wanted.insert(0, (socket.AF_INET6, "::"))
+def _open(bind: Bind, *, ipv6: bool, reuse_port: bool) -> list[socket.socket]:
+    """On the addresses asked for; or on all of the machine, IPv6 and IPv4 where there are both.
+
+    Raises CannotListenError.
+    """
+    everywhere = _EVERYWHERE if ipv6 and socket.has_ipv6 else _EVERYWHERE[1:]
     sockets: list[socket.socket] = []
-    failure: OSError | None = None
-    for family, host in wanted:
-        sock = None
+    for address in bind.addresses or everywhere:
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if reuse_port:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.settimeout(0)
-            sock.bind((host, number))
-            sockets.append(sock)
+            sockets.append(_bound(address, bind.port, reuse_port=reuse_port))
         except OSError as error:
-            if sock is not None:
+            if not bind.addresses and ":" in address and error.errno in _NO_SUCH_FAMILY:
+                continue
+            for sock in sockets:
                 sock.close()
-            if error.errno not in _NO_SUCH_FAMILY:
-                failure = error
-    if failure is not None:
-        for sock in sockets:
-            sock.close()
-        raise CannotListenError(f"cannot listen on port {number}: {failure.strerror}") from failure
+            where = msgspec.structs.replace(bind, addresses=bind.addresses and (address,)).places
+            raise CannotListenError.of({bind.port: f"cannot listen on {where}: {error.strerror}"}) from error
     return sockets
+
+
+def _bound(address: str, port: int, *, reuse_port: bool) -> socket.socket:
+    """Raises OSError."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.settimeout(0)
+        sock.bind((address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _tls_of(bind: Bind) -> list[object]:

@@ -25,6 +25,8 @@ ADMIN = "admin-token"
 ACCOUNT = "account-token"
 """Of the service account that the install manifests make."""
 _ACCOUNT_NAME = "system:serviceaccount:torana-system:torana"
+LESSER, LESSER_USER = "lesser-token", "lesser"
+"""Of a user with no rights but those that a test gives."""
 
 
 class Bed:
@@ -41,7 +43,12 @@ class Bed:
         certificate = ca.issue_cert("127.0.0.1", "localhost")
         certificate.private_key_pem.write_to_path(str(folder / "server.key"))
         certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
-        users = (f"{ADMIN},admin,1,system:masters", "torana-token,torana,2,", f"{ACCOUNT},{_ACCOUNT_NAME},3,")
+        users = (
+            f"{ADMIN},admin,1,system:masters",
+            "torana-token,torana,2,",
+            f"{ACCOUNT},{_ACCOUNT_NAME},3,",
+            f"{LESSER},{LESSER_USER},4,",
+        )
         (folder / "tokens.csv").write_text("".join(f"{user}\n" for user in users))
         self.kubeconfig = self.kubeconfig_for("admin", ADMIN)
         self._context = ssl.create_default_context(cafile=str(folder / "ca.pem"))

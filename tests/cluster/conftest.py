@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 import trustme
 
-from tests.cluster.bed import Bed
+from tests.cluster.bed import LESSER, LESSER_USER, Bed
 from tests.cluster.build import MissingError, tools
 from tests.cluster.gateway import ClusterGateway
 from tests.e2e.stand_in import StandIn
@@ -27,7 +27,13 @@ if not os.environ.get("TORANA_CLUSTER_TESTS"):
 class StartGateway(Protocol):
     """Starts a gateway on the cluster; ready or not."""
 
-    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, token: str = ...) -> ClusterGateway: ...
+    def __call__(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        token: str = ...,
+        account: Path | None = ...,
+    ) -> ClusterGateway: ...
 
 
 @pytest.fixture(scope="session")
@@ -65,21 +71,31 @@ async def api(bed: Bed) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
+async def lesser(bed: Bed) -> AsyncIterator[Api]:
+    """The connection of a user without rights."""
+    connection = Api(bed.kubeconfig_for(LESSER_USER, LESSER))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
 def gateway(bed: Bed, tmp_path: Path) -> Iterator[StartGateway]:
     """A factory of gateways that end with the test."""
-    with _gateways(bed, tmp_path) as start:
+    with gateways(bed, tmp_path) as start:
         yield start
 
 
 @contextmanager
-def _gateways(bed: Bed, folder: Path) -> Iterator[StartGateway]:
+def gateways(bed: Bed, folder: Path) -> Iterator[StartGateway]:
     started: list[ClusterGateway] = []
 
-    def start(*arguments: str, env: Mapping[str, str] | None = None, token: str = "") -> ClusterGateway:
+    def start(
+        *arguments: str, env: Mapping[str, str] | None = None, token: str = "", account: Path | None = None
+    ) -> ClusterGateway:
         own = folder / f"gateway{len(started)}"
         own.mkdir()
         kubeconfig = bed.kubeconfig_for(f"user-of-{own.name}", token) if token else bed.kubeconfig
-        running = ClusterGateway(kubeconfig, own, *arguments, env=env)
+        running = ClusterGateway(account or kubeconfig, own, *arguments, env=env)
         started.append(running)
         return running
 

@@ -1,10 +1,11 @@
-"""ClusterGateway: `torana kubernetes` on a cluster, in a process of its own."""
+"""ClusterGateway: `torana kubernetes` on a cluster, in a process of its own, as outside of it or as in a pod."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from tests.e2e.harness import command, environment, free_port, until
 from tests.e2e.wire import Answer, ask
 
 STOP_SECONDS = 15.0
+_REPOSITORY = Path(__file__).parents[2]
 
 
 class ClusterGateway:
     """Starts when it is made, and is not waited for: a cluster may be what it waits for itself."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, way: Path, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        """`way` into the cluster is a kubeconfig, or the folder of a service account, as in a pod."""
         self._log = folder / "log.txt"
         admin, self.stats, self.readiness = (free_port() for _ in range(3))
         addresses = {
@@ -25,9 +28,14 @@ class ClusterGateway:
             "STATS_ADDR": f"127.0.0.1:{self.stats}",
             "READINESS_ADDR": f"127.0.0.1:{self.readiness}",
         }
+        if way.suffix == ".kubeconfig":
+            words = command("kubernetes", "--kubeconfig", str(way), "--lease-namespace", "default", *arguments)
+        else:
+            words = [sys.executable, "-m", "tests.cluster.in_pod", str(way), "kubernetes", *arguments]
+            addresses["PYTHONPATH"] = str(_REPOSITORY)
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                command("kubernetes", "--kubeconfig", str(kubeconfig), "--lease-namespace", "default", *arguments),
+                words,
                 env=environment({**addresses, **(env or {})}, folder),
                 cwd=folder,
                 stdout=log,
@@ -54,10 +62,25 @@ class ClusterGateway:
 
         until(is_ready, f"readiness to say {detail!r}", 30)
 
+    @property
+    def said(self) -> str:
+        """What readiness says now."""
+        answer = self.ready()
+        return answer.text if answer is not None else ""
+
+    def until_told(self, *parts: str, status: int = 200) -> None:
+        """Wait until readiness answers with `status` and all these words."""
+
+        def is_told() -> bool:
+            answer = self.ready()
+            return answer is not None and answer.status == status and all(part in answer.text for part in parts)
+
+        until(is_told, f"readiness to say {parts}", 30)
+
     def metric(self, name: str) -> float:
-        """The value of a metric without labels."""
+        """The value of a metric, with its labels in braces if it has any."""
         text = ask(self.stats, "GET", "/metrics").text
-        return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
+        return float(next(line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{name} ")))
 
     def stop(self) -> None:
         if self.process.poll() is None:

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from tests.cluster.bed import Bed
+import pytest
+
+from tests.cluster.bed import LESSER_USER, Bed
 from tests.cluster.test_watch import soon, watched, watching
 from torana.config.kubernetes.api import Api
 from torana.config.kubernetes.kinds import LEASE
@@ -111,8 +113,9 @@ async def test_put_right(bed: Bed, api: Api, namespace: str) -> None:
         await soon(lambda: watcher.objects.get(name), "the route")
         writer.want([wanted(namespace)])
         await soon(lambda: watcher.objects[name].status.get("parents"), "our entry")
+        version = watcher.objects[name].version
         await set_parents(bed, namespace)
-        await soon(lambda: watcher.objects[name].status.get("parents") == [], "the removal to be seen")
+        await soon(lambda: watcher.objects[name].version != version, "the removal to be seen")
         await soon(lambda: watcher.objects[name].status.get("parents"), "our entry again")
         writer.want([])
         await soon(lambda: watcher.objects[name].status.get("parents") == [], "our entry to go")
@@ -169,3 +172,39 @@ async def test_hand_over(bed: Bed, namespace: str) -> None:
         await waiting
     await one.close()
     await two.close()
+
+
+async def test_full(bed: Bed, api: Api, namespace: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A list of 32 entries of others is left as it is, which the log says; when one goes, ours comes."""
+    others = [entry(f"example.com/controller-{number}", time="2020-01-01T00:00:00Z") for number in range(32)]
+    await asyncio.to_thread(bed.apply, ROUTE % namespace)
+    await set_parents(bed, namespace, *others)
+    async with watching(api, watched("HTTPRoute")) as (watcher, _), writing(api, watcher) as writer:
+        name = Name(namespace, "one")
+        await soon(lambda: watcher.objects.get(name), "the route")
+        writer.want([wanted(namespace)])
+        await soon(lambda: "1 of ours" in caplog.text, "the warning")
+        assert (await read(bed, namespace))["status"]["parents"] == others
+        await set_parents(bed, namespace, *others[1:])
+        await soon(lambda: OURS in str(watcher.objects[name].status), "our entry")
+        assert watcher.objects[name].status["parents"][:-1] == others[1:]
+
+
+async def test_may_not_write(bed: Bed, api: Api, lesser: Api, namespace: str) -> None:
+    """Who may not write a kind's statuses tells it as a trouble of that kind, until it is granted."""
+    await asyncio.to_thread(bed.apply, ROUTE % namespace)
+    async with watching(api, watched("HTTPRoute")) as (watcher, _), writing(lesser, watcher) as writer:
+        await soon(lambda: watcher.objects.get(Name(namespace, "one")), "the route")
+        writer.want([wanted(namespace)])
+        await soon(lambda: writer.troubles, "the trouble")
+        (trouble,) = writer.troubles
+        assert (trouble.kind, trouble.reason, trouble.stale) == ("HTTPRoute", "forbidden", False)
+        assert "statuses are not written" in trouble.words
+        role = f"writer-{namespace}"  # everywhere, for our entries may still be on routes of other tests
+        verbs = ("--verb=patch", "--resource=httproutes.gateway.networking.k8s.io/status")
+        await asyncio.to_thread(bed.kubectl, "create", "clusterrole", role, *verbs)
+        binding = ("create", "clusterrolebinding", role, f"--clusterrole={role}", f"--user={LESSER_USER}")
+        await asyncio.to_thread(bed.kubectl, *binding)
+        await soon(lambda: watcher.objects[Name(namespace, "one")].status.get("parents"), "our entry")
+        await soon(lambda: not writer.troubles, "the trouble to end")
+        await asyncio.to_thread(bed.kubectl, "delete", "clusterrolebinding", role)

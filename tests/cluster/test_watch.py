@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -128,7 +129,7 @@ async def test_forbidden(bed: Bed, namespace: str) -> None:
     role = f"reader-{namespace}"
     forbidden = Api(bed.kubeconfig_for("torana", "torana-token"))
     async with watching(forbidden, watched("Secret")) as (watcher, _):
-        await soon(lambda: "forbidden" in (watcher.trouble or ""), "the refusal")
+        await soon(lambda: watcher.trouble is not None and watcher.trouble.reason == "forbidden", "the refusal")
         assert not watcher.listed
         await asyncio.to_thread(
             bed.kubectl, "create", "clusterrole", role, "--verb=get,list,watch", "--resource=secrets"
@@ -142,13 +143,28 @@ async def test_forbidden(bed: Bed, namespace: str) -> None:
     await forbidden.close()
 
 
+async def test_refused(lesser: Api) -> None:
+    """A kind that is refused again and again says so and with which rule it would not be; one that is absent is not."""
+    async with watching(lesser, watched("BackendTLSPolicy")) as (watcher, changes):
+        await soon(lambda: watcher.refused, "the refusals")
+        assert not watcher.listed
+        assert changes == [Change.SPEC]
+        assert watcher.trouble is not None
+        rule = "{apiGroups: [gateway.networking.k8s.io], resources: [backendtlspolicies], verbs: [get, list, watch]}"
+        assert rule in watcher.trouble.words
+    for group in ("gateway.networking.k8s.io", "absent.example"):
+        async with watching(lesser, Watched((Resource(group, "v1", "Absent", "absents"),))) as (watcher, _):
+            await soon(partial(getattr, watcher, "listed"), "the answer that there is no such kind")
+            assert watcher.trouble is None
+
+
 async def test_server_killed(bed: Bed, api: Api, namespace: str) -> None:
     """While the server is gone the copy stays and the trouble says so; what changed later comes when it is back."""
     await asyncio.to_thread(bed.apply, config_map(namespace, "a"))
     async with watching(api, watched("ConfigMap")) as (watcher, _):
         await soon(lambda: value(watcher, namespace) == "a", "the object")
         await asyncio.to_thread(bed.kill_server)
-        await soon(lambda: "cannot be reached" in (watcher.trouble or ""), "the trouble")
+        await soon(lambda: watcher.trouble is not None and watcher.trouble.reason == "unreachable", "the trouble")
         assert value(watcher, namespace) == "a"
         await asyncio.to_thread(bed.start_server)
         await asyncio.to_thread(bed.apply, config_map(namespace, "b"))

@@ -7,8 +7,10 @@ names, so connecting, SNI and the check are real.
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +27,18 @@ BODY = {
     "model": "",
     "messages": [{"role": "system", "content": "You are a poet."}, {"role": "user", "content": "Write a haiku."}],
 }
+
+
+NAMES = ("secret", "backend", "route", "tls")
+"""Of files for the four documents of a provider."""
+SERVICE_ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: chat}
+spec:
+  parentRefs: [{name: gateway}]
+  rules: [{backendRefs: [{name: chat, port: 80}]}]
+"""
 
 
 class Provider(NamedTuple):
@@ -110,7 +124,7 @@ def mistral(
     """Mistral's documents in a folder, a file each, served with a Gateway that is supplied."""
     folder = tmp_path / "manifests"
     folder.mkdir()
-    for name, document in zip(("secret", "backend", "route", "tls"), seed().documents[:4], strict=True):
+    for name, document in zip(NAMES, seed().documents[:4], strict=True):
         (folder / f"{name}.yaml").write_text(document.replace("$MISTRAL_API_KEY", "sk-first"))
     provider = stand_in("api.mistral.ai")
     script = f"{TORANA} kubernetes --manifests {folder} --implicit-gateway $GATEWAY_PORT"
@@ -157,6 +171,83 @@ def test_a_new_file_is_seen(mistral: tuple[ManifestGateway, StandIn, Path]) -> N
     assert post(gateway.port, "/second", BODY).status == 404
 
 
+def test_a_folder_that_is_swapped(stand_in: StartStandIn, trust: dict[str, str], tmp_path: Path) -> None:
+    """A ConfigMap that is mounted changes by a symbolic link two levels up, all files at once, and that is seen."""
+    provider = stand_in("api.mistral.ai")
+    folder = tmp_path / "mounted"
+    for revision, key in (("..1", "sk-first"), ("..2", "sk-second")):
+        (folder / revision).mkdir(parents=True)
+        for name, document in zip(NAMES, seed().documents[:4], strict=True):
+            (folder / revision / f"{name}.yaml").write_text(document.replace("$MISTRAL_API_KEY", key))
+    (folder / "..data").symlink_to("..1")
+    for name in NAMES:
+        (folder / f"{name}.yaml").symlink_to(f"..data/{name}.yaml")
+    script = f"{TORANA} kubernetes {folder} --implicit-gateway $GATEWAY_PORT"
+    with served(ManifestGateway(script, tmp_path, *provider.resolve("api.mistral.ai", 443), env=trust)) as gateway:
+        assert _key_sent(gateway, provider) == "Bearer sk-first"
+        (folder / "..next").symlink_to("..2")
+        (folder / "..next").rename(folder / "..data")
+        gateway.wait_for_log("configuration reloaded")
+        assert _key_sent(gateway, provider) == "Bearer sk-second"
+
+
+def test_a_refused_file_is_told_to_operators(mistral: tuple[ManifestGateway, StandIn, Path]) -> None:
+    """While the newest files are refused the gateway is ready, says so, and its metric is 0."""
+    gateway, _, folder = mistral
+    assert gateway.get(gateway.readiness, "/healthz/ready").text == "ready\n"
+    _replace(folder / "backend.yaml", "port: 443", "port: [")
+    gateway.wait_for_log("is refused")
+    ready = gateway.get(gateway.readiness, "/healthz/ready")
+    assert (ready.status, ready.text[:12]) == (200, "ready; confi")
+    assert "the newest is refused" in ready.text
+    assert "agentgateway_config_synchronized 0.0" in gateway.metrics()
+    _replace(folder / "backend.yaml", "port: [", "port: 443")
+    gateway.wait_for_log("configuration reloaded")
+    assert gateway.get(gateway.readiness, "/healthz/ready").text == "ready\n"
+
+
+# --- Ports and Services ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "hosts"),
+    [("", ["127.0.0.1"]), ("--address 0.0.0.0", ["127.0.0.1", "127.0.0.2"]), ("--address 127.0.0.2", ["127.0.0.2"])],
+    ids=["as it is", "all", "one"],
+)
+def test_addresses(words: str, hosts: list[str], tmp_path: Path) -> None:
+    """Manifests are served on localhost alone, as the log says; --address chooses where instead."""
+    file = tmp_path / "gateway.yaml"
+    script = f"{TORANA} kubernetes {file} --port-map 80=$GATEWAY_PORT {words}"
+    file.write_text(GATEWAY.replace("$GATEWAY_PORT", "80"))
+    with served(ManifestGateway(script, tmp_path)) as gateway:
+        assert [host for host in ("127.0.0.1", "127.0.0.2") if _open(host, gateway.port)] == hosts
+        said = "0.0.0.0" if "0.0.0.0" in words else hosts[0]
+        gateway.wait_for_log(f"is ready on {said}:{gateway.port}")
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    """A port that cannot be opened ends the start, and the option that helps is told."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = "ADMIN_ADDR=off STATS_ADDR=off READINESS_ADDR=off"
+        gateway = GATEWAY.replace("$GATEWAY_PORT", "80")
+        done = _command(f"echo '{gateway}' | {words} {TORANA} kubernetes - --port-map 80={port}", tmp_path)
+    assert done.returncode == 1
+    assert f"torana: cannot listen on 127.0.0.1:{port}: Address already in use; --port-map 80={port + 1}" in done.stderr
+
+
+def test_a_service(stand_in: StartStandIn, tmp_path: Path) -> None:
+    """A Service's requests go where --resolve says, with the client's Host."""
+    service = stand_in()
+    file = tmp_path / "route.yaml"
+    file.write_text(SERVICE_ROUTE)
+    script = f"{TORANA} kubernetes {file} --implicit-gateway $GATEWAY_PORT"
+    resolve = f"--resolve=chat.default:80=127.0.0.1:{service.port}"
+    with served(ManifestGateway(script, tmp_path, resolve)) as gateway:
+        assert post(gateway.port, "/x", BODY).status == 200
+        assert service.one["host"] == f"127.0.0.1:{gateway.port}"
+
+
 # --- Validating -----------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +290,24 @@ def _command(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
     )
+
+
+@contextmanager
+def served(gateway: ManifestGateway) -> Iterator[ManifestGateway]:
+    """The gateway for a while; its log is what pytest shows when the test has failed."""
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
+        print(f"--- the log:\n{gateway.log}")  # noqa: T201
+
+
+def _open(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def _answer(body: bytes) -> Script:

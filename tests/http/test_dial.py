@@ -7,11 +7,15 @@ import json
 import re
 import socket
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.http.conftest import Connect, Line, StartLine, StartUpstream
 from tests.http.wire import Script, Upstream, Wire, each, free_port
@@ -49,6 +53,25 @@ def _server_tls(ca: trustme.CA, *names: str, clients: trustme.CA | None = None) 
     if clients is not None:
         clients.configure_trust(context)
         context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _identified(ca: trustme.CA, uri: str) -> ssl.SSLContext:
+    """A server whose certificate names no host: a URI, as SPIFFE has it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes()).subject
+    signer = serialization.load_pem_private_key(ca.private_key_pem.bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    unsigned = x509.CertificateBuilder(issuer, x509.Name([]), key.public_key(), x509.random_serial_number())
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+    dated = unsigned.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+    certificate = dated.add_extension(names, critical=True).sign(signer, hashes.SHA256())
+    unencrypted = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(serialization.Encoding.PEM, form, unencrypted)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.LeafCert(private, certificate.public_bytes(serialization.Encoding.PEM), []).configure_cert(context)
     return context
 
 
@@ -180,6 +203,26 @@ async def test_whom_tls_trusts(
     else:
         assert asked.status == 200
     assert len(provider.requests) == (0 if case.failure else 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        (("spiffe://example.com/model",), 200),
+        (("none.test", "spiffe://example.com/model"), 200),
+        (("spiffe://example.com/other",), 503),
+        ((_NAME,), 503),
+    ],
+)
+async def test_a_uri_is_accepted(
+    names: tuple[str, ...], status: int, ca: trustme.CA, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """One of the accepted names may be a URI, which must stand in the certificate as it is written."""
+    provider = await upstream(each(_OK), ssl=_identified(ca, "spiffe://example.com/model"))
+    tls = BackendTls(roots=_pem(ca), hostname="other.test", subject_alt_names=names)
+    started = await line(0, backend=_to(provider.port, tls=tls), overrides=_resolve(provider.port))
+    assert (await _ask(started, connect)).status == status
+    assert len(provider.requests) == (status == 200)
 
 
 async def test_the_name_sent_is_the_one_checked(

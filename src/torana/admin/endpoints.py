@@ -33,6 +33,7 @@ from torana.model.config import Limits, Settings
 from torana.proxy.reply import refuse, render_reply
 from torana.telemetry.exposition import render
 from torana.telemetry.metrics import State, summed
+from torana.telemetry.trouble import Trouble, told
 
 _log = logging.getLogger(__name__)
 _LIMITS = Limits(max_connections=256, max_body_bytes=64 * 1024)
@@ -52,8 +53,8 @@ class Subject(Protocol):
         """Whether what runs is the newest there is."""
 
     @property
-    def detail(self) -> str | None:
-        """Why what runs may not be the newest, in words; it is served all the same."""
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Why what runs may not be the newest; it is served all the same."""
 
     async def states(self) -> list[State]: ...
 
@@ -154,11 +155,17 @@ class Endpoints:
         accept = (field(request.fields, b"accept") or b"").decode("latin-1")
         subject = self._subject
         state = summed(await subject.states())
-        body, kind = render(state, accept, synchronized=subject.synchronized, workers=subject.workers)
+        body, kind = render(
+            state,
+            accept,
+            synchronized=subject.synchronized,
+            workers=subject.workers,
+            troubles=subject.troubles,
+        )
         return LocalReply(200, [(b"content-type", b"content-type", kind.encode())], body)
 
     async def _ready(self, _: Request) -> LocalReply:
-        pending, detail = self._subject.pending, self._subject.detail
+        pending, detail = self._subject.pending, told(self._subject.troubles)
         more = f"; {detail}" if detail else ""
         if pending:
             return LocalReply(500, [_TEXT], f"not ready, pending: {', '.join(pending)}{more}\n".encode())

@@ -15,7 +15,7 @@ ManifestsOption = Annotated[
         "--manifests", metavar="PATH...", help="Manifest files, or folders of them; `-` reads standard input."
     ),
 ]
-MoreArgument = Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="More of --manifests.")]
+MoreArgument = Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="The same as --manifests.")]
 NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The namespace of objects which name none.")]
 ExpandOption = Annotated[
     bool, typer.Option("--expand-env", help="Fill in the variables in the stringData of Secrets, as $NAME or ${NAME}.")
@@ -41,6 +41,19 @@ ClassOption = Annotated[
 DuplicateOption = Annotated[
     Literal["error", "last"],
     typer.Option("--on-duplicate", help="`last`: of an object given twice the later one counts."),
+]
+ResolveServiceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--resolve",
+        metavar="HOST:PORT:ADDRESS[:PORT]",
+        help="Connect to ADDRESS for HOST:PORT; Host, SNI and certificate check stay. As SERVICE.NAMESPACE:PORT="
+        "HOST:PORT it says where a Service of the manifests is. May be given again.",
+    ),
+]
+PortMapOption = Annotated[
+    list[str] | None,
+    typer.Option("--port-map", metavar="PORT=PORT", help="Listen on the second port for a Gateway's first."),
 ]
 
 
@@ -86,8 +99,16 @@ def explain(
 
         how = files.options([], [], implicit_gateway)
         reading = files.reading(
-            manifests, how, namespace="default", expand_env=expand_env, on_duplicate="error", port_map=[]
+            manifests,
+            how,
+            namespace="default",
+            expand_env=expand_env,
+            on_duplicate="error",
+            port_map=[],
+            addresses=[],
+            resolve=resolve or [],
         )
+        resolve = [entry for entry in resolve or [] if "=" not in entry]
     given, headers = resolve or [], header or []
     run(file, text, url, method=method, headers=headers, data=data, resolve=given, as_json=json, manifests=reading)
 
@@ -125,10 +146,16 @@ def kubernetes(
     expand_env: ExpandOption = False,
     namespace: NamespaceOption = "default",
     on_duplicate: DuplicateOption = "error",
-    port_map: Annotated[
+    address: Annotated[
         list[str] | None,
-        typer.Option("--port-map", metavar="PORT=PORT", help="Listen on the second port for a Gateway's first."),
+        typer.Option(
+            "--address",
+            metavar="ADDRESS",
+            help="Where --manifests listens: 0.0.0.0, ::, or an address of the machine. May be given again. "
+            "By default 127.0.0.1 and ::1; a cluster's is all.",
+        ),
     ] = None,
+    port_map: PortMapOption = None,
     controller_name: ControllerOption = None,
     class_name: ClassOption = None,
     validate_only: Annotated[
@@ -139,7 +166,7 @@ def kubernetes(
         bool, typer.Option("--print-manifests", help="Print what installs Torana in a cluster.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, max=256, help="Processes that share the ports.")] = None,
-    resolve: ResolveOption = None,
+    resolve: ResolveServiceOption = None,
     kubeconfig: Annotated[
         Path | None, typer.Option(help="As kubectl's; without it, and within a cluster, the pod's own account.")
     ] = None,
@@ -155,18 +182,21 @@ def kubernetes(
         run.print_manifests()
         return
     options = run.options(controller_name or [], class_name or [], implicit_gateway)
-    if not manifests:
-        if more or validate_only:
+    paths = [*(manifests or []), *(more or [])]
+    if not paths:
+        if validate_only or address or port_map:
             raise typer.BadParameter("give --manifests PATH")
         run.serve_cluster(kubeconfig, context, lease_namespace, options, resolve=resolve or [], workers=workers)
         return
     reading = run.reading(
-        [*manifests, *(more or [])],
+        paths,
         options,
         namespace=namespace,
         expand_env=expand_env,
         on_duplicate=on_duplicate,
         port_map=port_map or [],
+        addresses=address or [],
+        resolve=resolve or [],
     )
     if validate_only:
         run.validate_manifests(reading)
@@ -186,17 +216,25 @@ def status(
     on_duplicate: DuplicateOption = "error",
     controller_name: ControllerOption = None,
     class_name: ClassOption = None,
+    resolve: ResolveServiceOption = None,
 ) -> None:
     """Check manifests and print the statuses they would have in a cluster; exit 1 when one is not as it should be."""
     from torana.cli import kubernetes as run
     from torana.cli.status import Output
     from torana.cli.status import status as show
 
-    if not manifests:
+    paths = [*(manifests or []), *(more or [])]
+    if not paths:
         raise typer.BadParameter("give --manifests PATH")
     how = run.options(controller_name or [], class_name or [], implicit_gateway)
-    paths = [*manifests, *(more or [])]
     reading = run.reading(
-        paths, how, namespace=namespace, expand_env=expand_env, on_duplicate=on_duplicate, port_map=[]
+        paths,
+        how,
+        namespace=namespace,
+        expand_env=expand_env,
+        on_duplicate=on_duplicate,
+        port_map=[],
+        addresses=[],
+        resolve=resolve or [],
     )
     show(reading, Output(output))

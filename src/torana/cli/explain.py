@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from torana.app import Source, StartError
 from torana.cli.serve import give_up, parse_overrides, source_of
 from torana.config.kubernetes.manifests import Manifests, Reading
 from torana.config.problem import ConfigError
+from torana.config.sources import Source, StartError
 from torana.errors import GatewayError
 from torana.exchange import Exchange, LocalReply
 from torana.http.dial import Dialler, Override

@@ -8,8 +8,9 @@ from typing import NoReturn
 
 import typer
 
-from torana.app import Standalone, StartError, run, validate
+from torana.app import run, validate
 from torana.config.problem import ConfigError
+from torana.config.sources import Standalone, StartError
 from torana.http.dial import Override
 
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)"

@@ -25,7 +25,7 @@ _KINDS = ("GatewayClass", "Gateway", "HTTPRoute", "BackendTLSPolicy", "Backend",
 """Those that have a status of ours."""
 _PARTS = ("listeners", "parents", "ancestors")
 """The lists of a status whose entries have conditions of their own."""
-_NO_PARENT = "no Gateway here takes it"
+_NO_PARENT = "no Gateway here takes it; write the one it names, or give --implicit-gateway 8080"
 
 
 class Output(Enum):
@@ -58,6 +58,8 @@ def status(reading: Reading, output: Output) -> None:
     match output:
         case Output.TABLE:
             typer.echo("\n".join(_table(rows)))
+            places = ", ".join(bind.places for bind in examined.translation.config.binds)
+            typer.echo(f"listens on {places}" if places else "listens nowhere: there is no Gateway", err=True)
         case Output.YAML:
             typer.echo(yaml.safe_dump(_list(examined.translation.statuses), sort_keys=False, width=120), nl=False)
         case Output.JSON:

@@ -37,11 +37,21 @@ class Listener(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...] = ()
 
 
-class Bind(msgspec.Struct, frozen=True):
-    """A port on all addresses of the machine."""
+class Bind(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A port. `addresses` are the IP addresses of the machine it is open on; empty means all of them."""
 
     port: int
     listeners: tuple[Listener, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> str:
+        """`port 3000`, or `127.0.0.1:3000 and [::1]:3000`."""
+        if not self.addresses:
+            return f"port {self.port}"
+        return " and ".join(
+            f"[{each}]:{self.port}" if ":" in each else f"{each}:{self.port}" for each in self.addresses
+        )
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
@@ -14,11 +14,13 @@ from prometheus_client.utils import floatToGoString
 
 from torana import __version__
 from torana.telemetry.metrics import GEN_AI_LABELS, HTTP_LABELS, Histogram, State
+from torana.telemetry.trouble import Trouble
 
 
 class _States(Collector):
-    def __init__(self, state: State, *, synchronized: bool, workers: int) -> None:
+    def __init__(self, state: State, *, synchronized: bool, workers: int, troubles: Sequence[Trouble]) -> None:
         self._state = state
+        self._troubles = troubles
         self._synchronized = synchronized
         self._workers = workers
 
@@ -35,6 +37,14 @@ class _States(Collector):
         yield _gauge(
             "config_synchronized", "1 when the newest configuration runs, 0 when it was refused.", self._synchronized
         )
+        troubles = GaugeMetricFamily(
+            "agentgateway_config_troubles",
+            "1 for each kind of resource that cannot be read, or whose statuses cannot be written.",
+            labels=("kind", "reason"),
+        )
+        for kind, reason in sorted({(trouble.kind, trouble.reason) for trouble in self._troubles}):
+            troubles.add_metric((kind, reason), 1)
+        yield troubles
         yield _gauge("workers", "Worker processes.", self._workers)
         yield _gauge("downstream_open_connections", "Client connections open now.", state.open_connections)
         yield _counter("downstream_received_bytes", "Bytes received from clients.", state.received_bytes)
@@ -91,10 +101,12 @@ class _States(Collector):
         yield each
 
 
-def render(state: State, accept: str, *, synchronized: bool, workers: int) -> tuple[bytes, str]:
+def render(
+    state: State, accept: str, *, synchronized: bool, workers: int, troubles: Sequence[Trouble] = ()
+) -> tuple[bytes, str]:
     """The exposition and its content type, in the form the scraper's Accept asks for."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_States(state, synchronized=synchronized, workers=workers))
+    registry.register(_States(state, synchronized=synchronized, workers=workers, troubles=troubles))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.kubernetes.manifests import from_body, objects
 from torana.config.kubernetes.objects import Object, Options, Translation
-from torana.config.kubernetes.store import VERSIONS
+from torana.config.kubernetes.store import GATEWAY_API, VERSIONS
 from torana.config.kubernetes.translate import translate
 from torana.config.problem import Severity
 from torana.model.codec import dump
@@ -112,6 +112,18 @@ def test_a_missing_secret_fails_closed() -> None:
     assert not mistral.backends[0].groups
 
 
+def test_what_may_not_be_read_fails_closed() -> None:
+    """Where Secrets or policies may not be read nothing goes out without key or TLS, and the status says why."""
+    unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({("", "Secret")}))
+    made = translate(_seed("mistral-secret"), unread)
+    assert "mistral-secret cannot be read" in _condition(made, "Backend", "mistral")["message"]
+    assert not made.config.binds[0].listeners[0].routes[1].backends[0].groups
+    unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({(GATEWAY_API, "BackendTLSPolicy")}))
+    made = translate(_seed("mistral-tls", "deepseek-tls"), unread)
+    assert "list kind BackendTLSPolicy" in _condition(made, "Backend", "mistral")["message"]
+    assert not any(route.backends[0].groups for route in made.config.binds[0].listeners[0].routes)
+
+
 def test_no_policy_is_plaintext() -> None:
     """Without a BackendTLSPolicy port 443 is reached in plaintext, as the page says, and the status warns of it."""
     made = translate(_seed("mistral-tls"), _OPTIONS)
@@ -159,13 +171,21 @@ def test_a_slip_sends_no_credential_elsewhere() -> None:
     assert _condition(made, "Backend", "mistral")["message"] == 'Backend error: "unknown field \\"spec.ai.llm.hots\\""'
 
 
-def test_generation_is_observed() -> None:
-    """Every condition carries the generation of the object that it speaks of."""
-    route = next(each for each in _seed() if each.kind == "HTTPRoute" and each.name == "mistral")
-    metadata = {**route.metadata, "generation": 42}
-    newer = msgspec.structs.replace(route, body={**route.body, "metadata": metadata})
-    made = translate([*(each for each in _seed() if each is not route and each.key != route.key), newer], _OPTIONS)
-    assert _condition(made, "HTTPRoute", "mistral")["observedGeneration"] == 42
+def test_addresses() -> None:
+    """A Gateway's status has the addresses that are given, by type; to ask for one of them is no fault."""
+    text = (
+        "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: g}, spec: {gatewayClassName: torana"
+    )
+    text += ", addresses: [{value: 192.0.2.1}], listeners: [{name: a, port: 80, protocol: HTTP}]}}"
+    (found,) = translate(objects(text), Options(addresses=("192.0.2.1", "llm.example.com"))).statuses
+    assert found.status["addresses"] == [
+        {"type": "IPAddress", "value": "192.0.2.1"},
+        {"type": "Hostname", "value": "llm.example.com"},
+    ]
+    assert {each["type"]: each["status"] for each in found.status["conditions"]} == {
+        "Accepted": "True",
+        "Programmed": "True",
+    }
 
 
 def test_an_unknown_version_is_told() -> None:

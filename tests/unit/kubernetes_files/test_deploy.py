@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import re
-from pathlib import Path
+import tomllib
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from torana import __version__
+from torana.cli import commands
+from torana.cli.main import app
 from torana.config.kubernetes.kinds import LEASE, WATCHED
 from torana.config.kubernetes.objects import CONTROLLER_NAME
+from torana.config.kubernetes.process import process_settings
 from torana.config.kubernetes.schemas import CRDS, crd_text, install_text
+
+if not app.registered_commands:
+    commands.register(app)
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 CHART = DEPLOY / "helm" / "torana"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 STATUS_KINDS = ("gatewayclasses", "gateways", "httproutes", "backendtlspolicies", "backends", "agentgatewaybackends")
 
 
 def documents(text: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(text) if document]
+
+
+def container() -> Any:
+    (found,) = of_kind("Deployment")["spec"]["template"]["spec"]["containers"]
+    return found
 
 
 def of_kind(kind: str) -> dict[str, Any]:
@@ -53,6 +69,7 @@ def test_everything_is_there() -> None:
         "Role",
         "RoleBinding",
         "Deployment",
+        "PodDisruptionBudget",
         "Service",
         "GatewayClass",
     ]
@@ -71,7 +88,7 @@ def test_rights_are_those_that_are_used() -> None:
     written = {(group, f"{plural}/status") for group, plural in read if plural in STATUS_KINDS}
     assert set(rights) == read | written
     assert all(rights[each] == {"get", "list", "watch"} for each in read)
-    assert all(rights[each] == {"patch", "update"} for each in written)
+    assert all(rights[each] == {"patch"} for each in written)
     (lease,) = of_kind("Role")["rules"]
     assert (lease["apiGroups"], lease["resources"]) == ([LEASE.group], [LEASE.plural])
 
@@ -89,8 +106,60 @@ def test_chart_values_are_used_and_known() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     text = "".join(path.read_text() for path in (CHART / "templates").iterdir())
     used = set(re.findall(r"\.Values\.([A-Za-z]+)", text))
-    assert used == set(values)
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert used == set(values) == set(schema["properties"]) - {"global"}
     assert values["controllerName"] == CONTROLLER_NAME
+
+
+def test_one_version() -> None:
+    """The chart and the plain YAML start the image of this very version, under the tag that `make image` gives it."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == __version__
+    assert container()["image"] == f"torana:{__version__}"
+    assert f"-t torana:{__version__} dist" in DOCKERFILE
+    assert "torana --version" in (DEPLOY.parent / "Makefile").read_text()
+    told = CliRunner().invoke(app, ["--version"])
+    assert told.stdout.split()[-1] == __version__
+
+
+def test_image_copies_what_the_build_makes() -> None:
+    """All that the Dockerfile copies from outside is the wheel, under the name that `make build` gives it."""
+    copied = [line.split()[1] for line in DOCKERFILE.splitlines() if line.startswith("COPY torana")]
+    others = [
+        line for line in DOCKERFILE.splitlines() if line.startswith(("COPY", "ADD")) and "--from=build" not in line
+    ]
+    assert len(copied) == len(others) == 1
+    # What a pure wheel is called: binary distribution format, "File name convention".
+    assert copied[0].replace("${VERSION}", __version__) == f"torana-{__version__}-py3-none-any.whl"
+
+
+def test_image_runs_what_the_manifests_ask_for() -> None:
+    """The entry point is the command that the wheel installs, and it knows every argument the Deployment gives it."""
+    (entry,) = re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    (command,) = json.loads(entry)
+    assert PurePath(command).name in project["scripts"]
+    shown = CliRunner().invoke(app, [*container()["args"], "--print-manifests"])
+    assert (shown.exit_code, shown.stdout) == (0, install_text())
+
+
+def test_pod_can_run_restricted() -> None:
+    """The user is the image's and not root; what has to be written, keys for OpenSSL, has a place in memory."""
+    pod = of_kind("Deployment")["spec"]["template"]["spec"]
+    assert f"USER {pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}\n" in DOCKERFILE
+    assert container()["securityContext"]["readOnlyRootFilesystem"]
+    (mount,) = container()["volumeMounts"]
+    (volume,) = pod["volumes"]
+    assert (mount["mountPath"], mount["name"], volume["emptyDir"]["medium"]) == ("/tmp", volume["name"], "Memory")
+
+
+def test_pod_has_time_to_drain() -> None:
+    """A pod is killed only after the pause before its end, the time requests have, and some more."""
+    pod = of_kind("Deployment")["spec"]["template"]["spec"]
+    pause = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
+    settings = process_settings({entry["name"]: entry["value"] for entry in container()["env"]})
+    assert settings.drain_timeout > 5
+    assert pod["terminationGracePeriodSeconds"] >= pause + settings.drain_timeout + 5
 
 
 @pytest.mark.parametrize("name", CRDS)

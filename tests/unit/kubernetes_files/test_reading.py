@@ -14,6 +14,15 @@ from torana.config.kubernetes.manifests import Manifests, Reading
 from torana.config.kubernetes.objects import Object
 from torana.config.problem import ConfigError
 
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gateway}
+spec:
+  gatewayClassName: any
+  listeners: [{name: a, port: 80, protocol: HTTP}, {name: b, port: 81, protocol: HTTP}]
+"""
+
 
 def objects(text: str, env: Mapping[str, str] | None = None, namespace: str = "default") -> list[Object]:
     reading = Reading(paths=("-",), stdin=text, env=env, namespace=namespace)
@@ -132,17 +141,48 @@ def test_values_are_hidden() -> None:
     assert "sk-a" not in repr(found)
 
 
+def test_lists_in_lists() -> None:
+    """The items of a List may be Lists, and a list of one kind is one too, as `kubectl get` prints."""
+    inner = {"apiVersion": "v1", "kind": "ConfigMapList", "items": [json_map("a"), json_map("b")]}
+    outer = {"apiVersion": "v1", "kind": "List", "items": [inner, json_map("c")]}
+    assert [each.name for each in objects(json.dumps(outer))] == ["a", "b", "c"]
+
+
+def json_map(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+
+
+def test_addresses() -> None:
+    """What is listened on is in the configuration, and in the status of a Gateway."""
+    examined = Manifests(Reading(paths=("-",), stdin=GATEWAY, addresses=("127.0.0.1", "::1"))).examine()
+    assert [bind.places for bind in examined.translation.config.binds] == [
+        "127.0.0.1:80 and [::1]:80",
+        "127.0.0.1:81 and [::1]:81",
+    ]
+    (status,) = examined.translation.statuses
+    assert [each["value"] for each in status.status["addresses"]] == ["127.0.0.1", "::1"]
+    everywhere = Manifests(Reading(paths=("-",), stdin=GATEWAY, addresses=("0.0.0.0",))).examine()
+    assert "addresses" not in everywhere.translation.statuses[0].status
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"), [(443, "--port-map 443=8443 "), (9000, "--port-map 9000=9001 "), (8080, "--port-map 80=8081 ")]
+)
+def test_port_hint(number: int, hint: str) -> None:
+    """What helps against a port that cannot be opened is told by the Gateway's own port."""
+    assert Manifests(Reading(paths=("-",), ports={80: 8080})).port_hint(number).startswith(hint)
+
+
+@pytest.mark.parametrize(("text", "told"), [("", ["nothing is served: no Gateway here listens"]), ("GATEWAY", [])])
+def test_nothing_served(text: str, told: list[str]) -> None:
+    """Files without a Gateway that listens are told when they are to be served."""
+    loaded = Manifests(Reading(paths=("-",), stdin=GATEWAY if text else config_map("a"))).load()
+    assert [problem.what for problem in loaded.warnings] == told
+
+
 def test_ports_are_mapped() -> None:
     """--port-map puts a port in place of a Gateway's; two that become one are an error."""
-    gateway = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: gateway}
-spec:
-  gatewayClassName: any
-  listeners: [{name: a, port: 80, protocol: HTTP}, {name: b, port: 81, protocol: HTTP}]
-"""
-    mapped = Manifests(Reading(paths=("-",), stdin=gateway, ports={80: 8080})).load()
+    mapped = Manifests(Reading(paths=("-",), stdin=GATEWAY, ports={80: 8080})).load()
     assert sorted(bind.port for bind in mapped.config.binds) == [81, 8080]
     with pytest.raises(ConfigError, match="two ports"):
-        Manifests(Reading(paths=("-",), stdin=gateway, ports={80: 81})).load()
+        Manifests(Reading(paths=("-",), stdin=GATEWAY, ports={80: 81})).load()

@@ -91,6 +91,9 @@ def problems(text: str, env: Mapping[str, str] | None = None) -> list[str]:
         (BACKEND, "openai:", "bedrock: {}\n      openai:", 9, "exactly one of the fields"),
         (BACKEND, "          kind: Inline\n", "", 11, "authToken.kind: Required value"),
         (BACKEND, "host: api.mistral.ai", 'host: ""', 14, "must have at least 1 characters"),
+        (BACKEND, "port: 443", "port: 443\n      port: 444", 16, '"port"'),
+        (ROUTE, "io/v1", "io/v1alpha2", 1, 'no version "v1alpha2" of this kind; it is served as gateway.networking'),
+        (SECRET, "v1", "v2", 1, 'no version "v2" of this kind; it is served as v1'),
         (BACKEND, "v1alpha1", "v1", 1, 'no version "v1" of this kind; it is served as gateway.kgateway.dev/v1alpha1'),
         (BACKEND, "name: mistral", "name: Mistral", 4, "metadata.name: Invalid value: must match the pattern"),
         (BACKEND, "  name: mistral\n", "", 3, "metadata.name: Required value"),
@@ -144,6 +147,13 @@ def test_what_others_read_is_passed_over() -> None:
     assert [str(warning) for warning in examined.warnings] == [
         "<stdin>:2:1: warning: Deployment a: kind: Deployment is passed over"
     ]
+
+
+def test_a_kind_of_a_known_group() -> None:
+    """A kind of a group that is read, and is not itself, is passed over in words of its own."""
+    policy = "apiVersion: gateway.kgateway.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {name: a}\n"
+    (warning,) = examine(f"{policy}---\n{SECRET}").warnings
+    assert warning.what == "TrafficPolicy is not supported yet; it is passed over"
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "empty"])

@@ -160,8 +160,11 @@ async def test_configuration_that_cannot_be_compiled(fleet: Fleet) -> None:
 
 async def test_port_that_one_worker_cannot_have(fleet: Fleet) -> None:
     """A configuration that is refused is served by nobody: those that have taken it go back."""
-    with socket.create_server(("", 0)) as taken, pytest.raises(CannotListenError, match="cannot listen"):
-        await fleet.supervisor.apply(answering(taken.getsockname()[1], "new"))
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotListenError, match="cannot listen") as caught:
+            await fleet.supervisor.apply(answering(port, "new"))
+    assert [*caught.value.ports] == [port]
     assert await fleet.said() == {"old"}
 
 

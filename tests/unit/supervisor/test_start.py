@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from torana.app import App, Standalone
+from torana.app import App
+from torana.config.sources import Standalone
 from torana.model.config import Config
 from torana.telemetry.metrics import State
 from torana.worker import CannotListenError

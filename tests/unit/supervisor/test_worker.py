@@ -31,10 +31,10 @@ def plain(*ports: int) -> Config:
     return Config(tuple(Bind(port, (Listener("listener", routes=(ROUTE,)),)) for port in ports))
 
 
-async def here(port: int) -> bool:
+async def here(port: int, host: str = "127.0.0.1") -> bool:
     """Whether the port is served."""
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
     except OSError:
         return False
     writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
@@ -128,6 +128,36 @@ async def test_refused_as_a_whole(worker: Worker, monkeypatch: pytest.MonkeyPatc
     assert [await here(port) for port in (old, *new)] == [True, False, False]
     await worker.apply(plain(*new))
     assert [await here(port) for port in (old, *new)] == [False, True, True]
+
+
+async def test_addresses(worker: Worker) -> None:
+    """A bind's addresses alone are listened on, others when they change, and all when there are none."""
+    port, other = free_port(), free_port()
+
+    def on(port: int, *addresses: str) -> Config:
+        return Config((Bind(port, (Listener("listener", routes=(ROUTE,)),), addresses),))
+
+    hosts = ("127.0.0.1", "127.0.0.2")
+    for addresses in (("127.0.0.1",), ("127.0.0.2",), hosts[:1]):
+        await worker.apply(on(port, *addresses))
+        assert [await here(port, host) for host in hosts] == [host in addresses for host in hosts]
+    await worker.apply(on(other))
+    assert [await here(other, host) for host in hosts] == [True, True]
+
+
+async def test_all_ports_that_fail_are_told(worker: Worker) -> None:
+    """Of several ports that cannot be opened each is told, with its address when it has one."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        first, second = one.getsockname()[1], two.getsockname()[1]
+        free, local = plain(free_port()).binds, Bind(second, addresses=("127.0.0.1",))
+        with pytest.raises(CannotListenError) as caught:
+            await worker.apply(Config((*free, Bind(first), local)))
+    reason = "Address already in use"
+    assert caught.value.ports == {
+        first: f"cannot listen on port {first}: {reason}",
+        second: f"cannot listen on 127.0.0.1:{second}: {reason}",
+    }
+    assert not await here(free[0].port)
 
 
 async def test_no_socket_to_be_had(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
-"""The policies `auth` and `tls` of an AgentgatewayBackend."""
+"""The policies of an AgentgatewayBackend: whom it trusts and how it is asked, and when it is left alone for a while."""
 
 from __future__ import annotations
 
+from torana.config.kubernetes import durations
 from torana.config.kubernetes.conditions import Fault
 from torana.config.kubernetes.contents import TOKEN_KEY, authorities, bare_token, certificate, token
 from torana.config.kubernetes.drafts import glued, header_credential
@@ -10,10 +11,9 @@ from torana.config.kubernetes.resources import agentgateway as schema
 from torana.config.kubernetes.resources.record import LocalReference
 from torana.config.kubernetes.store import Store
 from torana.config.syntax import header_name_fault, header_value_fault, host_fault
-from torana.model.policy import BackendAuth, BackendTls, CredentialPlace
+from torana.model.policy import BackendAuth, BackendTls, CredentialPlace, Eviction, Health, Keepalive
 from torana.model.secret import Secret
-
-_UNSUPPORTED = ("aws", "azure", "gcp", "oauth_token_exchange", "cross_app_access", "jwt_sign", "credentials")
+from torana.policies.expression import expression_fault
 
 
 class Trouble(Exception):  # noqa: N818 - the backend's, told in its status; no error of the program
@@ -24,9 +24,6 @@ def auth(written: schema.Auth | None, store: Store, namespace: str, warnings: li
     """None: the client's own credential goes on. Raises Trouble."""
     if written is None:
         return None
-    unsupported = [name for name in _UNSUPPORTED if getattr(written, name) is not None]
-    if unsupported:
-        raise Trouble(f"policies.auth: {' and '.join(unsupported)}: not supported yet")
     given = [each for each in (written.key, written.secret_ref, written.passthrough) if each is not None]
     if len(given) > 1:
         raise Trouble("policies.auth: at most one of key, secretRef and passthrough may be set")
@@ -118,3 +115,70 @@ def _client(refs: tuple[LocalReference, ...], store: Store, namespace: str) -> t
     if isinstance(found, Fault):
         raise Trouble(found.message)
     return found.cert, found.key
+
+
+# --- Health and connections -----------------------------------------------------------------------------------------
+
+
+def health(written: schema.Health | None) -> Health | None:
+    """Raises Trouble."""
+    if written is None:
+        return None
+    unhealthy = written.unhealthy_condition
+    if unhealthy is not None and (fault := expression_fault(unhealthy)) is not None:
+        raise Trouble(f'policies.health.unhealthyCondition "{unhealthy}": {fault}')
+    return Health(unhealthy, _eviction(written.eviction) if written.eviction is not None else Eviction())
+
+
+def _eviction(written: schema.Eviction) -> Eviction:
+    """Half-open: what comes back without a health of its own comes back well, for one request has shown that it is."""
+    usual = Eviction()
+    length = _seconds("health.eviction.duration", written.duration) or 0.0
+    if length < 1:
+        raise Trouble("policies.health.eviction.duration must be at least 1 second")
+    failures = written.consecutive_failures
+    if failures is None and written.health_threshold is None:
+        failures = usual.consecutive_failures
+    restored = written.restore_health
+    return Eviction(
+        consecutive_failures=max(1, failures) if failures is not None else None,
+        health_threshold=written.health_threshold / 100 if written.health_threshold is not None else None,
+        duration=length,
+        max_duration=max(usual.max_duration, length),
+        restore_health=restored / 100 if restored is not None else usual.restore_health,
+    )
+
+
+def request_timeout(written: schema.Http | None) -> float | None:
+    """Raises Trouble."""
+    if written is None:
+        return None
+    if written.version == "HTTP2":
+        raise Trouble("policies.http.version: HTTP/2 to a backend is not supported yet; use HTTP1")
+    return _seconds("http.requestTimeout", written.request_timeout)
+
+
+def connect_timeout(written: schema.Tcp | None) -> float | None:
+    """Raises Trouble."""
+    return _seconds("tcp.connectTimeout", written.connect_timeout) if written is not None else None
+
+
+def keepalive(written: schema.Tcp | None) -> Keepalive | None:
+    """Raises Trouble."""
+    if written is None or written.keepalive is None:
+        return None
+    given = written.keepalive
+    idle, interval = _seconds("tcp.keepalive.time", given.time), _seconds("tcp.keepalive.interval", given.interval)
+    if idle is None or interval is None or min(idle, interval) < 1:
+        raise Trouble("policies.tcp.keepalive: time and interval must be at least 1 second")
+    return Keepalive(idle, interval, given.retries)
+
+
+def _seconds(field: str, text: str | None) -> float | None:
+    """A duration of zero is none."""
+    if text is None:
+        return None
+    try:
+        return durations.seconds(f"policies.{field}", text) or None
+    except ValueError as error:
+        raise Trouble(str(error)) from error

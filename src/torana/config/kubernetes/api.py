@@ -6,6 +6,7 @@ watch are not used: they ask for no bookmarks, and hand out models where `transl
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ _PAGE = 500  # objects a page of a list; client-go's own number
 _CALL_TIMEOUT = 10.0
 _WATCH_SECONDS = (300, 600)  # the server ends a watch after so long; at random, so that not all end together
 _SILENCE = 120.0  # seconds; a bookmark comes about every minute, so a watch that is longer silent is dead
+
+_REASONS = {0: "unreachable", 401: "unauthorized", 403: "forbidden"}
 
 Json = dict[str, Any]
 
@@ -40,6 +43,11 @@ class Resource(NamedTuple):
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
+    def rule(self, *verbs: str) -> str:
+        """The rule of a Role that grants `verbs`, as it is written in YAML."""
+        group = self.group or '""'
+        return f"{{apiGroups: [{group}], resources: [{self.plural}], verbs: [{', '.join(verbs)}]}}"
+
     def path(self, namespace: str = "", name: str = "") -> str:
         """Without a namespace it is all of them."""
         parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
@@ -54,6 +62,11 @@ class ApiError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+    @property
+    def reason(self) -> str:
+        """A word for labels."""
+        return _REASONS.get(self.code, "refused")
 
 
 class ClusterError(Exception):
@@ -80,12 +93,13 @@ class Api:
     """A connection to one cluster, as one user. `namespace` is the one of the kubeconfig's context, or of the pod."""
 
     def __init__(self, kubeconfig: Path | None = None, context: str | None = None) -> None:
-        """From the given kubeconfig, or as kubectl does: KUBECONFIG, the service account, the home folder.
+        """From the given kubeconfig, or else KUBECONFIG, the pod's service account, the home folder.
 
         Raises ClusterError.
         """
         try:
-            found = KubeConfig.from_file(kubeconfig) if kubeconfig is not None else KubeConfig.from_env()
+            named = kubeconfig or os.environ.get("KUBECONFIG")
+            found = KubeConfig.from_file(named) if named else KubeConfig.from_env(SERVICE_ACCOUNT)
             config = found.get(context)
             if config is None:
                 raise ClusterError(f"the kubeconfig has no context {context or 'that is current'!r}")
@@ -132,6 +146,16 @@ class Api:
                 yield _events(answer)
         except httpx2.HTTPError as error:
             raise _unreachable(error) from error
+
+    async def serves(self, resource: Resource) -> bool:
+        """Whether there is such a kind, which every user may ask. Raises ApiError."""
+        try:
+            answer = await self._call("GET", resource.path().removesuffix(f"/{resource.plural}"))
+        except ApiError as error:
+            if error.code == 404:
+                return False
+            raise
+        return any(entry.get("name") == resource.plural for entry in answer.get("resources") or [])
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Json:
         """Raises ApiError."""

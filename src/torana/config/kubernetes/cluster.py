@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from time import monotonic
 
 import msgspec
 
+from torana.config.kubernetes import ports
 from torana.config.kubernetes.api import Api
 from torana.config.kubernetes.kinds import WATCHED
 from torana.config.kubernetes.leader import Leader
@@ -22,7 +23,9 @@ from torana.config.kubernetes.status_writer import StatusWriter
 from torana.config.kubernetes.translate import translate
 from torana.config.kubernetes.watcher import Change, Kept, Name, Watcher
 from torana.config.loaded import Loaded
+from torana.config.sources import Effect
 from torana.model.config import Config, Settings
+from torana.telemetry.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ _REFUSED_PAUSE = (
 )
 _LONGEST = 0.5  # seconds a change may wait for others
 
-Apply = Callable[[Loaded], Awaitable[bool]]
+Apply = Callable[[Loaded], Awaitable[Effect]]
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -51,7 +54,8 @@ class Cluster:
         self._options = options
         self._api = Api(way.kubeconfig, way.context)
         self._changes = asyncio.Event()
-        self._fault: str | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._fault: Trouble | None = None
         self._watchers = {
             (watched.group, watched.kind): Watcher(self._api, watched, self._changed) for watched in WATCHED
         }
@@ -60,17 +64,14 @@ class Cluster:
         self._leader = Leader(self._api, way.lease_namespace or self._api.namespace, lease, self._led)
 
     @property
-    def trouble(self) -> str | None:
-        """Why what runs may not be the newest; None when it is."""
-        troubles = [watcher.trouble for watcher in self._watchers.values() if watcher.trouble]
-        # One server that is gone is one trouble, not twelve.
-        if self._fault is not None:
-            return self._fault
-        reasons = dict.fromkeys(trouble.partition(": ")[2] for trouble in troubles)
-        return troubles[0] if len(troubles) == 1 else "; ".join(reasons) or None
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Why what runs may not be the newest, and why statuses are not written."""
+        watched = (watcher.trouble for watcher in self._watchers.values())
+        found = (self._fault, *watched, self._leader.trouble, *self._statuses.troubles)
+        return tuple(trouble for trouble in found if trouble is not None)
 
     async def follow(self, apply: Apply) -> None:
-        """Hand over each new configuration, until cancelled. `apply` says whether it is in effect."""
+        """Hand over each new configuration, until cancelled. `apply` says what came of it."""
         try:
             async with asyncio.TaskGroup() as group:
                 for watcher in self._watchers.values():
@@ -83,24 +84,37 @@ class Cluster:
 
     async def _translate(self, apply: Apply) -> None:
         running: Config | None = None
+        closed: Mapping[int, str] = {}
         while True:
             await self._settled()
-            if not all(watcher.listed for watcher in self._watchers.values()):
+            watchers = self._watchers.values()
+            if not all(watcher.listed or (watcher.refused and not watcher.needed) for watcher in watchers):
                 continue  # half of a cluster would take down what the other half serves
+            unread = frozenset((watcher.group, watcher.kind) for watcher in watchers if not watcher.listed)
+            options = msgspec.structs.replace(self._options, unread=unread)
             try:
                 # In a thread, for requests under way in this process must not wait for it.
-                translation = await asyncio.to_thread(translate, self._objects(), self._options)
+                objects = self._objects()
+                translation = await asyncio.to_thread(translate, objects, options)
             except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
                 _log.exception("the cluster's resources could not be translated; what runs goes on")
-                self._fault = "the resources could not be translated"
+                self._fault = Trouble("Gateway", "untranslated", "the resources could not be translated")
                 continue
             self._fault = None
-            if translation.config != running:
-                if not await apply(_loaded(translation)):
-                    asyncio.get_running_loop().call_later(_REFUSED_PAUSE, self._changes.set)
+            if translation.config != running or closed:
+                effect = await apply(_loaded(translation))
+                if not effect.in_effect or effect.closed:
+                    self._try_again()
+                if not effect.in_effect:
                     continue
-                running = translation.config
-            self._statuses.want(translation.statuses)
+                running, closed = translation.config, effect.closed
+            self._statuses.want(ports.told(translation.statuses, objects, closed))
+
+    def _try_again(self) -> None:
+        """Once, however often it is asked for meanwhile."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = asyncio.get_running_loop().call_later(_REFUSED_PAUSE, self._changes.set)
 
     async def _settled(self) -> None:
         """Wait for a change, and for those that come along with it."""

@@ -13,6 +13,9 @@ RESOLVED: Final = "ResolvedRefs"
 PROGRAMMED: Final = "Programmed"
 CONFLICTED: Final = "Conflicted"
 
+UNSUPPORTED: Final = "UnsupportedValue"
+"""A reason of listeners and of routes: a value that the implementation does not support."""
+
 _LONGEST = 32768  # characters of a message, by the schema of metav1.Condition
 
 

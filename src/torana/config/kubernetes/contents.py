@@ -37,9 +37,10 @@ class Certificate(msgspec.Struct, frozen=True):
 
 def token(store: Store, namespace: str, name: str, key: str = TOKEN_KEY) -> Secret | Fault:
     """A token, ready to be put behind its prefix. The words of the fault are those of agentgateway's controller."""
-    obj = store.get(Key("", "Secret", namespace, name))
+    where = Key("", "Secret", namespace, name)
+    obj = store.get(where)
     if obj is None:
-        return Fault("SecretNotFound", f"Secret {namespace}/{name} not found")
+        return Fault("SecretNotFound", f"{where} {store.absence(where)}")
     value = _value(obj, key)
     if isinstance(value, Fault):
         return value
@@ -58,10 +59,11 @@ def bare_token(text: str) -> Secret:
 
 def certificate(store: Store, namespace: str, name: str) -> Certificate | Fault:
     """A certificate with its key (kubernetes.io/tls); the words are those of agentgateway's controller."""
-    obj = store.get(Key("", "Secret", namespace, name))
+    secret = Key("", "Secret", namespace, name)
+    obj = store.get(secret)
     where = f"invalid certificate reference /Secret/{name}."
     if obj is None:
-        return Fault(INVALID_CERTIFICATE, f"{where}, secret not found")
+        return Fault(INVALID_CERTIFICATE, f"{where}, secret {store.absence(secret)}")
     cert, key = _value(obj, "tls.crt"), _value(obj, "tls.key")
     if isinstance(cert, Fault) or isinstance(key, Fault):
         return Fault(INVALID_CERTIFICATE, f"{where}, the secret needs both tls.crt and tls.key")
@@ -79,7 +81,7 @@ def authorities(store: Store, target: Key) -> str | Fault:
     where = f"{target.kind} {target.namespace}/{target.name}"
     obj = store.get(target)
     if obj is None:
-        return Fault(INVALID_CA, f"{where} not found")
+        return Fault(INVALID_CA, f"{where} {store.absence(target)}")
     pem = _value(obj, "ca.crt")
     if isinstance(pem, Fault):
         return Fault(INVALID_CA, f"{where} missing ca.crt value")

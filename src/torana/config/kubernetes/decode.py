@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from msgspec import inspect
 
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.objects import Object
-from torana.config.kubernetes.resources.record import NOT_YET, Record
+from torana.config.kubernetes.resources.record import NOT_YET, REFUSED, Record
 
 R = TypeVar("R", bound=Record)
 
@@ -48,6 +49,16 @@ def decode(kind: type[R], obj: Object, findings: Findings) -> R | str:
 def _told(what: str, obj: Object, findings: Findings) -> str:
     findings.error(obj, what)
     return what
+
+
+def decode_some(kind: type[R], obj: Object, field: str) -> tuple[R, ...]:
+    """Those items of a list in `spec` that can be read, of an object that cannot be read as a whole."""
+    items = obj.spec.get(field)
+    made: list[R] = []
+    for item in items if isinstance(items, list | tuple) else ():
+        with suppress(msgspec.ValidationError, RecursionError, ValueError):
+            made.append(msgspec.convert(_pruned(item), kind))
+    return tuple(made)
 
 
 def decode_body(kind: type[R], obj: Object) -> R | None:
@@ -85,8 +96,12 @@ def _shape(kind: type[Record]) -> inspect.Type:
 
 def _remarks(shape: inspect.Type, value: Any, path: str) -> Iterator[tuple[str, str, bool]]:
     """What is wrong with the names of fields: words, a hint, and whether it is an error."""
-    if _is_not_yet(shape):
+    mark = _mark(shape)
+    if mark == NOT_YET:
         yield f"{path}: {NOT_YET}, and has no effect", "", False
+        return
+    if mark == REFUSED:
+        yield f"{path}: {REFUSED}", "", True
         return
     match _plain(shape):
         case inspect.StructType() as record if isinstance(value, dict):
@@ -103,8 +118,9 @@ def _remarks(shape: inspect.Type, value: Any, path: str) -> Iterator[tuple[str, 
             return
 
 
-def _is_not_yet(shape: inspect.Type) -> bool:
-    return isinstance(shape, inspect.Metadata) and (shape.extra_json_schema or {}).get("description") == NOT_YET
+def _mark(shape: inspect.Type) -> str | None:
+    """NOT_YET or REFUSED, of a field that nobody reads."""
+    return (shape.extra_json_schema or {}).get("description") if isinstance(shape, inspect.Metadata) else None
 
 
 def _plain(shape: inspect.Type) -> inspect.Type:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -12,7 +13,7 @@ from torana.config.syntax import changed_header_fault, header_value_fault, path_
 from torana.llm.operation import operation_of
 from torana.llm.providers import PROVIDERS
 from torana.llm.providers.facts import path_for
-from torana.model.backend import Backend, Provider, ProviderKind
+from torana.model.backend import Backend, Connecting, Group, Provider, ProviderKind
 from torana.model.policy import (
     Authority,
     AuthorityKind,
@@ -20,6 +21,7 @@ from torana.model.policy import (
     BackendTls,
     CredentialPlace,
     HeaderModifier,
+    Health,
     PathKind,
     PathRule,
     Redirect,
@@ -41,6 +43,13 @@ class Draft(msgspec.Struct, frozen=True):
     path_override: str | None = None
     path_prefix: str | None = None
     keeps_host: bool = False
+    health: Health | None = None
+    request_timeout: float | None = None
+    connecting: Connecting | None = None
+
+
+Groups: TypeAlias = tuple[tuple[Draft, ...], ...]
+"""As in the model, by priority. Without any it fails closed; a group of none is a Service without ready endpoints."""
 
 
 class OfRoute(msgspec.Struct, frozen=True):
@@ -54,11 +63,58 @@ class OfRoute(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of a backend's resource. `draft` None fails closed; without a fault, the fault is a policy's."""
+    """What came of a backend's resource. Without groups it fails closed; without a fault, the fault is a policy's."""
 
-    draft: Draft | None
+    groups: Groups = ()
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def lone(draft: Draft | None, warnings: Iterable[str] = ()) -> Outcome:
+    """Of a backend that is one place, or of one provider among several."""
+    return Outcome(((draft,),) if draft is not None else (), (), tuple(warnings))
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str | None: ...
+
+
+_P = TypeVar("_P", bound=_Named)
+
+
+def of_groups(groups: Iterable[Iterable[_P]], read: Callable[[_P, str], Outcome]) -> Outcome:
+    """Several providers by priority; `read` gets each with a label that no other has.
+
+    One that cannot be used closes them all. Left out, it would send its requests to the next one unseen: to another
+    company, at another price, for as long as nobody looks at the status.
+    """
+    labels: set[str] = set()
+    made: list[list[Outcome]] = []
+    faults: list[str] = []
+    warnings: list[str] = []
+    for number, group in enumerate(groups):
+        made.append([])
+        for place, provider in enumerate(group):
+            label = provider.name or f"group{number}/provider{place}"
+            label = f"{label}/group{number}/provider{place}" if label in labels else label
+            labels.add(label)
+            outcome = read(provider, label)
+            made[-1].append(outcome)
+            faults += (f"provider {label}: {fault}" for fault in outcome.faults)
+            warnings += (f"provider {label}: {warning}" for warning in outcome.warnings)
+    if not any(made):
+        faults.append("no valid AI provider groups were translated")
+    whole = all(outcome.groups for group in made for outcome in group)
+    drafts = (tuple(draft for each in group for (draft,) in each.groups) for group in made)
+    return Outcome(tuple(filter(None, drafts)) if whole else (), tuple(faults), tuple(warnings))
+
+
+def finished(groups: Groups, route: OfRoute) -> tuple[Group, ...]:
+    """The model's; none at all where one of them is nowhere."""
+    made = tuple(tuple(finish(draft, route) for draft in group) for group in groups if group)
+    found = tuple(tuple(each for each in group if each is not None) for group in made)
+    return found if found == made else ()
 
 
 def finish(draft: Draft, route: OfRoute) -> Backend | None:
@@ -89,6 +145,9 @@ def finish(draft: Draft, route: OfRoute) -> Backend | None:
         request_headers=route.request_headers,
         response_headers=route.response_headers,
         redirect=route.redirect,
+        health=draft.health,
+        request_timeout=draft.request_timeout,
+        connecting=draft.connecting,
     )
 
 

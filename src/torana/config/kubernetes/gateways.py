@@ -7,10 +7,10 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from torana.config.kubernetes import conditions
-from torana.config.kubernetes.conditions import Fault, judged, status_of
+from torana.config.kubernetes.conditions import UNSUPPORTED, Fault, judged, status_of
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.grants import Grants
-from torana.config.kubernetes.listeners import UNSUPPORTED, ListenerState, find_conflicts
+from torana.config.kubernetes.listeners import ListenerState, find_conflicts
 from torana.config.kubernetes.objects import AGENTGATEWAY_CLASS, Key, Object, Options, Status
 from torana.config.kubernetes.resources import gateway as schema
 from torana.config.kubernetes.store import GATEWAY_API, Store
@@ -21,6 +21,7 @@ SUPPORTED_FEATURES: Final = (
     "BackendTLSPolicySANValidation",
     "Gateway",
     "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
@@ -29,6 +30,7 @@ SUPPORTED_FEATURES: Final = (
     "HTTPRouteBackendRequestHeaderModification",
     "HTTPRouteBackendTimeout",
     "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
     "HTTPRouteHostRewrite",
     "HTTPRouteMethodMatching",
     "HTTPRouteNamedRouteRule",
@@ -37,8 +39,14 @@ SUPPORTED_FEATURES: Final = (
     "HTTPRoutePathRewrite",
     "HTTPRoutePortRedirect",
     "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
+    "HTTPRouteRetry",
+    "HTTPRouteRetryBackendTimeout",
+    "HTTPRouteRetryConnectionError",
     "HTTPRouteSchemeRedirect",
     "ReferenceGrant",
 )
@@ -46,13 +54,19 @@ SUPPORTED_FEATURES: Final = (
 
 
 class GatewayState:
-    """One Gateway while it is judged. `supplied`: there is no such object, and any section and port of it will do."""
+    """One Gateway while it is judged. `supplied`: there is no such object, and any section and port of it will do.
+
+    `fault`: it is not accepted. `unusable`: it serves, but not as its `spec.addresses` have it.
+    """
 
     def __init__(self, key: Key, obj: Object | None, listeners: list[ListenerState], fault: Fault | None) -> None:
         self.key = key
         self.obj = obj
         self.listeners = listeners
         self.fault = fault
+        self.unusable: Fault | None = None
+        for listener in listeners:
+            listener.halted = fault
 
     @property
     def supplied(self) -> bool:
@@ -75,9 +89,11 @@ class Gateways:
     def supply(self, missing: set[Key]) -> None:
         """Gateways for parents that are absent, with one HTTP listener that takes routes of all namespaces."""
         port = self._options.implicit_gateway
-        for key in sorted(missing) if port is not None else ():
-            everyone = schema.AllowedRoutes(namespaces=schema.RouteNamespaces(from_="All"))
-            spec = schema.Listener(name="http", port=port or 0, protocol="HTTP", allowed_routes=everyone)
+        if port is None:
+            return
+        everyone = schema.AllowedRoutes(namespaces=schema.RouteNamespaces(from_="All"))
+        spec = schema.Listener(name="http", port=port, protocol="HTTP", allowed_routes=everyone)
+        for key in sorted(missing):
             listener = ListenerState(key, spec)
             listener.kinds = (schema.RouteKind(kind="HTTPRoute"),)
             self.ours[key] = GatewayState(key, None, [listener], None)
@@ -104,9 +120,13 @@ class Gateways:
                 # It may ask for client certificates: without that everybody would be let in.
                 listener.accepted = Fault(UNSUPPORTED, "the Gateway's spec.tls is not supported yet")
         find_conflicts(listeners)
-        names = [listener.spec.name for listener in listeners]
-        fault = Fault("Invalid", "two listeners have one name") if len(set(names)) < len(names) else None
-        return GatewayState(obj.key, obj, listeners, fault)
+        state = GatewayState(obj.key, obj, listeners, _fault(written))
+        wanted = [each.value for each in written.addresses if each.value and each.value not in self._options.addresses]
+        if wanted:
+            what = f"spec.addresses: {wanted[0]} is not an address of this gateway, which serves on its own"
+            state.unusable = Fault("AddressNotUsable", what)
+            self._findings.warning(obj, what)
+        return state
 
     def _share_ports(self) -> None:
         """Gateways share the machine's ports: a port has one protocol, and a hostname of it one certificate."""
@@ -128,36 +148,45 @@ class Gateways:
 
     def listeners(self) -> Iterator[ListenerState]:
         for gateway in self.ours.values():
-            if gateway.fault is None:
-                yield from gateway.listeners
+            yield from gateway.listeners
 
     # Status
 
     def statuses(self) -> Iterator[Status]:
         for obj in self._store.all(GATEWAY_API, "GatewayClass"):
-            written = self._store.read(schema.GatewayClass, obj)
-            if written is not None and written.controller_name in self._options.controller_names:
-                yield status_of(obj, _class_status(obj, written))
+            if obj.spec.get("controllerName") in self._options.controller_names:
+                yield status_of(obj, self._class_status(obj))
         for state in self.ours.values():
             if state.obj is not None:
                 yield status_of(state.obj, self._status(state, state.obj))
 
+    def _class_status(self, obj: Object) -> dict[str, Any]:
+        written = self._store.read(schema.GatewayClass, obj)
+        fault = None
+        if written is None:
+            fault = Fault("Invalid", self._store.why(obj))
+        elif written.parameters_ref is not None:
+            fault = Fault("InvalidParameters", "spec.parametersRef: this controller has no parameters")
+            self._findings.error(obj, fault.message)
+        accepted = judged(conditions.ACCEPTED, fault, "GatewayClass accepted by Torana", obj.generation)
+        return {"conditions": [accepted], "supportedFeatures": [{"name": name} for name in SUPPORTED_FEATURES]}
+
     def _status(self, state: GatewayState, obj: Object) -> dict[str, Any]:
-        bad = [listener for listener in state.listeners if listener.conflict or listener.accepted or listener.resolved]
-        for listener in bad:
-            why = listener.conflict or listener.accepted or listener.resolved
-            self._findings.error(obj, f"listener {listener.spec.name}: {why.message if why is not None else ''}")
-        serving = state.fault is None and any(listener.serves for listener in state.listeners)
         accepted = state.fault
-        told = "; ".join(f"{listener.spec.name}: {_why(listener)}" for listener in bad)
+        if accepted is not None:
+            self._findings.error(obj, accepted.message)
+        bad = [(listener.spec.name, listener.fault) for listener in state.listeners if listener.fault is not None]
+        for name, fault in bad:
+            self._findings.error(obj, f"listener {name}: {fault.message}")
+        told = "; ".join(f"{name}: {fault.message}" for name, fault in bad)
         words, reason = "No errors found", conditions.ACCEPTED
         if bad:
             words, reason = f"Some listeners are not accepted: {told}", "ListenersNotValid"
             if all(listener.conflict or listener.accepted for listener in state.listeners):
                 accepted = accepted or Fault("ListenersNotValid", f"No listener is accepted: {told}")
-        programmed = (
-            None if serving else Fault("Invalid", state.fault.message if state.fault else told or "No listener")
-        )
+        programmed = state.unusable
+        if not any(listener.serves for listener in state.listeners):
+            programmed = Fault("Invalid", state.fault.message if state.fault else told or "No listener")
         status: dict[str, Any] = {
             "conditions": [
                 judged(conditions.ACCEPTED, accepted, words, obj.generation, reason),
@@ -170,17 +199,12 @@ class Gateways:
         return status
 
 
-def _why(listener: ListenerState) -> str:
-    fault = listener.conflict or listener.accepted or listener.resolved
-    return fault.message if fault is not None else ""
-
-
-def _class_status(obj: Object, written: schema.GatewayClass) -> dict[str, Any]:
-    fault = None
-    if written.parameters_ref is not None:
-        fault = Fault("InvalidParameters", "spec.parametersRef: this controller has no parameters")
-    accepted = judged(conditions.ACCEPTED, fault, "GatewayClass accepted by Torana", obj.generation)
-    return {"conditions": [accepted], "supportedFeatures": [{"name": name} for name in SUPPORTED_FEATURES]}
+def _fault(gateway: schema.Gateway) -> Fault | None:
+    """What is wrong with a Gateway as a whole (Gateway API, GatewayConditionAccepted)."""
+    if gateway.infrastructure.parameters_ref is not None:
+        return Fault("InvalidParameters", "spec.infrastructure.parametersRef: this controller has no parameters")
+    names = [listener.name for listener in gateway.listeners]
+    return Fault("Invalid", "two listeners have one name") if len(set(names)) < len(names) else None
 
 
 def _type(address: str) -> str:

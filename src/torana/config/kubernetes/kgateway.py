@@ -19,6 +19,8 @@ from torana.config.kubernetes.drafts import (
     full_path_fault,
     glued,
     header_credential,
+    lone,
+    of_groups,
     own_place,
     secured,
 )
@@ -47,17 +49,18 @@ _MEMBERS = {
 def read(obj: Object, store: Store, policies: TlsPolicies) -> Outcome:
     written = store.read(schema.Backend, obj)
     if written is None:
-        return Outcome(None, (store.why(obj),))
+        return Outcome(faults=(store.why(obj),))
     given = [member for member in _MEMBERS.values() if getattr(written, member) is not None]
     if _MEMBERS[written.type] not in given:
-        return Outcome(None, (f"{written.type.lower()} backend must be specified when type is '{written.type}'",))
+        what = f"{written.type.lower()} backend must be specified when type is '{written.type}'"
+        return Outcome(faults=(what,))
     if len(given) > 1:
-        return Outcome(None, ("exactly one of ai, aws, static, dynamicForwardProxy and mcp must be set",))
+        return Outcome(faults=("exactly one of ai, aws, static, dynamicForwardProxy and mcp must be set",))
     if written.static is not None:
         return _static(obj, written.static, policies)
     if written.ai is not None:
         return _ai(obj, written.ai, store, policies)
-    return Outcome(None, (f"type {written.type} is not supported yet",))
+    return Outcome(faults=(f"type {written.type} is not supported yet",))
 
 
 def status(obj: Object, outcome: Outcome) -> dict[str, Any]:
@@ -72,34 +75,31 @@ def status(obj: Object, outcome: Outcome) -> dict[str, Any]:
 
 def _static(obj: Object, static: schema.Static, policies: TlsPolicies) -> Outcome:
     if len(static.hosts) != 1:
-        return Outcome(None, ("multiple hosts are currently not supported: give exactly one",))
+        return Outcome(faults=("multiple hosts are currently not supported: give exactly one",))
     host = static.hosts[0]
     address = address_of(host.host, host.port)
     fault = address_fault(None, address)
     if fault is not None:
-        return Outcome(None, (fault,))
+        return Outcome(faults=(fault,))
     ruling = policies.ruling(obj.key, None)
     if closed(ruling):
-        return Outcome(None)
+        return Outcome()
     tls = secured(ruling, None)
     warnings = (f"{host.host} {PLAINTEXT}",) if tls is None and host.port == HTTPS else ()
-    return Outcome(Draft(f"{obj.namespace}/{obj.name}", address, tls=tls), (), warnings)
+    return lone(Draft(f"{obj.namespace}/{obj.name}", address, tls=tls), warnings)
 
 
 def _ai(obj: Object, ai: schema.Ai, store: Store, policies: TlsPolicies) -> Outcome:
     if (ai.llm is None) == (not ai.priority_groups):
-        return Outcome(None, ("exactly one of llm and priorityGroups must be set",))
+        return Outcome(faults=("exactly one of llm and priorityGroups must be set",))
+    name = f"{obj.namespace}/{obj.name}"
     if ai.llm is not None:
-        return _Reader(obj, ai.llm, store, policies).outcome(LONE_PROVIDER)
-    providers = [provider for group in ai.priority_groups for provider in group.providers]
-    if not ai.priority_groups[0].providers:
-        return Outcome(None, ("no valid AI provider groups were translated",))
-    first = providers[0]
-    reader = _Reader(obj, first, store, policies)
-    if len(providers) > 1:
-        what = f'only the first provider "{first.name}" is used: failover and balancing are not supported yet'
-        reader.warnings.append(what)
-    return reader.outcome(first.name or LONE_PROVIDER)
+        return _Reader(obj, ai.llm, store, policies).outcome(name, LONE_PROVIDER)
+
+    def read_one(provider: schema.LlmProvider, label: str) -> Outcome:
+        return _Reader(obj, provider, store, policies).outcome(f"{name}/{label}", provider.name)
+
+    return of_groups((group.providers for group in ai.priority_groups), read_one)
 
 
 class _Reader:
@@ -113,11 +113,12 @@ class _Reader:
         self._faults: list[str] = []
         self.warnings: list[str] = []
 
-    def outcome(self, section: str) -> Outcome:
+    def outcome(self, name: str, section: str | None) -> Outcome:
+        """`name` is the backend's in logs and metrics, `section` that by which policies mean this provider."""
         written = self._written
         provider = self._provider()
         if provider is None or written.openai is None:
-            return Outcome(None, tuple(self._faults), tuple(self.warnings))
+            return Outcome((), tuple(self._faults), tuple(self.warnings))
         auth = self._auth(written.openai.auth_token)
         path = self._path()
         ruling = self._policies.ruling(self._obj.key, section)
@@ -125,11 +126,9 @@ class _Reader:
         tls = secured(ruling, BackendTls() if written.host is None else None)
         if written.host is not None and written.port == HTTPS and ruling is None:
             self.warnings.append(f"{written.host} {PLAINTEXT}")
-        draft = None
-        if address is not None and not self._faults and not closed(ruling):
-            name = f"{self._obj.namespace}/{self._obj.name}"
-            draft = Draft(name, address, provider, tls, auth, path_override=path)
-        return Outcome(draft, tuple(self._faults), tuple(self.warnings))
+        if address is None or self._faults or closed(ruling):
+            return Outcome((), tuple(self._faults), tuple(self.warnings))
+        return lone(Draft(name, address, provider, tls, auth, path_override=path), self.warnings)
 
     def _provider(self) -> Provider | None:
         given = [name for name in _PROVIDERS if getattr(self._written, name) is not None]

@@ -12,9 +12,13 @@ _NOT_OURS = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"
 
 
 class Watched(NamedTuple):
-    """A kind as the resource of each version that is read, the preferred one first; the first served one is used."""
+    """A kind as the resource of each version that is read, the preferred one first; the first served one is used.
+
+    `needed`: without it there is nothing to serve, so that a gateway that may not read it must not call itself ready.
+    """
 
     versions: tuple[Resource, ...]
+    needed: bool = False
 
     @property
     def kind(self) -> str:
@@ -25,8 +29,8 @@ class Watched(NamedTuple):
         return self.versions[0].group
 
 
-def _watched(group: str, versions: tuple[str, ...], kind: str, plural: str) -> Watched:
-    return Watched(tuple(Resource(group, version, kind, plural) for version in versions))
+def _watched(group: str, versions: tuple[str, ...], kind: str, plural: str, *, needed: bool = False) -> Watched:
+    return Watched(tuple(Resource(group, version, kind, plural) for version in versions), needed)
 
 
 WATCHED: tuple[Watched, ...] = (
@@ -35,9 +39,9 @@ WATCHED: tuple[Watched, ...] = (
     Watched((Resource("", "v1", "Namespace", "namespaces", namespaced=False),)),
     _watched("", ("v1",), "Service", "services"),
     _watched("discovery.k8s.io", ("v1",), "EndpointSlice", "endpointslices"),
-    Watched((Resource(_GATEWAY_API, "v1", "GatewayClass", "gatewayclasses", namespaced=False),)),
-    _watched(_GATEWAY_API, ("v1",), "Gateway", "gateways"),
-    _watched(_GATEWAY_API, ("v1",), "HTTPRoute", "httproutes"),
+    Watched((Resource(_GATEWAY_API, "v1", "GatewayClass", "gatewayclasses", namespaced=False),), needed=True),
+    _watched(_GATEWAY_API, ("v1",), "Gateway", "gateways", needed=True),
+    _watched(_GATEWAY_API, ("v1",), "HTTPRoute", "httproutes", needed=True),
     _watched(_GATEWAY_API, ("v1", "v1beta1"), "ReferenceGrant", "referencegrants"),
     _watched(_GATEWAY_API, ("v1", "v1alpha3"), "BackendTLSPolicy", "backendtlspolicies"),
     _watched("gateway.kgateway.dev", ("v1alpha1",), "Backend", "backends"),

@@ -18,19 +18,25 @@ from time import monotonic
 
 from torana.config.kubernetes.api import Api, ApiError, Json
 from torana.config.kubernetes.kinds import LEASE
+from torana.telemetry.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
 _DURATION = 15.0  # seconds for which a lease holds
 _DEADLINE = 10.0  # seconds without renewal after which the holder steps down, well before another may take over
 _RETRY = 2.0
+_LONGEST_RETRY = 30.0  # after refusals one upon the other, which only a change of rights can end
 
 
 class Leader:
-    """`leads` is true while the lease is ours; `changed` is called when that turns."""
+    """`leads` is true while the lease is ours; `changed` is called when that turns.
+
+    `trouble` says why it cannot be told whose it is, unless the server is gone, which others tell.
+    """
 
     def __init__(self, api: Api, namespace: str, name: str, changed: Callable[[], None]) -> None:
         self.leads = False
+        self.trouble: Trouble | None = None
         self._api = api
         self._namespace = namespace
         self._name = name
@@ -40,6 +46,7 @@ class Leader:
         self._seen_at = 0.0
         self._renewed_at = 0.0
         self._complaint = ""
+        self._refusals = 0
 
     async def run(self) -> None:
         """Until cancelled; then the lease is given back, so that another need not wait for its end."""
@@ -48,12 +55,14 @@ class Leader:
                 try:
                     async with asyncio.timeout(_DEADLINE):
                         leads = await self._acquire()
-                    self._complaint = ""
+                    self._complaint, self.trouble, self._refusals = "", None, 0
                 except (ApiError, TimeoutError) as error:
                     self._complain(error)
                     leads = self.leads and monotonic() - self._renewed_at < _DEADLINE
                 self._turn(leads=leads)
-                await asyncio.sleep(_RETRY)
+                await asyncio.sleep(
+                    _RETRY if leads else min(_LONGEST_RETRY, _RETRY * 2 ** max(0, min(self._refusals - 1, 5)))
+                )
         finally:
             if self.leads:
                 with contextlib.suppress(ApiError, TimeoutError):
@@ -69,10 +78,7 @@ class Leader:
         except ApiError as error:
             if error.code != 404:
                 raise
-            body = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": {"name": self._name}}
-            lease = await self._api.create(LEASE, self._namespace, {**body, "spec": self._spec({})})
-            self._renewed_at = began
-            return True
+            return await self._make(began)
         spec = lease.get("spec") or {}
         if spec != self._seen:
             self._seen, self._seen_at = spec, monotonic()
@@ -83,6 +89,17 @@ class Leader:
                 return False
         try:
             await self._api.replace(LEASE, self._namespace, self._name, {**lease, "spec": self._spec(spec)})
+        except ApiError as error:
+            if error.code == 409:  # another was faster
+                return False
+            raise
+        self._renewed_at = began
+        return True
+
+    async def _make(self, began: float) -> bool:
+        body = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": {"name": self._name}}
+        try:
+            await self._api.create(LEASE, self._namespace, {**body, "spec": self._spec({})})
         except ApiError as error:
             if error.code == 409:  # another was faster
                 return False
@@ -117,8 +134,16 @@ class Leader:
             self._changed()
 
     def _complain(self, error: Exception) -> None:
-        """Once, until it changes."""
-        text = str(error) or type(error).__name__
+        """In the log once, until it changes."""
+        text = str(error) or "no answer in time"
+        where = f"lease {self._namespace}/{self._name}"
+        if isinstance(error, ApiError) and error.code:
+            self._refusals += 1
+            if error.code == 403:
+                rule = LEASE.rule("get", "create", "update")
+                text += f"; grant it by a Role in namespace {self._namespace} with the rule {rule}"
+            words = f"statuses are not written: {where} cannot be held: {text}"
+            self.trouble = Trouble(LEASE.kind, error.reason, words, stale=False)
         if text != self._complaint:
             self._complaint = text
-            _log.warning("lease %s/%s cannot be held: %s", self._namespace, self._name, text)
+            _log.warning("%s cannot be held, and statuses are not written: %s", where, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from torana.config.kubernetes import conditions
-from torana.config.kubernetes.conditions import Fault, condition, judged
+from torana.config.kubernetes.conditions import UNSUPPORTED, Fault, condition, judged
 from torana.config.kubernetes.contents import INVALID_CERTIFICATE, certificate
 from torana.config.kubernetes.grants import Grants
 from torana.config.kubernetes.objects import Key
@@ -14,7 +14,6 @@ from torana.config.kubernetes.store import GATEWAY_API, Store
 from torana.config.syntax import hostname_fault
 from torana.model.config import Protocol, ServerTls
 
-UNSUPPORTED: Final = "UnsupportedValue"
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 """The label that the API server gives every Namespace."""
 
@@ -25,6 +24,7 @@ class ListenerState:
     """One listener while its Gateway is judged.
 
     As written: `gateway`, `spec`, `hostname`, `protocol`. Found out: the faults, `tls`, `kinds`. Counted: `attached`.
+    `halted` is the fault of a Gateway that is not accepted: none of its listeners serves.
     """
 
     def __init__(self, gateway: Key, spec: schema.Listener) -> None:
@@ -35,6 +35,7 @@ class ListenerState:
         self.accepted: Fault | None = None
         self.resolved: Fault | None = None
         self.conflict: Fault | None = None
+        self.halted: Fault | None = None
         self.tls: ServerTls | None = None
         self.kinds: tuple[schema.RouteKind, ...] = ()
         self.attached: set[Key] = set()
@@ -44,19 +45,25 @@ class ListenerState:
         return f"{self.gateway.namespace}/{self.gateway.name}/{self.spec.name}"
 
     @property
+    def fault(self) -> Fault | None:
+        """The first of its own faults; it may serve in spite of one in `resolved`."""
+        return self.conflict or self.accepted or self.resolved
+
+    @property
     def serves(self) -> bool:
-        if self.accepted is not None or self.conflict is not None or self.protocol is None:
+        if self.accepted or self.conflict or self.halted or not self.kinds:
             return False
-        return self.tls is not None if self.protocol is Protocol.HTTPS else bool(self.kinds)
+        return self.tls is not None or self.protocol is Protocol.HTTP
 
     def examine(self, store: Store, grants: Grants) -> None:
         """Find out what is wrong with the listener by itself."""
+        if self.protocol is None:
+            self.accepted = Fault("UnsupportedProtocol", f"protocol {self.spec.protocol} is not supported")
+            return
         self.kinds, unknown = _kinds(self.spec.allowed_routes.kinds)
         if unknown:
             self.resolved = Fault("InvalidRouteKinds", f"kind {unknown[0]} cannot be attached here; use HTTPRoute")
-        if self.protocol is None:
-            self.accepted = Fault("UnsupportedProtocol", f"protocol {self.spec.protocol} is not supported")
-        elif self.hostname is not None and (fault := hostname_fault(self.hostname)) is not None:
+        if self.hostname is not None and (fault := hostname_fault(self.hostname)) is not None:
             self.accepted = Fault(UNSUPPORTED, f'hostname "{self.hostname}" {fault}')
         elif self.protocol is Protocol.HTTPS:
             self._examine_tls(store, grants)
@@ -76,11 +83,11 @@ class ListenerState:
             self._find_certificate(tls, store, grants)
 
     def _find_certificate(self, tls: schema.ListenerTls, store: Store, grants: Grants) -> None:
-        """One certificate a listener, as in agentgateway."""
+        """One certificate a listener, as in agentgateway; more are implementation-specific in the Gateway API."""
         ref = tls.certificate_refs[0]
         secret = Key("", "Secret", ref.namespace or self.gateway.namespace, ref.name)
         if len(tls.certificate_refs) > 1:
-            self.resolved = Fault(INVALID_CERTIFICATE, "exactly one of tls.certificateRefs is supported")
+            self.accepted = Fault(UNSUPPORTED, "only one of tls.certificateRefs is supported; make a listener for each")
         elif ref.group or ref.kind not in {"", "Secret"}:
             self.resolved = Fault(
                 INVALID_CERTIFICATE, f'a certificate of kind "{ref.group}/{ref.kind}" is not supported'
@@ -113,7 +120,7 @@ class ListenerState:
     def status(self, generation: int) -> dict[str, Any]:
         programmed: Fault | None = None
         if not self.serves:
-            why = self.conflict or self.accepted or self.resolved
+            why = self.halted or self.fault
             programmed = Fault("Invalid", why.message if why is not None else "No route can attach")
         free = condition(conditions.CONFLICTED, "NoConflicts", _NO_ERRORS, generation, "False")
         if self.conflict is not None:
@@ -146,6 +153,7 @@ def find_conflicts(listeners: list[ListenerState]) -> None:
 
 
 def _kinds(kinds: tuple[schema.RouteKind, ...]) -> tuple[tuple[schema.RouteKind, ...], list[str]]:
+    """The kinds that can attach, and those that were asked for and cannot."""
     http = schema.RouteKind(kind="HTTPRoute", group=GATEWAY_API)
     if not kinds:
         return (http,), []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,9 @@ from torana.config.kubernetes.admission import DEFAULT_NAMESPACE, Admission
 from torana.config.kubernetes.documents import Manifest, manifests
 from torana.config.kubernetes.files import read
 from torana.config.kubernetes.objects import AGENTGATEWAY_CLASS, CLASS_NAME, Key, Object, Options, Translation
+from torana.config.kubernetes.resolved import Resolved, with_endpoints
 from torana.config.kubernetes.schemas import GATEWAY_API
+from torana.config.kubernetes.store import DISCOVERY
 from torana.config.kubernetes.translate import translate
 from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError, Problem, Severity
@@ -31,6 +34,9 @@ from torana.model.secret import Secret
 
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """Kubernetes puts it on every namespace; selectors of allowedRoutes count on it."""
+
+
+_LOWEST_FREE = 1024  # ports below it are root's
 
 
 class OnDuplicate(Enum):
@@ -44,7 +50,8 @@ class OnDuplicate(Enum):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """How files are read. `env` is what the variables of Secrets are filled in from; None leaves them alone.
 
-    `ports` are put in place of those of Gateways, which are below 1024 more often than not. `options.class_names` empty
+    `addresses` are listened on, all of the machine when there are none. `ports` are put in place of those of Gateways,
+    which are below 1024 more often than not. `services` are where Services really are. `options.class_names` empty
     means every class that a Gateway names and no GatewayClass describes.
     """
 
@@ -53,7 +60,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str = DEFAULT_NAMESPACE
     env: Mapping[str, str] | None = None
     on_duplicate: OnDuplicate = OnDuplicate.ERROR
+    addresses: tuple[str, ...] = ()
     ports: Mapping[int, int] = {}
+    services: Resolved = {}
     options: Options = Options(class_names=())
 
 
@@ -78,7 +87,15 @@ class Manifests:
         examined = self.examine()
         texts = (text for found in examined.objects if found.kind == "Secret" for text in secrets.values(found.body))
         hidden = frozenset(Secret(text) for text in texts)
-        return Loaded(examined.translation.config, examined.warnings, examined.watched, hidden)
+        config = examined.translation.config
+        warnings = (*examined.warnings, *_nothing_served(config, self._reading.options))
+        return Loaded(config, warnings, examined.watched, hidden)
+
+    def port_hint(self, number: int) -> str:
+        """Another port in its place, which a user may have."""
+        written = next((first for first, second in self._reading.ports.items() if second == number), number)
+        free = number + (8000 if number < _LOWEST_FREE else 1)
+        return f"--port-map {written}={free} listens on another port"
 
     def examine(self) -> Examined:
         """Raises ConfigError with all that is wrong with the files."""
@@ -96,12 +113,13 @@ class Manifests:
                 _take_all(found, admission)
         problems += admission.problems
         objects, duplicates = _unique(admission.objects, reading.on_duplicate)
-        problems += duplicates
+        objects, unresolved = with_endpoints(objects, reading.services)
+        problems += [*duplicates, *unresolved]
         if any(problem.severity is Severity.ERROR for problem in problems):
             raise ConfigError(problems, read_texts.watched)
         objects = tuple(_aged(_labelled(objects))) + tuple(_implied_namespaces(objects))
-        translation = translate(objects, _with_classes(reading.options, objects))
-        config = _on_ports(translation.config, reading.ports)
+        translation = translate(objects, _options(reading, objects))
+        config = _on_ports(translation.config, reading)
         translation = msgspec.structs.replace(translation, config=config)
         return Examined(objects, translation, (*problems, *translation.problems), tuple(read_texts.watched))
 
@@ -158,8 +176,14 @@ def _with_metadata(found: Object, **members: Any) -> Object:
     return msgspec.structs.replace(found, body={**found.body, "metadata": {**found.metadata, **members}})
 
 
-def _with_classes(options: Options, objects: Iterable[Object]) -> Options:
-    """Without a GatewayClass to say whose it is, a class is ours: there is no other controller here."""
+def _options(reading: Reading, objects: Iterable[Object]) -> Options:
+    """Without a GatewayClass to say whose it is, a class is ours: there is no other controller here.
+
+    Nor is there one that writes EndpointSlices: that a Service has none says nothing about it.
+    """
+    unread = frozenset({(DISCOVERY, "EndpointSlice")})
+    reached = tuple(address for address in reading.addresses if not ip_address(address).is_unspecified)
+    options = msgspec.structs.replace(reading.options, addresses=reached, unread=unread)
     if options.class_names:
         return options
     described = {found.name for found in objects if found.kind == "GatewayClass" and found.group == GATEWAY_API}
@@ -172,11 +196,22 @@ def _with_classes(options: Options, objects: Iterable[Object]) -> Options:
     return msgspec.structs.replace(options, class_names=tuple(sorted(names)))
 
 
-def _on_ports(config: Config, ports: Mapping[int, int]) -> Config:
+def _on_ports(config: Config, reading: Reading) -> Config:
     """Raises ConfigError when two Gateways' ports would become one."""
-    binds = tuple(msgspec.structs.replace(bind, port=ports.get(bind.port, bind.port)) for bind in config.binds)
+    binds = tuple(
+        msgspec.structs.replace(bind, port=reading.ports.get(bind.port, bind.port), addresses=reading.addresses)
+        for bind in config.binds
+    )
     numbers = [bind.port for bind in binds]
     for number in numbers:
         if numbers.count(number) > 1:
             raise ConfigError([Problem("--port-map", 0, 0, "", f"two ports of Gateways would both be {number}")])
     return msgspec.structs.replace(config, binds=binds)
+
+
+def _nothing_served(config: Config, options: Options) -> Iterable[Problem]:
+    """Files that make the gateway listen nowhere are not what anyone wants to serve."""
+    if config.binds:
+        return
+    port = "" if options.implicit_gateway is not None else ", or give --implicit-gateway 8080"
+    yield Problem("--manifests", 0, 0, "", "nothing is served: no Gateway here listens", f"write one{port}")

@@ -6,7 +6,9 @@ from typing import Any
 
 from torana.config.kubernetes.api import Json
 
-_ENTRIES = ("parents", "ancestors")  # one entry a parent and controller; several controllers share the list
+# One entry a parent and controller; several controllers share the list, and the Gateway API bounds its length
+# (RouteStatus, PolicyStatus: no one may add to a list that is full).
+_ENTRIES = {"parents": 32, "ancestors": 16}
 
 _REFS = ("parentRef", "ancestorRef")
 _GATEWAY = {"group": "gateway.networking.k8s.io", "kind": "Gateway"}  # the defaults of ParentReference
@@ -16,7 +18,8 @@ def merged(present: Json, wanted: Json, controllers: tuple[str, ...], now: str) 
     """The whole status as it ought to be; equal to `present` when there is nothing to write.
 
     `wanted` has only what is ours, without lastTransitionTime, which is `now` for conditions whose status changed. Of a
-    list of conditions others' types stay; of parents and ancestors the entries of controllers not among `controllers`.
+    list of conditions others' types stay; of parents and ancestors the entries of controllers not among `controllers`,
+    and as many of ours as there is room for.
     """
     result = dict(present)
     for member, value in wanted.items():
@@ -30,13 +33,26 @@ def merged(present: Json, wanted: Json, controllers: tuple[str, ...], now: str) 
             mine = [entry for entry in former or [] if entry.get("controllerName") in controllers]
             entries = [_entry(mine, _defaulted(entry), now) for entry in value]
             if former is not None or entries:
-                result[member] = [*others, *entries]
+                result[member] = [*others, *entries[: _room(member, others)]]
         elif member == "listeners":
             names = {entry.get("name"): entry for entry in former or []}
             result[member] = [_with_times(names.get(entry.get("name")), entry, now) for entry in value]
         else:
             result[member] = value
     return _unordered_same(present, result)
+
+
+def left_out(present: Json, wanted: Json, controllers: tuple[str, ...]) -> int:
+    """How many of the wanted entries there is no room for."""
+    count = 0
+    for member in _ENTRIES.keys() & wanted.keys():
+        others = [entry for entry in present.get(member) or [] if entry.get("controllerName") not in controllers]
+        count += max(0, len(wanted[member]) - _room(member, others))
+    return count
+
+
+def _room(member: str, others: list[Json]) -> int:
+    return max(0, _ENTRIES[member] - len(others))
 
 
 def _entry(mine: list[Json], entry: Json, now: str) -> Json:

@@ -103,6 +103,7 @@ class Options(msgspec.Struct, frozen=True):
     `class_names`: classes that are ours where no GatewayClass object says otherwise, as in files.
     `implicit_gateway`: the port of the Gateways that are supplied for parents that are absent; None supplies none.
     `addresses`: where the gateway is reached, for the status of Gateways.
+    `unread`: group and kind of what the API server does not let us read; that none is here says nothing about them.
     """
 
     controller_names: tuple[str, ...] = (CONTROLLER_NAME,)
@@ -110,8 +111,14 @@ class Options(msgspec.Struct, frozen=True):
     accept_agentgateway: bool = False
     implicit_gateway: int | None = None
     addresses: tuple[str, ...] = ()
+    unread: frozenset[tuple[str, str]] = frozenset()
     settings: Settings = Settings()
     limits: Limits = Limits()
+
+    @property
+    def controller(self) -> str:
+        """The name in the statuses that are written; empty when nothing is ours."""
+        return self.controller_names[0] if self.controller_names else ""
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 import msgspec
 
-from torana.config.duration import seconds
-from torana.config.kubernetes import filters
-from torana.config.kubernetes.backends import Backends, Share, shared
+from torana.config.kubernetes import durations, filters
+from torana.config.kubernetes.backends import Backends
 from torana.config.kubernetes.conditions import Fault
-from torana.config.kubernetes.drafts import Draft
-from torana.config.kubernetes.filters import Filters, FilterTrouble, of_backend, redirect_at
+from torana.config.kubernetes.drafts import Groups, finish, finished
+from torana.config.kubernetes.filters import Filters, RuleTrouble, of_backend, redirect_at
 from torana.config.kubernetes.objects import Object
 from torana.config.kubernetes.resources import route as schema
 from torana.config.syntax import header_name_fault, method_fault, path_fault
-from torana.model.backend import BackendRef
-from torana.model.policy import DirectResponse, RoutePolicies, Timeout
+from torana.model.backend import BackendRef, Mirror
+from torana.model.policy import DirectResponse, Retry, RoutePolicies, Timeout
 from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
 
 _KINDS: Final = {
@@ -29,8 +29,6 @@ _KINDS: Final = {
 _FORBIDDEN = re.compile(r"//|/\.\.?(?:/|$)|%2f", re.IGNORECASE)
 """Gateway API, HTTPPathMatch: no empty or dot segments and no escaped slash; they would never match as meant."""
 
-_DURATION = re.compile(r"(?:[0-9]{1,5}(?:h|m|s|ms)){1,4}")  # GEP-2257
-
 _NO_ENDPOINT = DirectResponse(
     503,
     '{"error":{"message":"The service behind this route has no ready endpoint.","type":"server_error",'
@@ -39,28 +37,42 @@ _NO_ENDPOINT = DirectResponse(
 )
 
 
-class RuleTrouble(FilterTrouble):
-    """In a match or a timeout."""
-
-
 class Ref(msgspec.Struct, frozen=True):
     """A backendRef that was followed; `own` are the filters of this reference alone."""
 
     weight: int
-    drafts: tuple[Draft | None, ...]
-    own: Filters
+    groups: Groups
+    own: Filters = Filters()
+    fault: Fault | None = None
+
+
+class MirrorRef(msgspec.Struct, frozen=True):
+    """The backendRef of a rule's RequestMirror that was followed. Without groups nothing is copied."""
+
+    groups: Groups = ()
     fault: Fault | None = None
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A rule that was read, and what is wrong with it. `matches` None: not even which requests it takes is known."""
+    """A rule that was read, and what is wrong with it. `matches` None: not even which requests it takes is known.
+
+    `remarks` are for the status of a rule that serves.
+    """
 
     name: str
     matches: tuple[RouteMatch, ...] | None
     filters: Filters = Filters()
     timeout: Timeout | None = None
+    retry: Retry | None = None
     refs: tuple[Ref, ...] = ()
+    mirrors: tuple[MirrorRef, ...] = ()
     fault: Fault | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def reference_faults(self) -> list[Fault]:
+        faults = (*(ref.fault for ref in self.refs), *(mirror.fault for mirror in self.mirrors))
+        return [fault for fault in faults if fault is not None]
 
     def at(self, port: int, hostnames: tuple[str, ...]) -> Route | None:
         """The route at a listener's port."""
@@ -68,13 +80,22 @@ class Rule(msgspec.Struct, frozen=True):
             return None
         if self.fault is not None:
             return Route(self.name, hostnames, self.matches, backends=(BackendRef(()),))
-        shares = (Share(ref.weight, ref.drafts, of_backend(self.filters, ref.own, port)) for ref in self.refs)
-        backends = shared(shares)
-        return Route(self.name, hostnames, self.matches, self._policies(port), backends)
+        backends = tuple(
+            BackendRef(finished(ref.groups, of_backend(self.filters, ref.own, port)), ref.weight) for ref in self.refs
+        )
+        return Route(self.name, hostnames, self.matches, self._policies(port), backends, tuple(self._mirrors(port)))
+
+    def _mirrors(self, port: int) -> Iterator[Mirror]:
+        """Gateway API, HTTPRequestMirrorFilter.backendRef: one endpoint, however many there are; the first one."""
+        for share, mirror in zip(self.filters.mirrors, self.mirrors, strict=True):
+            draft = next(chain.from_iterable(mirror.groups), None)
+            backend = finish(draft, of_backend(self.filters, Filters(), port)) if draft is not None else None
+            if backend is not None and share:
+                yield Mirror(backend, share)
 
     def _policies(self, port: int) -> RoutePolicies:
         chosen = [ref for ref in self.refs if ref.weight]
-        empty = bool(chosen) and not any(ref.drafts for ref in chosen)
+        empty = bool(chosen) and all(ref.groups and not any(ref.groups) for ref in chosen)
         redirect = self.filters.redirect
         return RoutePolicies(
             cors=self.filters.cors,
@@ -84,6 +105,7 @@ class Rule(msgspec.Struct, frozen=True):
             direct_response=_NO_ENDPOINT if empty else None,
             response_headers=self.filters.response_headers,
             timeout=self.timeout,
+            retry=self.retry,
         )
 
 
@@ -94,27 +116,49 @@ def read(obj: Object, route: schema.HTTPRoute, backends: Backends) -> Iterator[R
 
 
 def _rule(name: str, rule: schema.Rule, namespace: str, backends: Backends) -> Rule:
+    """References are followed even where the rule is wrong: what is wrong with them is told as well."""
+    refs = tuple(_ref(ref, namespace, backends) for ref in rule.backend_refs)
+    mirrors = tuple(_mirrored(rule.filters, namespace, backends))
+    matches = None
     try:
         matches = tuple(_match(match) for match in rule.matches) or (RouteMatch(),)
-    except RuleTrouble as trouble:
-        return Rule(name, None, fault=trouble.fault)
-    try:
         own = filters.read(rule.filters, rule.matches)
-        refs = tuple(_ref(ref, own, rule.matches, namespace, backends) for ref in rule.backend_refs)
-        return Rule(name, matches, own, _timeout(rule.timeouts), refs)
-    except FilterTrouble as trouble:
-        return Rule(name, matches, fault=trouble.fault)
+        refs = tuple(
+            msgspec.structs.replace(made, own=_own(ref, own, rule.matches))
+            for ref, made in zip(rule.backend_refs, refs, strict=True)
+        )
+        timeout, retry = _timeout(rule.timeouts), _retry(rule.retry)
+        return Rule(name, matches, own, timeout, retry, refs, mirrors, remarks=tuple(_remarks(rule)))
+    except RuleTrouble as trouble:
+        return Rule(name, matches, refs=refs, mirrors=mirrors, fault=trouble.fault)
 
 
-def _ref(
-    ref: schema.BackendRef, rule: Filters, matches: tuple[schema.Match, ...], namespace: str, backends: Backends
-) -> Ref:
-    own = filters.read(ref.filters, matches)
-    of_backend(rule, own, 0)  # the port does not matter to what may be wrong with it
+def _remarks(rule: schema.Rule) -> Iterator[str]:
+    """GEP-1619 has the gateway give out cookies of its own. What only balances does not stop a rule from serving."""
+    if rule.session_persistence is not None:
+        yield "sessionPersistence is not supported yet, and has no effect"
+
+
+def _ref(ref: schema.BackendRef, namespace: str, backends: Backends) -> Ref:
     found = backends.find(ref, namespace, ref.port)
     if isinstance(found, Fault):
-        return Ref(ref.weight, (None,), own, found)
-    return Ref(ref.weight, found, own)
+        return Ref(ref.weight, (), fault=found)
+    return Ref(ref.weight, found)
+
+
+def _mirrored(given: Iterable[schema.Filter], namespace: str, backends: Backends) -> Iterator[MirrorRef]:
+    """Gateway API: a mirror that leads nowhere is dropped and told; the rule goes on serving."""
+    for each in given:
+        if each.mirror is not None:
+            ref = each.mirror.backend_ref
+            found = backends.find(ref, namespace, ref.port)
+            yield MirrorRef(fault=found) if isinstance(found, Fault) else MirrorRef(found)
+
+
+def _own(ref: schema.BackendRef, rule: Filters, matches: tuple[schema.Match, ...]) -> Filters:
+    own = filters.read(ref.filters, matches)
+    of_backend(rule, own, 0)  # the port does not matter to what may be wrong with it
+    return own
 
 
 def _timeout(timeouts: schema.Timeouts) -> Timeout | None:
@@ -128,9 +172,26 @@ def _timeout(timeouts: schema.Timeouts) -> Timeout | None:
 def _bound(name: str, text: str | None) -> float | None:
     if text is None:
         return None
-    if not _DURATION.fullmatch(text):
-        raise RuleTrouble(f'timeouts.{name} "{text}" is no duration such as 1h30m or 500ms')
-    return seconds(text) or None
+    return _seconds(f"timeouts.{name}", text) or None
+
+
+def _retry(retry: schema.Retry | None) -> Retry | None:
+    """GEP-1731. What is left out is ours to choose: once more, after the shortest of pauses."""
+    if retry is None:
+        return None
+    usual = Retry()
+    return Retry(
+        attempts=retry.attempts or usual.attempts,
+        backoff=_seconds("retry.backoff", retry.backoff) if retry.backoff is not None else usual.backoff,
+        codes=retry.codes,
+    )
+
+
+def _seconds(field: str, text: str) -> float:
+    try:
+        return durations.seconds(field, text)
+    except ValueError as error:
+        raise RuleTrouble(str(error)) from error
 
 
 # --- Matches --------------------------------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ import msgspec
 
 from torana.config.kubernetes import conditions
 from torana.config.kubernetes.backends import Backends, target_of
-from torana.config.kubernetes.conditions import Fault, condition, judged, status_of
+from torana.config.kubernetes.conditions import UNSUPPORTED, Fault, condition, judged, status_of
+from torana.config.kubernetes.decode import decode_some
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.gateways import Gateways, GatewayState
 from torana.config.kubernetes.hostnames import intersection
-from torana.config.kubernetes.listeners import UNSUPPORTED, ListenerState
+from torana.config.kubernetes.listeners import ListenerState
 from torana.config.kubernetes.objects import Key, Object, Options, Status
 from torana.config.kubernetes.resources import route as schema
 from torana.config.kubernetes.route_rules import Rule, read
@@ -40,10 +41,13 @@ class Routes:
         self._options = options
         self._findings = findings
         self._read: list[tuple[Object, schema.HTTPRoute]] = []
+        self._unread: list[Object] = []
         for obj in store.all(GATEWAY_API, "HTTPRoute"):
             route = store.read(schema.HTTPRoute, obj)
             if route is not None:
                 self._read.append((obj, route))
+            else:
+                self._unread.append(obj)
         self.attachments: list[Attachment] = []
         self.ancestors: dict[Key, set[Key]] = {}
         self.statuses: list[Status] = []
@@ -74,6 +78,21 @@ class Routes:
             ours = [(ref, state) for ref, state in parents if state is not None]
             # Without a parent of ours it still gets a status, of no entries: those we wrote before have to go.
             self._attach(obj, route, ours, tuple(read(obj, route, backends)) if ours else ())
+        for obj in self._unread:
+            self._refuse(obj, gateways)
+
+    def _refuse(self, obj: Object, gateways: Gateways) -> None:
+        """Of a route that cannot be read as a whole, the parents may be readable all the same: they say why."""
+        fault = Fault(UNSUPPORTED, self._store.why(obj))
+        content = [
+            judged(conditions.ACCEPTED, fault, "", obj.generation),
+            condition(conditions.RESOLVED, "Pending", "The references were not read", obj.generation, "Unknown"),
+        ]
+        parents = [
+            (ref, gateways.ours.get(_parent(ref, obj))) for ref in decode_some(schema.ParentRef, obj, "parentRefs")
+        ]
+        entries = [self._entry(ref, state, content) for ref, state in parents if state is not None]
+        self.statuses.append(status_of(obj, {"parents": entries}))
 
     def _attach(
         self,
@@ -112,7 +131,8 @@ class Routes:
     ) -> None:
         self.attachments += [Attachment(listener, obj.key, names, rules) for listener, names in found]
         for rule in route.rules:
-            for ref in rule.backend_refs:
+            mirrors = (each.mirror.backend_ref for each in rule.filters if each.mirror is not None)
+            for ref in (*rule.backend_refs, *mirrors):
                 self.ancestors.setdefault(target_of(ref, obj.namespace), set()).add(state.key)
 
     def _hostnames(self, obj: Object, route: schema.HTTPRoute) -> tuple[tuple[str, ...], Fault | None]:
@@ -145,8 +165,7 @@ class Routes:
             parent["sectionName"] = ref.section_name
         if ref.port is not None:
             parent["port"] = ref.port
-        controller = self._options.controller_names[0] if self._options.controller_names else ""
-        return {"parentRef": parent, "controllerName": controller, "conditions": content}
+        return {"parentRef": parent, "controllerName": self._options.controller, "conditions": content}
 
 
 class _Verdict:
@@ -157,13 +176,15 @@ class _Verdict:
         self._all = bool(rules) and len(self._bad) == len(rules)
         self.faults = [rule.fault for rule in self._bad if rule.fault is not None]
         self.fault = refused or (self.faults[0] if self._all else None)
-        broken = [ref.fault for rule in rules for ref in rule.refs if ref.fault is not None]
+        broken = [fault for rule in rules for fault in rule.reference_faults]
+        self._remarks = [f"{rule.name}: {remark}" for rule in rules for remark in rule.remarks]
         self.reference = broken[-1] if broken else None  # as in agentgateway, the last one is told
 
     def conditions(self, parent: Fault | None, generation: int) -> list[dict[str, Any]]:
         """Gateway API, RouteConditionPartiallyInvalid: only when it is true, and with these first words."""
+        words = "; ".join(("Route is accepted", *self._remarks))
         made = [
-            judged(conditions.ACCEPTED, parent or self.fault, "Route is accepted", generation),
+            judged(conditions.ACCEPTED, parent or self.fault, words, generation),
             judged(conditions.RESOLVED, self.reference, "All references are resolved", generation),
         ]
         if self._bad and not self._all and parent is None and self.fault is None:

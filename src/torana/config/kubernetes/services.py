@@ -1,24 +1,26 @@
 """Services: the ready endpoints behind one, from its EndpointSlices.
 
-Each endpoint is a backend of its own, with the Service's name: until endpoints are balanced by their state, the share
-of the Service is divided evenly among them.
+Each endpoint is a backend of its own, with the Service's name, and together they are one group: requests are balanced
+among them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from torana.config.kubernetes.conditions import Fault
 from torana.config.kubernetes.decode import decode_body
-from torana.config.kubernetes.drafts import Draft, address_fault, address_of, closed, secured
+from torana.config.kubernetes.drafts import Draft, Groups, address_fault, address_of, closed, secured
 from torana.config.kubernetes.objects import Key, Object
 from torana.config.kubernetes.resources import core as schema
 from torana.config.kubernetes.resources.record import Record
-from torana.config.kubernetes.store import DISCOVERY, Store
+from torana.config.kubernetes.store import DISCOVERY, GATEWAY_API, Store
 from torana.config.kubernetes.tls_policies import TlsPolicies
 
 NOT_FOUND: Final = "BackendNotFound"
-_OWNER = "kubernetes.io/service-name"
+OWNER: Final = "kubernetes.io/service-name"
+"""The label of an EndpointSlice that names its Service."""
 _PLAIN_PROTOCOLS = (None, "", "http", "https", "HTTP", "HTTPS")
 
 
@@ -30,24 +32,29 @@ class Services:
     def __init__(self, store: Store, policies: TlsPolicies) -> None:
         self._store = store
         self._policies = policies
+        self._unread = store.is_unread(DISCOVERY, "EndpointSlice")
+        # What was read from files has a place, what comes from a cluster has none.
+        self._of_files = self._unread and any(obj.place for obj in store.all(GATEWAY_API, "HTTPRoute"))
         self._slices: dict[tuple[str, str], list[schema.EndpointSlice]] = {}
         for obj in store.all(DISCOVERY, "EndpointSlice"):
             read = decode_body(schema.EndpointSlice, obj)
-            owner = obj.labels.get(_OWNER)
+            owner = obj.labels.get(OWNER)
             if read is not None and owner is not None:
                 self._slices.setdefault((obj.namespace, owner), []).append(read)
 
-    def find(self, key: Key, number: int | None) -> tuple[Draft | None, ...] | Fault:
-        """The ready endpoints of a Service's port; none is no fault. A None answers 500: a policy fails closed."""
+    def find(self, key: Key, number: int | None) -> Groups | Fault:
+        """The ready endpoints of a Service's port, one group; none in it is no fault. No group: a policy closes it."""
         where = f"Service {key.namespace}/{key.name}"
         obj = self._store.get(key)
         if obj is None:
-            return Fault(NOT_FOUND, f"backend({key.name}.{key.namespace}.svc.cluster.local) not found")
+            name = f"backend({key.name}.{key.namespace}.svc.cluster.local)"
+            return Fault(NOT_FOUND, f"{name} {self._store.absence(key)}{self._hint(key, number)}")
         body = decode_body(_Body, obj)
         if body is None or body.spec.type == "ExternalName":
             # Gateway API, BackendRef: a name outside the cluster would pass every ReferenceGrant by.
             what = "cannot be read" if body is None else "is of type ExternalName; use a Backend of type Static"
-            return Fault(NOT_FOUND, f"{where} {what}")
+            more = ", or write its ports" if body is not None and self._of_files else ""
+            return Fault(NOT_FOUND, f"{where} {what}{more}")
         port = next((port for port in body.spec.ports if port.port == number), None)
         if port is None:
             what = "needs a port in its reference" if number is None else f"has no port {number}"
@@ -55,16 +62,27 @@ class Services:
         if port.protocol != "TCP" or port.app_protocol not in _PLAIN_PROTOCOLS:
             spoken = port.app_protocol or port.protocol
             return Fault("UnsupportedProtocol", f"{where} speaks {spoken} on port {number}, which is not supported")
+        if self._unread and not any(offered.name == port.name for offered in self._offered(obj)):
+            return Fault(NOT_FOUND, f"the endpoints of {where} are not known{self._hint(key, number)}")
         return self._drafts(obj, port)
 
-    def _drafts(self, service: Object, port: schema.ServicePort) -> tuple[Draft | None, ...]:
+    def _offered(self, service: Object) -> Iterator[schema.EndpointPort]:
+        for piece in self._slices.get((service.namespace, service.name), []):
+            yield from piece.ports
+
+    def _hint(self, key: Key, number: int | None) -> str:
+        if not self._of_files:
+            return ""
+        return f"; give --resolve {key.name}.{key.namespace}:{number or 'PORT'}=HOST:PORT, or write its EndpointSlice"
+
+    def _drafts(self, service: Object, port: schema.ServicePort) -> Groups:
         ruling = self._policies.ruling(service.key, port.name)
         if closed(ruling):
-            return (None,)
+            return ()
         name = f"{service.namespace}/{service.name}:{port.port}"
         tls = secured(ruling, None)
         addresses = self._addresses(service, port)
-        return tuple(Draft(name, address, tls=tls, keeps_host=True) for address in addresses)
+        return (tuple(Draft(name, address, tls=tls, keeps_host=True) for address in addresses),)
 
     def _addresses(self, service: Object, port: schema.ServicePort) -> list[str]:
         """Each once: an endpoint that moves between slices may stand in two for a while (EndpointSlice docs)."""

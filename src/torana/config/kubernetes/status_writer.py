@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from torana.config.kubernetes.api import Api, ApiError
-from torana.config.kubernetes.merge import merged
+from torana.config.kubernetes.merge import left_out, merged
 from torana.config.kubernetes.objects import Key, Status
 from torana.config.kubernetes.watcher import Kept
+from torana.telemetry.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 8  # writes under way, of all objects
 _ATTEMPTS = 5  # at one object that others write too; after these the next change is waited for
-_AGAIN = 5.0  # seconds until what could not be written is tried again
+_AGAIN, _LAST_AGAIN = 1.0, 60.0  # seconds until what could not be written is tried again; doubled each time
 _SHARED = {"HTTPRoute": "parents", "BackendTLSPolicy": "ancestors"}  # the list in which each controller has entries
 
 Look = Callable[[Key], Kept | None]
@@ -38,6 +39,16 @@ class StatusWriter:
         self._wanted: dict[Key, Status] | None = None
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._refused: dict[str, ApiError] = {}  # by kind, of the last attempt
+        self._full: set[Key] = set()
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """Of the kinds whose statuses the API server refuses."""
+        return [
+            Trouble(kind, error.reason, f"statuses are not written: {error}", stale=False)
+            for kind, error in self._refused.items()
+        ]
 
     def want(self, statuses: Iterable[Status]) -> None:
         self._wanted = {_key(status): status for status in statuses}
@@ -48,23 +59,32 @@ class StatusWriter:
 
     async def run(self) -> None:
         """Until cancelled."""
-        complete = True
+        failures = 0
         while True:
             try:
-                async with asyncio.timeout(None if complete else _AGAIN):
+                async with asyncio.timeout(min(_LAST_AGAIN, _AGAIN * 2 ** min(failures - 1, 8)) if failures else None):
                     await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
             if self.leads and self._wanted is not None:
-                complete = all(await asyncio.gather(*(self._write(status) for status in self._due(self._wanted))))
+                due = tuple(self._due(self._wanted))
+                results = await asyncio.gather(*(self._write(status) for status in due))
+                failed = {due[at].kind: error for at, error in enumerate(results) if error is not None}
+                self._tell(failed)
+                failures = failures + 1 if failed else 0
+            else:
+                self._tell({})
 
     def _due(self, wanted: dict[Key, Status]) -> Iterator[Status]:
         """Those that differ from what is there; with what we once wrote on objects that are no longer ours."""
         now = _now()
         for key, status in wanted.items():
             kept = self._look(key)
-            if kept is not None and self._differs(kept, status, now):
+            if kept is None:
+                continue
+            self._tell_full(key, left_out(kept.status, status.status, self._controllers))
+            if self._differs(kept, status, now):
                 yield status
         for kind, member in _SHARED.items():
             for kept in self._members(kind):
@@ -78,27 +98,42 @@ class StatusWriter:
     def _differs(self, kept: Kept, status: Status, now: str) -> bool:
         return merged(kept.status, status.status, self._controllers, now) != kept.status
 
-    async def _write(self, status: Status) -> bool:
-        """False when it has to be tried again."""
+    def _tell(self, failed: dict[str, ApiError]) -> None:
+        """Once a kind and reason: what is refused for one object is refused for all."""
+        # 404: deleted meanwhile, or its version is not served any more; the watcher will know in a moment.
+        failed = {kind: error for kind, error in failed.items() if error.code != 404}
+        for kind, error in failed.items():
+            former = self._refused.get(kind)
+            if former is None or former.reason != error.reason:
+                _log.warning("statuses of kind %s cannot be written: %s", kind, error)
+        # Of a server that is gone the watchers tell.
+        self._refused = {kind: error for kind, error in failed.items() if error.code}
+
+    def _tell_full(self, key: Key, count: int) -> None:
+        if count and key not in self._full:
+            what = "the list in its status is full of other controllers' entries, so that %d of ours are left out"
+            _log.warning("%s: " + what, key, count)
+        (self._full.add if count else self._full.discard)(key)
+
+    async def _write(self, status: Status) -> ApiError | None:
+        """What came in the way, so that it has to be tried again."""
         kept = self._look(_key(status))
         if kept is None:
-            return True
+            return None
         async with self._slots:
             try:
-                return await self._settle(status, kept)
+                await self._settle(status, kept)
             except ApiError as error:
-                if error.code == 404:  # deleted meanwhile
-                    return True
-                _log.warning("the status of %s cannot be written: %s", _key(status), error)
-                return False
+                return error
+        return None
 
-    async def _settle(self, status: Status, kept: Kept) -> bool:
+    async def _settle(self, status: Status, kept: Kept) -> None:
         """Write until it is as wanted; after a conflict on what is there then. Raises ApiError."""
         present, version = kept.status, kept.version
         for _ in range(_ATTEMPTS):
             result = merged(present, status.status, self._controllers, _now())
             if result == present or not self.leads:
-                return True
+                return
             body = {"metadata": {"resourceVersion": version}, "status": result}
             try:
                 await self._api.patch_status(kept.resource, status.namespace, status.name, body)
@@ -106,10 +141,10 @@ class StatusWriter:
                 if error.code != 409:
                     raise
             else:
-                return True
+                return
             fresh = await self._api.get(kept.resource, status.namespace, status.name)
             present, version = fresh.get("status") or {}, fresh["metadata"]["resourceVersion"]
-        return False
+        raise ApiError(409, f"{_key(status)} changes faster than its status can be written")
 
 
 def _key(status: Status) -> Key:

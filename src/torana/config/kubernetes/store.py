@@ -37,10 +37,16 @@ R = TypeVar("R", bound=Record)
 
 
 class Store:
-    """Of objects with one key the one of the preferred version counts, then the oldest."""
+    """Of objects with one key the one of the preferred version counts, then the oldest.
 
-    def __init__(self, objects: Iterable[Object], findings: Findings) -> None:
+    `unread` has the group and kind of those that may exist, for all that is known.
+    """
+
+    def __init__(
+        self, objects: Iterable[Object], findings: Findings, unread: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
         self._findings = findings
+        self._unread = unread
         self._by_key: dict[Key, Object] = {}
         self._by_kind: dict[tuple[str, str], list[Object]] = {}
         self._read: dict[Key, Record | str] = {}
@@ -64,6 +70,15 @@ class Store:
 
     def get(self, key: Key) -> Object | None:
         return self._by_key.get(key)
+
+    def is_unread(self, group: str, kind: str) -> bool:
+        return (group, kind) in self._unread
+
+    def absence(self, key: Key) -> str:
+        """Why `get` has none of this key, as the end of a sentence."""
+        if self.is_unread(key.group, key.kind):
+            return f"cannot be read: the API server does not let Torana list kind {key.kind}"
+        return "not found"
 
     def all(self, group: str, kind: str) -> list[Object]:
         """The oldest first (Gateway API: the older object wins, then `namespace/name`)."""

@@ -14,6 +14,7 @@ import msgspec
 from torana.config.kubernetes import conditions
 from torana.config.kubernetes.conditions import Fault, judged, status_of
 from torana.config.kubernetes.contents import INVALID_CA, authorities
+from torana.config.kubernetes.decode import decode_some
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.objects import Key, Object, Status
 from torana.config.kubernetes.resources import tls_policy as schema
@@ -42,6 +43,9 @@ class Ruling(msgspec.Struct, frozen=True):
     resolved: Fault | None = None
 
 
+_UNREAD: Final = Ruling(Object(f"{GATEWAY_API}/v1", KIND, "", "", {}), None)
+
+
 class TlsPolicies:
     def __init__(self, store: Store, findings: Findings) -> None:
         self._store = store
@@ -52,7 +56,12 @@ class TlsPolicies:
             self._add(obj)
 
     def ruling(self, backend: Key, section: str | None) -> Ruling | None:
-        """Of the policy that holds for a backend; one for the named part comes before one for the whole."""
+        """Of the policy that holds for a backend; one for the named part comes before one for the whole.
+
+        When policies may not be read there may be one for every backend, and what it asks for is not known.
+        """
+        if self._store.is_unread(GATEWAY_API, KIND):
+            return _UNREAD
         named = self._winners.get(Section(backend, section)) if section is not None else None
         return named or self._winners.get(Section(backend))
 
@@ -62,34 +71,29 @@ class TlsPolicies:
             self._fail_unread(obj)
             return
         ruling = self._judge(obj, policy)
-        sections = tuple(
-            Section(Key(ref.group, ref.kind, obj.namespace, ref.name), ref.section_name) for ref in policy.target_refs
-        )
-        self._rulings.append((ruling, sections))
-        for section in sections:
-            self._winners.setdefault(section, ruling)  # the oldest comes first
+        self._hold(ruling, policy.target_refs)
         for fault in (ruling.accepted, ruling.resolved):
             if fault is not None:
                 self._findings.error(obj, fault.message)
 
     def _fail_unread(self, obj: Object) -> None:
         """What its author wanted is not known; that it was TLS is."""
-        refs = obj.spec.get("targetRefs")
-        fault = Fault("Invalid", "the policy cannot be read")
-        for ref in refs if isinstance(refs, list) else []:
-            if isinstance(ref, dict) and all(isinstance(ref.get(name), str) for name in ("group", "kind", "name")):
-                section = ref.get("sectionName")
-                target = Key(ref["group"], ref["kind"], obj.namespace, ref["name"])
-                named = Section(target, section if isinstance(section, str) else None)
-                self._winners.setdefault(named, Ruling(obj, None, fault))
+        ruling = Ruling(obj, None, Fault("Invalid", self._store.why(obj)))
+        self._hold(ruling, decode_some(schema.TargetRef, obj, "targetRefs"))
+
+    def _hold(self, ruling: Ruling, refs: Iterable[schema.TargetRef]) -> None:
+        """The oldest policy comes first, and wins."""
+        namespace = ruling.policy.namespace
+        sections = tuple(Section(Key(ref.group, ref.kind, namespace, ref.name), ref.section_name) for ref in refs)
+        self._rulings.append((ruling, sections))
+        for section in sections:
+            self._winners.setdefault(section, ruling)
 
     def _judge(self, obj: Object, policy: schema.BackendTLSPolicy) -> Ruling:
         rules = policy.validation
         if host_fault(rules.hostname) is not None:
             return Ruling(obj, None, Fault("Invalid", f'spec.validation.hostname "{rules.hostname}" is no host name'))
-        names = tuple(
-            (name.hostname if name.type == "Hostname" else name.uri) or "" for name in rules.subject_alt_names
-        )
+        names = tuple(_name(each) for each in rules.subject_alt_names)
         if not all(names):
             return Ruling(obj, None, Fault("Invalid", "each of spec.validation.subjectAltNames needs its own value"))
         if bool(rules.ca_certificate_refs) == (rules.well_known_ca_certificates is not None):
@@ -125,9 +129,9 @@ class TlsPolicies:
         for ruling, sections in self._rulings:
             gateways = sorted({gateway for section in sections for gateway in ancestors.get(section.backend, ())})
             lost = [section for section in sections if self._winners[section].policy is not ruling.policy]
-            missing = [section.backend for section in sections if self._store.get(section.backend) is None]
-            for target in missing:
-                self._findings.warning(ruling.policy, f"target {target} not found")
+            missing = [words for section in sections if (words := self._absence(section)) is not None]
+            for words in missing:
+                self._findings.warning(ruling.policy, words)
             accepted = self._accepted(ruling, lost, missing)
             if lost:
                 self._findings.warning(ruling.policy, accepted.message if accepted else "")
@@ -139,14 +143,32 @@ class TlsPolicies:
             entries = [_ancestor(gateway, controller, content) for gateway in gateways[:_MOST_ANCESTORS]]
             yield status_of(ruling.policy, {"ancestors": entries})
 
-    def _accepted(self, ruling: Ruling, lost: list[Section], missing: list[Key]) -> Fault | None:
+    def _absence(self, section: Section) -> str | None:
+        """Words for a target that is not there; what is no port of a Service would else stay in plaintext unseen."""
+        obj = self._store.get(section.backend)
+        if obj is None:
+            return f"target {section.backend} not found"
+        if obj.kind != "Service" or section.name is None:
+            return None
+        ports = obj.spec.get("ports")
+        names = [port.get("name") for port in ports if isinstance(port, dict)] if isinstance(ports, list) else []
+        return None if section.name in names else f'target {section.backend} has no port named "{section.name}"'
+
+    def _accepted(self, ruling: Ruling, lost: list[Section], missing: list[str]) -> Fault | None:
         if lost:
             winner = self._winners[lost[0]].policy
             what = f"policy {winner.namespace}/{winner.name} matches the same target but with higher priority"
             return Fault("Conflicted", what)
         if ruling.accepted is not None:
             return ruling.accepted
-        return Fault("TargetNotFound", f"target {missing[0]} not found") if missing else None
+        return Fault("TargetNotFound", missing[0]) if missing else None
+
+
+def _name(alternative: schema.SubjectAltName) -> str:
+    """Host names are compared in lower case, URIs as they are written; empty when it is missing."""
+    if alternative.type == "Hostname":
+        return (alternative.hostname or "").lower()
+    return alternative.uri or ""
 
 
 def _ancestor(gateway: Key, controller: str, content: list[dict[str, Any]]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def translate(objects: Iterable[Object], options: Options) -> Translation:
     The only I/O is what OpenSSL needs to look at a listener's private key.
     """
     findings = Findings()
-    store = Store(objects, findings)
+    store = Store(objects, findings, options.unread)
     grants = Grants(store)
     policies = TlsPolicies(store, findings)
     backends = Backends(store, policies, grants, findings)
@@ -37,11 +37,10 @@ def translate(objects: Iterable[Object], options: Options) -> Translation:
     gateways.supply(routes.missing_parents())
     routes.attach(gateways, backends)
     config = Config(_binds(gateways, routes), options.limits, options.settings)
-    controller = options.controller_names[0] if options.controller_names else ""
     statuses: list[Status] = [
         *gateways.statuses(),
         *routes.statuses,
-        *policies.statuses(routes.ancestors, controller),
+        *policies.statuses(routes.ancestors, options.controller),
         *backends.statuses,
     ]
     statuses.sort(key=lambda status: (status.api_version, status.kind, status.namespace, status.name))

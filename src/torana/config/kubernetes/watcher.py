@@ -19,11 +19,13 @@ import msgspec
 from torana.config.kubernetes.api import Api, ApiError, Json, Resource
 from torana.config.kubernetes.kinds import Watched
 from torana.config.kubernetes.objects import Object
+from torana.telemetry.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 10.0  # seconds between attempts; doubled each time, and scattered
 _ABSENT_PAUSE = 2.0  # seconds between looks for a kind whose CRD is not installed
+_REFUSALS = 3  # in a row; a server that has just started refuses for a moment what it will grant
 _SHORT_WATCH = 1.0  # seconds; a server that ends watches sooner is not asked again at once
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds a Secret's values once more
 
@@ -52,21 +54,25 @@ class Change(Enum):
 class Watcher:
     """`objects` is the copy; `trouble` says why it may not be the newest, and is None when it is.
 
-    `changed` is called after a change, not once for each. `listed` is True once it is known what there is.
+    `changed` is called after a change, not once for each. `listed` is True once it is known what there is; `refused`
+    while that is not known because the server says again and again that we may not know.
     """
 
     def __init__(self, api: Api, watched: Watched, changed: Callable[[Change], None]) -> None:
         self.kind = watched.kind
         self.group = watched.group
         self.objects: dict[Name, Kept] = {}
-        self.trouble: str | None = f"{watched.kind}: not listed yet"
+        self.needed = watched.needed
+        self.trouble: Trouble | None = Trouble(watched.kind, "pending", "not listed yet")
         self.listed = False
+        self.refused = False
         self._api = api
         self._versions = watched.versions
         self._changed = changed
         self._resource = watched.versions[0]
         self._version = ""
         self._failures = 0
+        self._refusals = 0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -108,11 +114,13 @@ class Watcher:
 
     async def _recover(self, error: ApiError) -> None:
         """Each way to fail, and how to go on."""
-        if error.code == 410:  # what came after our version is forgotten: list again; nothing is wrong with that
+        if error.code == 410 or (error.code == 404 and self._version):
+            # What came after our version is forgotten, or the kind is served in another version now, if at all.
             self._version = ""
             await asyncio.sleep(_scattered(_SHORT_WATCH))
             return
-        if error.code == 404:  # the CRD is not installed: there are none, and nothing is wrong with it
+        if error.code == 404 or (error.code == 403 and not await self._is_served()):
+            # The CRD is not installed: there are none, and nothing is wrong with it.
             self._version = ""
             self._replace([])
             self._in_step()
@@ -121,15 +129,33 @@ class Watcher:
         if error.code in (401, 403):
             self._version = ""  # after a change of rights a watch may begin where much was missed
         self._failures += 1
-        trouble = f"{self.kind}: {error}"
+        self._refusals = self._refusals + 1 if error.code == 403 else 0
+        trouble = Trouble(self.kind, error.reason, self._words(error))
         if trouble != self.trouble:
-            _log.warning("%s", trouble)
+            _log.warning("%s: %s", self.kind, trouble.words)
         self.trouble = trouble
+        if self._refusals == _REFUSALS and not self.listed:
+            self.refused = True
+            self._changed(Change.SPEC)
         await asyncio.sleep(_scattered(min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures, 10))))
+
+    async def _is_served(self) -> bool:
+        """Rights are looked at before kinds: who may not read a kind that does not exist is told of the former."""
+        try:
+            return any([await self._api.serves(resource) for resource in self._versions])
+        except ApiError:
+            return True
+
+    def _words(self, error: ApiError) -> str:
+        if error.code != 403:
+            return str(error)
+        rule = self._resource.rule("get", "list", "watch")
+        return f"may not be read ({error}); grant it by a ClusterRole with the rule {rule}"
 
     def _in_step(self) -> None:
         self.trouble = None
-        self._failures = 0
+        self.refused = False
+        self._failures = self._refusals = 0
         if not self.listed:
             self.listed = True
             self._changed(Change.SPEC)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torana.config.kubernetes.merge import merged
+import pytest
+
+from torana.config.kubernetes.merge import left_out, merged
 
 OURS, THEIRS = "torana.dev/gateway-controller", "example.com/controller"
 THEN, NOW = "2020-01-01T00:00:00Z", "2026-01-01T00:00:00Z"
@@ -77,3 +79,24 @@ def test_withdrawn() -> None:
     theirs = entry(THEIRS, condition(time=THEN))
     assert put({"parents": [theirs, entry(OURS, condition(time=THEN))]}, {"parents": []}) == {"parents": [theirs]}
     assert put({}, {"parents": []}) == {}
+
+
+@pytest.mark.parametrize(("member", "ref", "most"), [("parents", "parentRef", 32), ("ancestors", "ancestorRef", 16)])
+def test_a_full_list(member: str, ref: str, most: int) -> None:
+    """Of a list that is full of others' entries nothing is taken away and nothing is added; into room left ours go."""
+
+    def entries(controller: str, count: int) -> list[Any]:
+        return [
+            {ref: {"name": f"g{number}"}, "controllerName": controller, "conditions": [condition(time=THEN)]}
+            for number in range(count)
+        ]
+
+    theirs, wanted = entries(THEIRS, most), {member: entries(OURS, 2)}
+    assert put({member: theirs}, wanted) == {member: theirs}
+    assert left_out({member: theirs}, wanted, (OURS,)) == 2
+    result = put({member: theirs[1:]}, wanted)
+    assert result[member][:-1] == theirs[1:]
+    assert result[member][-1]["controllerName"] == OURS
+    assert put(result, wanted) == result
+    assert left_out(result, wanted, (OURS,)) == 1
+    assert left_out({}, wanted, (OURS,)) == 0

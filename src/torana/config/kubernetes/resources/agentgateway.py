@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from torana.config.kubernetes.resources.record import LocalReference, NotYet, Port, Record, Text
+import msgspec
+
+from torana.config.kubernetes.resources.record import (
+    LocalReference,
+    NotYet,
+    ObjectReference,
+    Port,
+    Record,
+    Refused,
+    Text,
+)
 
 
 class OpenAI(Record, frozen=True, kw_only=True):
@@ -39,19 +49,19 @@ class Location(Record, frozen=True, kw_only=True):
 
 
 class Auth(Record, frozen=True, kw_only=True):
-    """At most one credential. Those that are not supported yet are faults: without them requests would go bare."""
+    """At most one credential. Without one that is refused here requests would go bare."""
 
     key: str | None = None
     secret_ref: SecretRef | None = None
     passthrough: dict[str, object] | None = None
     location: Location | None = None
-    aws: NotYet = None
-    azure: NotYet = None
-    gcp: NotYet = None
-    oauth_token_exchange: NotYet = None
-    cross_app_access: NotYet = None
-    jwt_sign: NotYet = None
-    credentials: NotYet = None
+    aws: Refused = None
+    azure: Refused = None
+    gcp: Refused = None
+    oauth_token_exchange: Refused = None
+    cross_app_access: Refused = None
+    jwt_sign: Refused = None
+    credentials: Refused = None
 
 
 class Tls(Record, frozen=True, kw_only=True):
@@ -63,20 +73,72 @@ class Tls(Record, frozen=True, kw_only=True):
     verify_subject_alt_names: tuple[str, ...] = ()
     insecure_skip_verify: Literal["All", "Hostname"] | None = None
     alpn_protocols: tuple[str, ...] = ()
-    certificate_source: NotYet = None
+    certificate_source: Refused = None
+
+
+class AiPolicies(Record, frozen=True, kw_only=True):
+    """Guards and what changes a prompt are refused; the others only tune."""
+
+    prompt_guard: Refused = None
+    prompt: Refused = None
+    overrides: Refused = None
+    transformations: Refused = None
+    final_transformations: Refused = None
+    defaults: NotYet = None
+    model_aliases: NotYet = None
+    prompt_caching: NotYet = None
+    routes: NotYet = None
+
+
+class Eviction(Record, frozen=True, kw_only=True):
+    """Shares are of 100. Without both thresholds the process's own holds."""
+
+    duration: str = "3s"
+    consecutive_failures: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    health_threshold: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    restore_health: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+
+
+class Health(Record, frozen=True, kw_only=True):
+    """`unhealthy_condition` is CEL."""
+
+    unhealthy_condition: str | None = None
+    eviction: Eviction | None = None
+
+
+class Http(Record, frozen=True, kw_only=True):
+    version: Literal["HTTP1", "HTTP2"] | None = None
+    request_timeout: str | None = None
+
+
+class Keepalive(Record, frozen=True, kw_only=True):
+    time: str = "180s"
+    interval: str = "180s"
+    retries: Annotated[int, msgspec.Meta(ge=1, le=64)] = 9
+
+
+class Tcp(Record, frozen=True, kw_only=True):
+    keepalive: Keepalive | None = None
+    connect_timeout: str | None = None
+
+
+class Tunnel(Record, frozen=True, kw_only=True):
+    """A forward proxy, which is a Service or a static AgentgatewayBackend."""
+
+    backend_ref: ObjectReference
 
 
 class Policies(Record, frozen=True, kw_only=True):
     auth: Auth | None = None
     tls: Tls | None = None
-    ai: NotYet = None
-    http: NotYet = None
-    tcp: NotYet = None
-    mcp: NotYet = None
-    health: NotYet = None
-    tunnel: NotYet = None
-    transformation: NotYet = None
-    ext_auth: NotYet = None
+    ai: AiPolicies | None = None
+    ext_auth: Refused = None
+    mcp: Refused = None
+    transformation: Refused = None
+    health: Health | None = None
+    http: Http | None = None
+    tcp: Tcp | None = None
+    tunnel: Tunnel | None = None
 
 
 class LlmProvider(Record, frozen=True, kw_only=True):

@@ -10,9 +10,11 @@ from torana.config.kubernetes.resources.record import NotYet, Port, Record, Refe
 
 
 class GatewayClass(Record, frozen=True, kw_only=True):
+    """`parameters_ref` is refused by the translation, with a reason of its own."""
+
     controller_name: Text
     description: str = ""
-    parameters_ref: NotYet = None
+    parameters_ref: dict[str, object] | None = None
 
 
 class SelectorRequirement(Record, frozen=True, kw_only=True):
@@ -57,11 +59,26 @@ class Listener(Record, frozen=True, kw_only=True):
     allowed_routes: AllowedRoutes = AllowedRoutes()
 
 
+class Infrastructure(Record, frozen=True, kw_only=True):
+    """`parameters_ref` is refused by the translation, with a reason of its own."""
+
+    parameters_ref: dict[str, object] | None = None
+    labels: NotYet = None
+    annotations: NotYet = None
+
+
+class Address(Record, frozen=True, kw_only=True):
+    """Without a value any address will do."""
+
+    type: str = "IPAddress"
+    value: str | None = None
+
+
 class Gateway(Record, frozen=True, kw_only=True):
     gateway_class_name: Text
     listeners: tuple[Listener, ...]
-    addresses: NotYet = None
-    infrastructure: NotYet = None
+    addresses: tuple[Address, ...] = ()
+    infrastructure: Infrastructure = Infrastructure()
     allowed_listeners: NotYet = None
     backend_tls: NotYet = msgspec.field(default=None, name="backendTLS")
     default_scope: NotYet = None

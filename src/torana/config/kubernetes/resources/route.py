@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from torana.config.kubernetes.resources.record import NotYet, Port, Record, Reference, Text
+from torana.config.kubernetes.resources.record import NotYet, ObjectReference, Port, Record, Text
 
 
 class ParentRef(Record, frozen=True, kw_only=True):
@@ -77,8 +77,21 @@ class Cors(Record, frozen=True, kw_only=True):
     max_age: int = 5
 
 
+class Fraction(Record, frozen=True, kw_only=True):
+    numerator: Annotated[int, msgspec.Meta(ge=0)]
+    denominator: Annotated[int, msgspec.Meta(ge=1)] = 100
+
+
+class RequestMirror(Record, frozen=True, kw_only=True):
+    """At most one of `percent` and `fraction`; without them every request is copied."""
+
+    backend_ref: ObjectReference
+    percent: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    fraction: Fraction | None = None
+
+
 class Filter(Record, frozen=True, kw_only=True):
-    """`type` names the one member that is given. The last three are known, and refused by the translation."""
+    """`type` names the one member that is given. The last two are known, and refused by the translation."""
 
     type: Text
     request_header_modifier: HeaderModifier | None = None
@@ -86,16 +99,16 @@ class Filter(Record, frozen=True, kw_only=True):
     request_redirect: Redirect | None = None
     url_rewrite: Rewrite | None = None
     cors: Cors | None = None
-    request_mirror: dict[str, object] | None = None
+    request_mirror: RequestMirror | None = None
     extension_ref: dict[str, object] | None = None
     external_auth: dict[str, object] | None = None
 
+    @property
+    def mirror(self) -> RequestMirror | None:
+        return self.request_mirror if self.type == "RequestMirror" else None
 
-class BackendRef(Reference, frozen=True, kw_only=True):
-    """`group` and `kind` default to a Service."""
 
-    kind: str = "Service"
-    port: Port | None = None
+class BackendRef(ObjectReference, frozen=True, kw_only=True):
     weight: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
     filters: tuple[Filter, ...] = ()
 
@@ -105,13 +118,21 @@ class Timeouts(Record, frozen=True, kw_only=True):
     backend_request: str | None = None
 
 
+class Retry(Record, frozen=True, kw_only=True):
+    """GEP-1731, of the experimental channel. `attempts` are the repetitions, `backoff` the least pause before each."""
+
+    codes: tuple[Annotated[int, msgspec.Meta(ge=400, le=599)], ...] = ()
+    attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    backoff: str | None = None
+
+
 class Rule(Record, frozen=True, kw_only=True):
     name: str | None = None
     matches: tuple[Match, ...] = ()
     filters: tuple[Filter, ...] = ()
     backend_refs: tuple[BackendRef, ...] = ()
     timeouts: Timeouts = Timeouts()
-    retry: NotYet = None
+    retry: Retry | None = None
     session_persistence: NotYet = None
 
 

@@ -1,24 +1,29 @@
-"""Writes the schemas of the Gateway API that file mode checks by, from the CRDs of a release of the Gateway API.
+"""The schemas of the Gateway API that file mode checks by, cut from the CRDs of the release that the tests install.
 
-    python deploy/gateway_api.py FOLDER > src/torana/config/kubernetes/crds/gateway-api.json
-
-FOLDER is `config/crd/standard` of the Go module sigs.k8s.io/gateway-api. Descriptions are left out, and so is status.
+`python -m tests.cluster.gateway_api` writes them anew, after another release was named in `tests/cluster/build.py`.
+Descriptions are left out, and so is status. The standard channel, with what Torana reads of the experimental one.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests.cluster.build import tools
+
+WRITTEN = Path(__file__).parents[2] / "src" / "torana" / "config" / "kubernetes" / "crds" / "gateway-api.json"
 PLURALS = ("gatewayclasses", "gateways", "httproutes", "referencegrants", "backendtlspolicies")
 RELEASE = "gateway.networking.k8s.io/bundle-version"
+HTTP_ROUTES = "gateway.networking.k8s.io_httproutes.yaml"
+EXPERIMENTAL = ("retry", "sessionPersistence")
+"""Of an HTTPRoute's rules."""
 
 
-def main(folder: Path) -> None:
+def cut(folder: Path) -> str:
+    """`folder` holds the CRDs of the standard channel; beside it are those of the experimental one."""
     kinds: dict[str, Any] = {}
     releases = set()
     for plural in PLURALS:
@@ -29,9 +34,16 @@ def main(folder: Path) -> None:
             "versions": [version["name"] for version in crd["spec"]["versions"]],
             "schema": _schema(crd["spec"]["versions"]),
         }
+    rules = _rules(kinds["HTTPRoute"]["schema"])
+    experimental = yaml.safe_load((folder.parent / "experimental" / HTTP_ROUTES).read_text())
+    more = _rules(_bare(experimental["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
+    rules.update({name: more[name] for name in EXPERIMENTAL})
     (release,) = releases
-    json.dump({"release": release, "kinds": kinds}, sys.stdout, indent=1)
-    sys.stdout.write("\n")
+    return json.dumps({"release": release, "kinds": kinds}, indent=1) + "\n"
+
+
+def _rules(schema: Any) -> Any:
+    return schema["properties"]["spec"]["properties"]["rules"]["items"]["properties"]
 
 
 def _schema(versions: list[dict[str, Any]]) -> Any:
@@ -58,4 +70,4 @@ def _describes(name: str, part: Any) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    WRITTEN.write_text(cut(tools().gateway_crds))

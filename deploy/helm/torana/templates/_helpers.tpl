@@ -1,0 +1,3 @@
+{{- define "torana.labels" -}}
+{app.kubernetes.io/name: torana, app.kubernetes.io/instance: {{ .Release.Name | quote }}}
+{{- end }}

@@ -1,0 +1,118 @@
+"""What is not supported yet: refused where passing it over would let more through, else told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.kubernetes.families import backends, changed, conditions, family, status, told
+from torana.config.kubernetes.objects import Options, Translation
+from torana.config.kubernetes.translate import translate
+
+
+def _with_policies(policies: dict[str, Any]) -> Translation:
+    def secured(body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "spec": {**body["spec"], "policies": policies}}
+
+    return changed(family("agentgateway"), "AgentgatewayBackend", "default", secured)
+
+
+@pytest.mark.parametrize(
+    ("policies", "field"),
+    [
+        ({"ai": {"promptGuard": {"request": []}}}, "ai.promptGuard"),
+        ({"ai": {"prompt": {"prepend": []}}}, "ai.prompt"),
+        ({"ai": {"overrides": []}}, "ai.overrides"),
+        ({"ai": {"guardrails": {}}}, "ai.guardrails"),
+        ({"auth": {"gcp": {}}}, "auth.gcp"),
+        ({"auth": {"jwtSign": {}}}, "auth.jwtSign"),
+        ({"auth": {"kerberos": {}}}, "auth.kerberos"),
+        ({"authorization": {}}, "authorization"),
+        ({"extAuth": {}}, "extAuth"),
+        ({"mcp": {"authorization": {}}}, "mcp"),
+        ({"transformation": {}}, "transformation"),
+        ({"tls": {"certificateSource": "Spiffe"}}, "tls.certificateSource"),
+    ],
+)
+def test_what_protects_fails_closed(policies: dict[str, Any], field: str) -> None:
+    """A policy that guards, or that nobody here knows, is not passed over: the backend answers 500 and names it."""
+    made = _with_policies(policies)
+    (accepted,) = conditions(status(made, "AgentgatewayBackend", "default"))
+    assert (accepted["type"], accepted["status"]) == ("Accepted", "False")
+    assert f"spec.policies.{field}" in accepted["message"]
+    assert not backends(made, "apps/all/1")[0].groups
+
+
+@pytest.mark.parametrize(
+    ("policies", "field"),
+    [
+        ({"ai": {"promptCaching": {}}}, "ai.promptCaching"),
+        ({"ai": {"modelAliases": {}}}, "ai.modelAliases"),
+    ],
+)
+def test_what_tunes_is_told(policies: dict[str, Any], field: str) -> None:
+    """A policy that only tunes is told as having no effect, and the backend serves."""
+    made = _with_policies(policies)
+    assert told(made, "AgentgatewayBackend", "default")["Accepted"] == ("True", "Accepted")
+    assert backends(made, "apps/all/1")[0].groups
+    assert [each.what for each in made.problems if field in each.what] == [
+        f"spec.policies.{field}: not supported yet, and has no effect"
+    ]
+
+
+# --- Features --------------------------------------------------------------------------------------------------------
+
+
+def test_features_are_in_order() -> None:
+    """A GatewayClass's features are in alphabetical order, each once (Gateway API, GatewayClassStatus)."""
+    features = status(translate(family("gateways"), Options()), "GatewayClass", "torana")["supportedFeatures"]
+    names = [each["name"] for each in features]
+    assert names == sorted(set(names))
+
+
+# --- Filters of an HTTPRoute -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "unsupported",
+    [
+        {"type": "ExtensionRef", "extensionRef": {"group": "example.com", "kind": "Guard", "name": "x"}},
+        {"type": "ExternalAuth", "externalAuth": {"protocol": "HTTP"}},
+        {"type": "Guard", "guard": {}},
+    ],
+    ids=lambda each: each["type"],
+)
+@pytest.mark.parametrize("place", ["rule", "backendRef"])
+def test_no_filter_is_passed_over(unsupported: dict[str, Any], place: str) -> None:
+    """A rule with a filter that is not known answers 500, and the route's status names it; other rules serve."""
+
+    def filtered(body: dict[str, Any]) -> dict[str, Any]:
+        first, *others = body["spec"]["rules"]
+        (ref,) = first["backendRefs"]
+        if place == "rule":
+            first = {**first, "filters": [unsupported]}
+        else:
+            first = {**first, "backendRefs": [{**ref, "filters": [unsupported]}]}
+        return {**body, "spec": {**body["spec"], "rules": [first, *others]}}
+
+    made = changed(family("agentgateway"), "HTTPRoute", "all", filtered)
+    assert [ref.groups for ref in backends(made, "apps/all/0")] == [()]
+    assert backends(made, "apps/all/1")[0].groups
+    (partly,) = (each for each in conditions(status(made, "HTTPRoute", "all")) if each["type"] == "PartiallyInvalid")
+    assert partly["status"] == "True"
+    assert f"filter {unsupported['type']} is not supported yet" in partly["message"]
+
+
+def test_references_of_a_wrong_rule() -> None:
+    """What is wrong with a rule's references is told even when its filters are wrong too."""
+
+    def broken(body: dict[str, Any]) -> dict[str, Any]:
+        (rule,) = body["spec"]["rules"]
+        return {**body, "spec": {**body["spec"], "rules": [{**rule, "filters": [{"type": "Guard"}]}]}}
+
+    made = changed(family("references"), "HTTPRoute", "no-service", broken)
+    assert told(made, "HTTPRoute", "no-service") == {
+        "Accepted": ("False", "UnsupportedValue"),
+        "ResolvedRefs": ("False", "BackendNotFound"),
+    }
