@@ -14,8 +14,6 @@ from enum import Enum, auto
 from time import monotonic
 from typing import Any, NamedTuple
 
-import msgspec
-
 from torana.config.kubernetes.api import Api, ApiError, Json, Resource
 from torana.config.kubernetes.kinds import Watched
 from torana.config.kubernetes.objects import Object
@@ -86,8 +84,6 @@ class Watcher:
                     await asyncio.sleep(_scattered(_SHORT_WATCH))
             except ApiError as error:
                 await self._recover(error)
-            except msgspec.MsgspecError as error:
-                await self._recover(ApiError(0, f"the API server's answer cannot be read: {error}"))
 
     async def _list(self) -> None:
         for resource in self._versions:
