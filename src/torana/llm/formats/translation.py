@@ -16,6 +16,9 @@ class TranslatedRequest(msgspec.Struct, frozen=True):
 
     `lost` names what could not be carried (JSON paths such as `top_k`, `tools[0].cache_control`), in order. `model` is
     what the upstream reads, `asked_model` what the client wrote (None: nothing, or no text).
+
+    A chat request does not ask for its stream's usage here: `torana.llm.request.prepare` adds that to `body`, as to any
+    client's, and can take it back where a provider refuses `stream_options`.
     """
 
     body: bytes
