@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.kubernetes.manifests import from_body, objects
-from torana.config.kubernetes.objects import Object, Options, Translation
+from torana.config.kubernetes.objects import AGENTGATEWAY_CLASS, CLASS_NAME, Object, Options, Translation
 from torana.config.kubernetes.store import GATEWAY_API, VERSIONS
 from torana.config.kubernetes.translate import translate
 from torana.config.problem import Severity
@@ -20,7 +20,7 @@ from torana.model.codec import dump
 
 _GOLDEN = Path(__file__).parents[2] / "golden" / "kubernetes"
 _FAMILIES = sorted(_GOLDEN.glob("*/full.yaml"))
-_OPTIONS = Options(implicit_gateway=8080, accept_agentgateway=True)
+_OPTIONS = Options(implicit_gateway=8080, class_names=(CLASS_NAME, AGENTGATEWAY_CLASS))
 _ALL = [each for path in _FAMILIES for each in objects(path.read_text(), path.parent.name)]
 
 
@@ -202,7 +202,7 @@ def test_an_unknown_version_is_told() -> None:
     [
         ("torana", Options(), True),
         ("agentgateway", Options(), False),
-        ("agentgateway", Options(accept_agentgateway=True), True),
+        ("agentgateway", Options(class_names=("agentgateway",)), True),
         ("other", Options(class_names=("other",)), True),
         ("torana", Options(class_names=()), False),
     ],
