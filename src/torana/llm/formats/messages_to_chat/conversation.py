@@ -44,7 +44,7 @@ def chat_messages(asked: Members) -> list[_Message]:
 def _system(owner: Members, name: str) -> list[_Message]:
     content = owner.content(name)
     if isinstance(content, list):
-        content = "\n".join(part["text"] for block in owner.blocks(name, content) for part in _texts(block))
+        content = "\n".join(part["text"] for block in owner.blocks(name, content) for part in _only(block, "text"))
     return [{"role": "system", "content": content}] if content else []
 
 
@@ -109,7 +109,7 @@ def _parts(block: Members, kind: str) -> list[_Part]:
             parts = _document(block)
         case "search_result":
             parts = [_text(f"{block.needed_text('title')}\n{block.needed_text('source')}")]
-            parts += [part for inner in block.items("content") for part in _texts(inner)]
+            parts += [part for inner in block.items("content") for part in _only(inner, "text")]
         case "tool_reference":
             parts = [_text(block.needed_text("tool_name"))]
         case _:
@@ -118,11 +118,11 @@ def _parts(block: Members, kind: str) -> list[_Part]:
     return parts
 
 
-def _texts(block: Members) -> list[_Part]:
-    """As `_parts`, where only text may stand."""
+def _only(block: Members, *kinds: str) -> list[_Part]:
+    """As `_parts`, where not every kind of block may stand."""
     kind = block.needed_text("type")
-    if kind != "text":
-        raise _untranslatable(block.path, f"is a block of type `{kind}` among texts")
+    if kind not in kinds:
+        raise _untranslatable(block.path, f"is a block of type `{kind}` in a place for {' or '.join(kinds)}")
     return _parts(block, kind)
 
 
@@ -154,17 +154,11 @@ def _document(block: Members) -> list[_Part]:
             if isinstance(content, str):
                 parts = [_text(content)]
             else:
-                parts = [part for inner in source.blocks("content", content) for part in _shown(inner)]
+                parts = [part for inner in source.blocks("content", content) for part in _only(inner, "text", "image")]
         case other:
             raise _untranslatable(source.path, f"is a source of type `{other}`")
     source.close()
     return parts
-
-
-def _shown(block: Members) -> list[_Part]:
-    """What a document may be made of: texts and images, no other documents."""
-    kind = block.needed_text("type")
-    return _parts(block, kind) if kind == "image" else _texts(block)
 
 
 def _source(block: Members) -> Members:
