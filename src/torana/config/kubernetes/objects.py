@@ -78,11 +78,6 @@ class Object(msgspec.Struct, frozen=True):
         return created if isinstance(created, str) else ""
 
     @property
-    def uid(self) -> str:
-        uid = self.metadata.get("uid")
-        return uid if isinstance(uid, str) else ""
-
-    @property
     def labels(self) -> dict[str, str]:
         labels = _mapping(self.metadata.get("labels"))
         return {name: value for name, value in labels.items() if isinstance(value, str)}
