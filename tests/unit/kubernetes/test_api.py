@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from torana.config.kubernetes.api import Api, ApiError
+from torana.config.kubernetes.api import Api, ApiError, ClusterError
 from torana.config.kubernetes.kinds import LEASE
 
 _NO_JSON = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n<html></html>"
@@ -101,3 +101,15 @@ async def test_a_token_that_no_header_can_carry(tmp_path: Path, call: Callable[[
         port = server.sockets[0].getsockname()[1]
         error = await _asked(_kubeconfig(tmp_path, {"token": "sk-one\nsk-two"}, port), call)
     assert str(error) == "the request cannot be sent: is there a line break in the token?"
+
+
+@pytest.mark.parametrize("text", ["token: [sk-one", "a: 1\n---\nb: 2", "- sk-one", "users: sk-one"])
+def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A file that is no kubeconfig is told by its name, and nothing of it is shown."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(ClusterError) as caught:
+        Api()
+    assert str(path) in str(caught.value)
+    assert "sk-one" not in str(caught.value)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -195,6 +197,35 @@ def test_an_unknown_version_is_told() -> None:
     assert {(problem.what, problem.hint) for problem in made.problems} == {
         ('version "v9" is not known', "use gateway.networking.k8s.io/v1")
     }
+
+
+def test_a_gateway_that_cannot_be_supplied() -> None:
+    """A port that has TLS already cannot have a Gateway without it: the route that would need it is told."""
+    issued = trustme.CA().issue_cert("a.example")
+    pem = {"tls.crt": issued.cert_chain_pems[0].bytes(), "tls.key": issued.private_key_pem.bytes()}
+    data = ", ".join(f"{name}: {b64encode(value).decode()}" for name, value in pem.items())
+    listener = "{name: s, port: 8080, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}"
+    text = f"""
+apiVersion: v1
+kind: Secret
+metadata: {{name: cert}}
+data: {{{data}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: taken}}
+spec: {{gatewayClassName: torana, listeners: [{listener}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: chat}}
+spec: {{parentRefs: [{{name: absent}}]}}
+"""
+    statuses = translate(objects(text), _OPTIONS).statuses
+    (route,) = [status for status in statuses if status.kind == "HTTPRoute"]
+    accepted = route.status["parents"][0]["conditions"][0]
+    assert (accepted["status"], accepted["reason"]) == ("False", "NoMatchingParent")
+    assert "cannot be supplied: port 8080 has another protocol" in accepted["message"]
 
 
 @pytest.mark.parametrize(

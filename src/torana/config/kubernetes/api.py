@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 import msgspec
+import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig
 from lightkube.core.exceptions import ConfigError as KubeconfigError
@@ -97,8 +98,9 @@ class Api:
 
         Raises ClusterError.
         """
+        named = kubeconfig or os.environ.get("KUBECONFIG")
+        where = named or f"{DEFAULT_KUBECONFIG}, $KUBECONFIG, {SERVICE_ACCOUNT}"
         try:
-            named = kubeconfig or os.environ.get("KUBECONFIG")
             found = KubeConfig.from_file(named) if named else KubeConfig.from_env(SERVICE_ACCOUNT)
             config = found.get(context)
             if config is None:
@@ -108,9 +110,10 @@ class Api:
                 config, ConnectionParams(timeout=httpx2.Timeout(_CALL_TIMEOUT))
             )
         except (KubeconfigError, OSError, ValueError, KeyError) as error:
-            places = f"{DEFAULT_KUBECONFIG}, $KUBECONFIG, {SERVICE_ACCOUNT}"
-            where = kubeconfig or places
             raise ClusterError(f"no way into a cluster ({where}): {error}") from error
+        except (yaml.YAMLError, AttributeError, TypeError, AssertionError) as error:
+            # The text of a YAML error quotes lines, and one of them may be a token's.
+            raise ClusterError(f"no way into a cluster ({where}): this is no kubeconfig") from error
 
     async def close(self) -> None:
         await self._client.aclose()
