@@ -19,6 +19,9 @@ from torana.model.secret import Secret
 TOKEN_KEY: Final = "Authorization"  # noqa: S105 - the name of the key, not what it holds
 """The key of a Secret that holds a provider's token (kgateway, Secret format)."""
 
+AUTHORITIES_KEY: Final = "ca.crt"
+"""The key of a ConfigMap or a Secret that holds CA certificates (Gateway API, BackendTLSPolicy)."""
+
 _BEARER = "Bearer "
 
 INVALID_CERTIFICATE: Final = "InvalidCertificateRef"
@@ -82,7 +85,7 @@ def authorities(store: Store, target: Key) -> str | Fault:
     obj = store.get(target)
     if obj is None:
         return Fault(INVALID_CA, f"{where} {store.absence(target)}")
-    pem = _value(obj, "ca.crt")
+    pem = _value(obj, AUTHORITIES_KEY)
     if isinstance(pem, Fault):
         return Fault(INVALID_CA, f"{where} missing ca.crt value")
     fault = certificates_fault(pem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torana.config.kubernetes.api import Resource
+from torana.config.kubernetes.contents import AUTHORITIES_KEY
 
 _GATEWAY_API = "gateway.networking.k8s.io"
 # Of no use to a gateway, and often the most and the largest Secrets of a cluster.
@@ -15,10 +16,12 @@ class Watched(NamedTuple):
     """A kind as the resource of each version that is read, the preferred one first; the first served one is used.
 
     `needed`: without it there is nothing to serve, so that a gateway that may not read it must not call itself ready.
+    `keys`: those of `data` that are read; None is all.
     """
 
     versions: tuple[Resource, ...]
     needed: bool = False
+    keys: frozenset[str] | None = None
 
     @property
     def kind(self) -> str:
@@ -35,7 +38,8 @@ def _watched(group: str, versions: tuple[str, ...], kind: str, plural: str, *, n
 
 WATCHED: tuple[Watched, ...] = (
     Watched((Resource("", "v1", "Secret", "secrets", fields=_NOT_OURS),)),
-    _watched("", ("v1",), "ConfigMap", "configmaps"),
+    # A cluster has many, large ones and some that change every two seconds, and hardly any with a CA certificate.
+    Watched((Resource("", "v1", "ConfigMap", "configmaps"),), keys=frozenset({AUTHORITIES_KEY})),
     Watched((Resource("", "v1", "Namespace", "namespaces", namespaced=False),)),
     _watched("", ("v1",), "Service", "services"),
     _watched("discovery.k8s.io", ("v1",), "EndpointSlice", "endpointslices"),
