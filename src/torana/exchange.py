@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from torana.http.message import Fields
+from torana.llm.operation import Operation
 from torana.telemetry.record import Record
 
 
@@ -34,7 +35,8 @@ class Exchange(msgspec.Struct, gc=False):
     before they go upstream, and the fields of the answer they are handed. `matched_prefix` is the length of the
     route's matched path prefix, None when the route matched otherwise. `origin` is the client's, where cross-origin
     rules are on: what goes upstream may have another, or none. `quota` is set where there are rate limits, and `charge`
-    where one of them waits for the tokens of the answer.
+    where one of them waits for the tokens of the answer. `operation` is what the route says that it is, whatever its
+    path looks like. `content` is the body, where the route had to read it to know where the call goes.
     """
 
     record: Record
@@ -49,3 +51,5 @@ class Exchange(msgspec.Struct, gc=False):
     origin: bytes | None = None
     quota: Quota | None = None
     charge: Callable[[Record], None] | None = None
+    operation: Operation | None = None
+    content: bytes | None = None

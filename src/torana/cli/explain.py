@@ -23,12 +23,13 @@ from torana.http.message import Fields
 from torana.http.pool import Pool
 from torana.http.proxies import Environment
 from torana.http.sweep import Sweep
+from torana.llm.operation import ModelPlace
 from torana.model.config import Config, Proxies
 from torana.model.policy import BackendTls, CredentialPlace
 from torana.model.route import RouteMatch
 from torana.model.secret import MASK
 from torana.model.shown import shown, shown_text, shown_value
-from torana.proxy.call import operation_for, reads_body, with_model
+from torana.proxy.call import made_call, operation_for, reads_body
 from torana.proxy.gateway import before, match
 from torana.proxy.router import Candidate
 from torana.proxy.runtime import Runtime
@@ -211,18 +212,24 @@ def _tell(
         told["warning"] = "port 443 is reached in plaintext; if it speaks TLS, add `backendTLS: {}`"
     told["method"] = exchange.method.decode()
     target = upstream.target(exchange)
-    told["path"] = shown_text(target.decode("latin-1"), _parameter(upstream))
     operation = None
     if upstream.is_llm:
-        operation = operation_for(exchange, target)
+        operation = exchange.operation or operation_for(exchange, target)
+        target = upstream.directed(target, operation)
+    told["path"] = shown_text(target.decode("latin-1"), _parameter(upstream))
+    if upstream.is_llm:
         told["provider"] = upstream.provider
         told["operation"] = operation.text if operation else None
     outgoing = upstream.compose(exchange, target, plain=False)
     told["host"] = outgoing.host.decode("latin-1")
-    if upstream.is_llm and reads_body(exchange, operation):
-        prepared = with_model(operation, upstream, body)
+    if upstream.is_llm and reads_body(exchange, operation) is ModelPlace.JSON:
+        call = made_call(operation, upstream, body)
+        prepared = call.prepared
+        if call.translation is not None:
+            told["translated to"] = call.translation.operation.name.lower()
+            told["untranslated"] = [*call.lost]
         told["model"] = prepared.model or None
-        told["model from"] = "the configuration" if upstream.model is not None else "the request"
+        told["model from"] = "the configuration" if prepared.model != prepared.asked_model else "the request"
         told["stream"] = prepared.stream
         outgoing = upstream.compose(exchange, target, plain=prepared.stream)
     told["headers"] = _headers(upstream, b"".join(outgoing.parts))

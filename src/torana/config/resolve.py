@@ -94,7 +94,8 @@ def resolve(wish: Wish) -> Destination:
     elif wish.provider is not None and named is not None:
         address = named
     elif facts is not None and facts.host is not None:
-        return _destination(wish, Target(facts.host, facts.port), wish.tls or BackendTls(), base)
+        tls = wish.tls or (BackendTls() if facts.tls else None)
+        return _destination(wish, Target(facts.host, facts.port), tls, base)
     else:
         hint = "say where it is with hostOverride"
         raise UnresolvableError(Part.PROVIDER, "this provider has no place of its own", hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import httptools
 
@@ -20,6 +20,14 @@ from torana.http.sweep import INTERVAL, Sweep, intervals
 _MAX_HEAD = 256 * 1024  # bytes of an answer's head; upstreams are trusted more than clients, not endlessly
 _MAX_FIELDS = 1000
 _WRITE_HIGH = 64 * 1024  # bytes waiting for the upstream before the client's body is paused
+
+
+class Through(Protocol):
+    """What a body is led through on its way."""
+
+    def feed(self, chunk: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -77,14 +85,22 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._sweep.outbox.write(self._transport, data)
 
-    def upload(self, body: Body, source: Source, *, chunked: bool) -> None:
-        """Send `body` as it arrives; `source`, where it comes from, is paused while the upstream takes no more."""
+    def upload(self, body: Body, source: Source, *, chunked: bool, through: Through | None = None) -> None:
+        """Send `body` as it arrives; `source`, where it comes from, is paused while the upstream takes no more.
+
+        What `through` makes of it is sent in its place.
+        """
         self._uploading = True
         self._coupled = source
 
         def write(chunks: list[bytes]) -> None:
             self._quiet = 0  # an upstream that still reads need not have answered
-            if not self._transport.is_closing():
+            if through is not None:
+                chunks = [made for chunk in chunks if (made := through.feed(chunk))]
+            send(chunks)
+
+        def send(chunks: list[bytes]) -> None:
+            if chunks and not self._transport.is_closing():
                 parts = [part for chunk in chunks for part in (b"%x\r\n" % len(chunk), chunk, b"\r\n")]
                 self._sweep.outbox.write(self._transport, b"".join(parts if chunked else chunks))
 
@@ -94,6 +110,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self.abandon(body.error)
                 return
             self._uploading = False
+            if through is not None and (rest := through.finish()):
+                send([rest])
             if chunked and not self._transport.is_closing():
                 self._sweep.outbox.write(self._transport, b"0\r\n\r\n")
 

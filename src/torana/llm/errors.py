@@ -1,10 +1,13 @@
-"""Errors in the form of OpenAI's API: as an answer's body, and as an event of a stream that has begun."""
+"""Errors in the words of the client's API: as an answer's body, and as an event of a stream that has begun."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
 from torana.errors import GatewayError
+from torana.llm.operation import Operation
 
 
 class _Error(msgspec.Struct):
@@ -18,21 +21,64 @@ class _Body(msgspec.Struct):
     error: _Error
 
 
+class _AnthropicError(msgspec.Struct):
+    type: str
+    message: str
+
+
+class _AnthropicBody(msgspec.Struct):
+    type: str
+    error: _AnthropicError
+
+
+class _ResponsesError(msgspec.Struct):
+    type: str
+    code: str | None
+    message: str
+    param: str | None
+    sequence_number: int = 0
+
+
 _encode = msgspec.json.Encoder().encode
 
 
-def error_body(error: GatewayError) -> bytes:
+_ANTHROPIC: Final = frozenset((Operation.MESSAGES, Operation.COUNT_TOKENS))
+_ANTHROPIC_TYPES: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def error_body(error: GatewayError, operation: Operation | None = None) -> bytes:
     """`{"error": {"message", "type", "param", "code"}}`; the error's `detail` stays inside.
 
-    Source: https://platform.openai.com/docs/guides/error-codes
+    For operations of Anthropic's API in its form: `{"type": "error", "error": {"type", "message"}}`.
+
+    Sources: https://platform.openai.com/docs/guides/error-codes, https://docs.anthropic.com/en/api/errors
     """
     fault = error.reason.fault
+    if operation in _ANTHROPIC:
+        otherwise = "invalid_request_error" if fault.status < 500 else "api_error"
+        kind = _ANTHROPIC_TYPES.get(fault.status, otherwise)
+        return _encode(_AnthropicBody("error", _AnthropicError(kind, error.message)))
     return _encode(_Body(_Error(error.message, fault.type, error.param, fault.code)))
 
 
-def error_event(error: GatewayError) -> bytes:
-    """The same as one SSE event, as OpenAI's SDKs expect it in a stream: they raise on a `data` object with `error`.
+def error_event(error: GatewayError, operation: Operation | None = None) -> bytes:
+    """The same as one SSE event, as the SDKs of the operation's API expect it in a stream: they raise by it.
 
     When the client has half an event (`StreamReader.mid_event`), that must be ended first, with two line feeds.
     """
+    if operation in _ANTHROPIC:
+        return b"event: error\ndata: " + error_body(error, operation) + b"\n\n"
+    if operation is Operation.RESPONSES:
+        # https://platform.openai.com/docs/api-reference/responses-streaming/error
+        content = _ResponsesError("error", error.reason.fault.code, error.message, error.param)
+        return b"event: error\ndata: " + _encode(content) + b"\n\n"
     return b"data: " + error_body(error) + b"\n\n"

@@ -7,6 +7,7 @@ Forms (RFC 7578) carry what is too large to be gathered: audio and images. Only 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 _MOST_HEAD: Final = 8 * 1024  # bytes of a part's fields; a longer head is no field we know
@@ -32,15 +33,27 @@ class ModelField:
 
     __slots__ = ("_delimiter", "_head", "_met", "_model", "_passed", "_rest", "_state", "asked")
 
-    def __init__(self, boundary: bytes, model: str | None) -> None:
+    def __init__(self, boundary: bytes, model: bytes | None) -> None:
         self._delimiter = b"\r\n--" + boundary
-        self._model = model.encode() if model else None
+        self._model = model
         self._rest = b"\r\n"  # so that the first delimiter, which begins the body, is one like any other
         self._passed = -2
         self._head = b""
-        self._state = self._content
+        self._state: Callable[[list[bytes]], bool] = self._content
         self._met = False
         self.asked: str | None = None
+
+    @property
+    def keeps_length(self) -> bool:
+        """Whether the form is only read."""
+        return self._model is None
+
+    def whole(self, form: bytes) -> bytes:
+        """A form that is at hand, by itself: what has been fed does not matter to it, nor it to what will be."""
+        field = ModelField(self._delimiter[4:], self._model)
+        made = field.feed(form) + field.finish()
+        self.asked = field.asked
+        return made
 
     def feed(self, chunk: bytes) -> bytes:
         """What may go on now."""

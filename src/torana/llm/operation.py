@@ -12,46 +12,76 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 
+class ModelPlace(Enum):
+    """Where a request names its model: JSON is a member of its body, FORM a field of a form (RFC 7578)."""
+
+    JSON = "json"
+    FORM = "form"
+    QUERY = "query"
+    NOWHERE = "nowhere"
+
+
 class Traits(NamedTuple):
     """What the gateway must know of an operation.
 
-    `name` is OpenTelemetry's `gen_ai.operation.name`. `carries_model`: the body is a JSON object with a `model`.
-    `takes_usage_option`: `stream_options.include_usage` exists (OpenAI: chat completions and completions only;
-    Responses and Messages send their usage unasked).
+    `name` is OpenTelemetry's `gen_ai.operation.name`. `takes_usage_option`: `stream_options.include_usage` exists
+    (OpenAI: chat completions and completions only; Responses and Messages send their usage unasked). `needs_model`:
+    without a model there is no answer; others have one of their own.
     """
 
     suffix: bytes
     name: str
-    carries_model: bool = True
-    streams: bool = False
+    model: ModelPlace = ModelPlace.JSON
     takes_usage_option: bool = False
+    needs_model: bool = True
 
 
 class Operation(Enum):
-    """The operations whose bodies are read. Any other path is passed on unread."""
+    """The operations that are known. Any other path is passed on unread.
 
-    CHAT_COMPLETIONS = Traits(b"/chat/completions", "chat", streams=True, takes_usage_option=True)
-    COMPLETIONS = Traits(b"/completions", "text_completion", streams=True, takes_usage_option=True)
+    Sources: platform.openai.com/docs/api-reference, docs.anthropic.com/en/api, docs.cohere.com/reference/rerank.
+    """
+
+    CHAT_COMPLETIONS = Traits(b"/chat/completions", "chat", takes_usage_option=True)
+    COMPLETIONS = Traits(b"/completions", "text_completion", takes_usage_option=True)
     EMBEDDINGS = Traits(b"/embeddings", "embeddings")
-    RESPONSES = Traits(b"/responses", "chat", streams=True)
-    MESSAGES = Traits(b"/messages", "chat", streams=True)
+    RESPONSES = Traits(b"/responses", "chat")
+    RESPONSES_COMPACT = Traits(b"/responses/compact", "compact")
+    MESSAGES = Traits(b"/messages", "chat")
     COUNT_TOKENS = Traits(b"/messages/count_tokens", "count_tokens")
     RERANK = Traits(b"/rerank", "rerank")
-    MODELS = Traits(b"/models", "models", carries_model=False)
+    MODERATIONS = Traits(b"/moderations", "moderation", needs_model=False)
+    IMAGES_GENERATIONS = Traits(b"/images/generations", "image_generation", needs_model=False)
+    IMAGES_EDITS = Traits(b"/images/edits", "image_edit", ModelPlace.FORM)
+    IMAGES_VARIATIONS = Traits(b"/images/variations", "image_variation", ModelPlace.FORM)
+    AUDIO_SPEECH = Traits(b"/audio/speech", "speech")
+    AUDIO_TRANSCRIPTIONS = Traits(b"/audio/transcriptions", "transcription", ModelPlace.FORM)
+    AUDIO_TRANSLATIONS = Traits(b"/audio/translations", "translation", ModelPlace.FORM)
+    REALTIME = Traits(b"/realtime", "realtime", ModelPlace.QUERY)
+    FILES = Traits(b"/files", "files", ModelPlace.NOWHERE)
+    BATCHES = Traits(b"/batches", "batches", ModelPlace.NOWHERE)
+    MODELS = Traits(b"/models", "models", ModelPlace.NOWHERE)
 
     # Plain attributes: a property of an Enum costs a Python call on the request path.
     suffix: bytes
     text: str
-    carries_model: bool
-    streams: bool
+    model: ModelPlace
     takes_usage_option: bool
+    needs_model: bool
 
-    def __init__(self, suffix: bytes, name: str, carries_model: bool, streams: bool, takes_usage_option: bool) -> None:  # noqa: FBT001 - Enum calls it with the members of Traits
+    def __init__(
+        self,
+        suffix: bytes,
+        name: str,
+        model: ModelPlace,
+        takes_usage_option: bool,  # noqa: FBT001 - Enum calls it with the members of Traits
+        needs_model: bool,  # noqa: FBT001
+    ) -> None:
         self.suffix = suffix
         self.text = name
-        self.carries_model = carries_model
-        self.streams = streams
+        self.model = model
         self.takes_usage_option = takes_usage_option
+        self.needs_model = needs_model
 
 
 _BY_SUFFIX = {operation.suffix: operation for operation in Operation}

@@ -54,7 +54,7 @@ def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noq
     try:
         members = _members_of(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise GatewayError(Reason.BAD_JSON, _complaint(body, error)) from None
+        raise bad_json(body, error) from None
 
     asked = _text(members.get("model"))
     chosen = model or asked
@@ -76,6 +76,19 @@ def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noq
             usage_added = True
 
     return Prepared(_rewritten(body, members, changes), chosen, asked, stream, usage_added)
+
+
+def members_of(body: bytes) -> dict[str, msgspec.Raw]:
+    """The top level of a body. Raises GatewayError BAD_JSON when it is no JSON object in UTF-8."""
+    try:
+        return _members_of(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_json(body, error) from None
+
+
+def model_of(body: bytes) -> str | None:
+    """The model a body names, None when it names none. Raises GatewayError BAD_JSON when it is no JSON object."""
+    return _text(members_of(body).get("model"))
 
 
 def refuses_stream_options(status: int, body: bytes) -> bool:
@@ -183,6 +196,10 @@ _FIRST_BYTES: Final = (
     (b"\0", "is UTF-16 or UTF-32; send JSON as UTF-8 (RFC 8259, section 8.1)."),
     (b"\x1f\x8b", "is compressed with gzip; send it as plain JSON."),
 )
+
+
+def bad_json(body: bytes, error: Exception) -> GatewayError:
+    return GatewayError(Reason.BAD_JSON, _complaint(body, error))
 
 
 def _complaint(body: bytes, error: Exception) -> str:

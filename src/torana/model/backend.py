@@ -40,13 +40,50 @@ class ProviderKind(Enum):
 
     OPENAI = "openai"
     CUSTOM = "custom"
+    ANTHROPIC = "anthropic"
 
 
-class Provider(msgspec.Struct, frozen=True):
-    """The language-model side of a backend. `model` always wins over the request's; None leaves the request's."""
+class Format(msgspec.Struct, frozen=True):
+    """An operation a provider serves (the name of a `llm.operation.Operation`), and its path where it is unusual."""
+
+    operation: str
+    path: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One that is put into every conversation."""
+
+    role: str
+    content: str
+
+
+class BodyEdits(msgspec.Struct, frozen=True):
+    """What changes in the body of a call; values are JSON as text.
+
+    `overrides` set top-level members whatever the client says, `defaults` those it left out. `prepend` and `append` are
+    messages before and behind the client's.
+    """
+
+    overrides: tuple[tuple[str, str], ...] = ()
+    defaults: tuple[tuple[str, str], ...] = ()
+    prepend: tuple[Message, ...] = ()
+    append: tuple[Message, ...] = ()
+
+
+class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The language-model side of a backend. `model` always wins over the request's; None leaves the request's.
+
+    `aliases` then name another for it: an exact name, or one with a `*` (the longest that fits). `formats` are what it
+    serves, where that is not what its kind does: what a client asks for beside them is translated. `label` is its name
+    in logs and metrics, its kind's without one.
+    """
 
     kind: ProviderKind
     model: str | None = None
+    label: str | None = None
+    formats: tuple[Format, ...] | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+    edits: BodyEdits | None = None
 
 
 class Tunnel(msgspec.Struct, frozen=True):

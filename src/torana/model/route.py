@@ -40,8 +40,35 @@ class RouteMatch(msgspec.Struct, frozen=True):
     query: tuple[ValueMatch, ...] = ()
 
 
+class ModelRoute(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What calls of a model get. `name` is exact, `*`, or has one `*` at its beginning or its end.
+
+    `headers` and `condition` (CEL) must hold too. Of several that fit, an exact name comes first, then the longest,
+    then the order. `public`: it is in the list of models. `virtual`: its name stands for others.
+    """
+
+    name: str
+    backends: tuple[BackendRef, ...]
+    policies: RoutePolicies = RoutePolicies()
+    headers: tuple[ValueMatch, ...] = ()
+    condition: str | None = None
+    public: bool = True
+    virtual: bool = False
+
+
+class OperationRule(msgspec.Struct, frozen=True):
+    """What paths with this ending are, whatever they look like: the name of an Operation, or `passthrough`."""
+
+    suffix: str
+    operation: str
+
+
 class Route(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Any one of `matches` suffices. `hostnames` empty means every host; an entry is exact or starts with `*.`."""
+    """Any one of `matches` suffices. `hostnames` empty means every host; an entry is exact or starts with `*.`.
+
+    With `models` the model of a call says where it goes, and there are no `backends`. Without `operations` the path
+    says what a request is; with them the longest ending that fits, `*` being any.
+    """
 
     name: str
     hostnames: tuple[str, ...] = ()
@@ -49,3 +76,5 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     policies: RoutePolicies = RoutePolicies()
     backends: tuple[BackendRef, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
+    models: tuple[ModelRoute, ...] = ()
+    operations: tuple[OperationRule, ...] = ()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from torana.exchange import Exchange
 from torana.http.message import Fields, ResponseHead
 from torana.policies.cel import added_functions, compiled, first_line, mentions, unknown_function
@@ -24,9 +26,10 @@ _Part: TypeAlias = tuple[str, _Member, _Keys]
 
 
 class Sees(Enum):
-    """What there is when an expression is evaluated: the request alone, or an answer to it too."""
+    """What there is when an expression is evaluated: the request alone, its body too, or an answer to it."""
 
     REQUEST = "request"
+    CALL = "call"
     ANSWER = "answer"
 
 
@@ -94,6 +97,7 @@ _MEMBERS: Final[Mapping[str, Mapping[str, _Member]]] = {
     },
 }
 _ONLY_ANSWERED: Final = frozenset(("response",))
+_BODY: Final = "llmRequest"  # the body of a call; its members are the client's
 
 
 # --- Reading --------------------------------------------------------------------------------------------------------
@@ -106,7 +110,11 @@ def expression_fault(text: str, sees: Sees = Sees.ANSWER) -> str | None:
     except ValueError as error:
         return f"it is not CEL: {first_line(error)}"
     there = [root for root in _MEMBERS if sees is Sees.ANSWER or root not in _ONLY_ANSWERED]
+    if sees is Sees.CALL:
+        there.append(_BODY)
     for mention in mentions(text):
+        if mention.root == _BODY and sees is Sees.CALL:
+            continue
         if mention.root not in there:
             return f"there is no variable `{mention.root}` here, only {', '.join(there)}"
         if mention.member is not None and mention.member not in _MEMBERS[mention.root]:
@@ -121,7 +129,7 @@ def expression_fault(text: str, sees: Sees = Sees.ANSWER) -> str | None:
 class Expression:
     """One expression, ready to be evaluated on any number of requests. Raises ValueError for a text with a fault."""
 
-    __slots__ = ("_complained", "_functions", "_parts", "_program", "text")
+    __slots__ = ("_complained", "_functions", "_parts", "_program", "_reads_body", "text")
 
     def __init__(self, text: str, sees: Sees = Sees.ANSWER) -> None:
         fault = expression_fault(text, sees)
@@ -131,6 +139,7 @@ class Expression:
         self._program = compiled(text)
         self._functions = added_functions(self._program)
         self._parts = _parts(text)
+        self._reads_body = any(mention.root == _BODY for mention in mentions(text))
         self._complained = False
 
     def evaluate(self, exchange: Exchange, head: ResponseHead | None = None) -> Any:
@@ -139,6 +148,8 @@ class Expression:
         for root, parts in self._parts.items():
             values = ((name, member(exchange, head, keys)) for name, member, keys in parts)
             variables[root] = {name: value for name, value in values if value is not None}
+        if self._reads_body:
+            variables[_BODY] = _decoded(exchange.content)
         try:
             return self._program.execute(variables)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -166,6 +177,14 @@ class Expression:
         _log.warning("the expression `%s` could not be evaluated and counts as not true: %s", self.text, why)
 
 
+def _decoded(body: bytes | None) -> dict[str, Any]:
+    try:
+        content = msgspec.json.decode(body or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def compile_optional(text: str | None, sees: Sees = Sees.ANSWER) -> Expression | None:
     return None if text is None else Expression(text, sees)
 
@@ -174,6 +193,8 @@ def _parts(text: str) -> dict[str, tuple[_Part, ...]]:
     """For each variable that is mentioned, its members that are, and of headers the names."""
     wanted: dict[str, dict[str, set[str] | None]] = {}
     for mention in mentions(text):
+        if mention.root == _BODY:
+            continue
         members = wanted.setdefault(mention.root, {})
         for member in _MEMBERS[mention.root] if mention.member is None else (mention.member,):
             keys = members.setdefault(member, set())

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import asyncio
 
-from torana.errors import GatewayError
+from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
 from torana.http.message import HOP_BY_HOP, Framing, ResponseHead, connection_options, render
 from torana.http.server import ServerConnection
 from torana.proxy.ask import Asked
+from torana.proxy.passage import MOST_READ, Rewritten
 from torana.proxy.snapshot import CompiledRoute
 
 _WITH_LENGTH = HOP_BY_HOP
 _WITHOUT_LENGTH = HOP_BY_HOP | {b"content-length"}
+_REWRITTEN = frozenset((b"content-type", b"content-length", b"content-encoding"))
+_UNTRANSLATED = b"x-torana-untranslated"
+_LONGEST = 1024  # bytes of that field; a client may have sent thousands of things
 
 
 async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, route: CompiledRoute) -> None:
@@ -29,13 +33,11 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
     record = exchange.record
     body = asked.connection.body
     passage = asked.passage
+    if isinstance(passage, Rewritten):
+        await _pass_rewritten(exchange, client, asked, route, passage)
+        return
     whole = route.response_buffer is not None and await route.response_buffer.gather(head, body)
-    record.status = head.status
-    after = asked.upstream.after
-    if after is not None:
-        after.apply(head.fields)
-    for policy in route.after:
-        policy(exchange, head.fields)
+    _apply_policies(exchange, asked, route)
     framing = Framing.CHUNKED if head.framing is Framing.CLOSE or passage.resized else head.framing
     if whole and head.framing is not Framing.LENGTH:
         framing = Framing.LENGTH
@@ -65,6 +67,38 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
             client.finish(None, passage.end())
     record.answer_bytes = body.size
     passage.tell(record)
+
+
+async def _pass_rewritten(
+    exchange: Exchange, client: ServerConnection, asked: Asked, route: CompiledRoute, passage: Rewritten
+) -> None:
+    """An answer that the client gets in other words: all of it is read first."""
+    head, body = asked.head, asked.connection.body
+    await body.peek(MOST_READ)
+    if not body.done:
+        message = f"The upstream's answer is larger than {MOST_READ:,} bytes, too large to be translated."
+        raise GatewayError(Reason.ANSWER_TOO_LARGE, message)
+    content = passage.whole(b"".join(body.take()))
+    head.fields[:] = [field for field in head.fields if field[0] not in _REWRITTEN]
+    head.fields.append((b"content-type", b"content-type", b"application/json"))
+    head.fields.append((b"content-length", b"content-length", b"%d" % len(content)))
+    _apply_policies(exchange, asked, route)
+    parts = _head(head, Framing.LENGTH)
+    client.start(parts, Framing.LENGTH)
+    client.finish(parts, [content] if exchange.method != b"HEAD" else None)
+    exchange.record.answer_bytes = len(content)
+    passage.tell(exchange.record)
+
+
+def _apply_policies(exchange: Exchange, asked: Asked, route: CompiledRoute) -> None:
+    exchange.record.status = asked.head.status
+    fields = asked.head.fields
+    if asked.upstream.after is not None:
+        asked.upstream.after.apply(fields)
+    if exchange.record.untranslated:
+        fields.append((_UNTRANSLATED, _UNTRANSLATED, ", ".join(exchange.record.untranslated)[:_LONGEST].encode()))
+    for policy in route.after:
+        policy(exchange, fields)
 
 
 def _head(head: ResponseHead, framing: Framing) -> list[bytes]:

@@ -15,7 +15,7 @@ from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
 from torana.http.client import UpstreamConnection
 from torana.http.message import ResponseHead
-from torana.llm.request import prepare, refuses_stream_options
+from torana.llm.request import refuses_stream_options
 from torana.proxy.call import Call
 from torana.proxy.deadlines import Limit, within
 from torana.proxy.inbound import Inbound
@@ -84,7 +84,7 @@ class Asking:
         endpoint = self._upstream.endpoint
         endpoint.lane.give(answered.connection)
         self._exchange.record.retries += 1
-        again = await self._send(prepare(call.body, self._upstream.model, add_usage=False).body)
+        again = await self._send(call.without_usage())
         if again.head.status not in (400, 422):  # else it was something else; such answers often repeat the request
             endpoint.takes_usage_option = False
         return again
@@ -97,19 +97,20 @@ class Asking:
             inbound.content = b"".join(body.take())
         if inbound.content is not None:
             had_body = body.size > 0 or request.content_length is not None  # `content-length: 0` goes on as it came
-            return await self._send(inbound.content, had_body=had_body)
+            content = inbound.content if inbound.form is None else inbound.form.whole(inbound.content)
+            return await self._send(content, had_body=had_body)
         attempt = self._stream(inbound)
         return await (attempt if self._limit is None else within(attempt, self._limit))
 
     async def _stream(self, inbound: Inbound) -> Answered:
         connection = await self._connect()  # never a pooled one: what is streamed cannot be sent twice
         inbound.spent = True
-        request, client = inbound.request, inbound.client
-        length = request.content_length
+        request, client, form = inbound.request, inbound.client, inbound.form
+        length = request.content_length if form is None or form.keeps_length else None
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
         try:
             connection.send(b"".join([*self._outgoing.parts, framing, b"\r\n\r\n"]), self._exchange.method)
-            connection.upload(request.body, client, chunked=length is None)
+            connection.upload(request.body, client, chunked=length is None, through=form)
             return Answered(connection, await connection.answer())
         except BaseException:
             connection.close()

@@ -1,19 +1,26 @@
-"""Call: what a request asks of a language model, and its body with the backend's model in it.
+"""Call: what a request asks of a language model, and its body as the backend is to get it.
 
-The operation is read from the path that goes on, else from the client's. A body of a known operation must be JSON and
-name a model somewhere. A path that says nothing may still be an operation newer than this gateway (moderations,
-images, ...): there, a JSON body gets the configured model, and whatever else it is goes on untouched.
+The operation is what the route says of the path, else what the path that goes on looks like, else the client's. The
+body of an operation that needs a model must be JSON and name one somewhere. A path that says nothing may still be an
+operation newer than this gateway: there, a JSON body gets the configured model, and whatever else it is goes on
+untouched. What a provider does not serve is translated where there is a translation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import msgspec
 
-from torana.errors import GatewayError
+from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
 from torana.http.message import field
-from torana.llm.operation import Operation, operation_of
+from torana.llm.formats.translation import Translation
+from torana.llm.multipart import ModelField, boundary_of
+from torana.llm.operation import ModelPlace, Operation, operation_of
 from torana.llm.request import Prepared, prepare
+from torana.model.route import OperationRule
 from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
 
@@ -21,32 +28,49 @@ _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A body that was read: the client's, and what goes upstream in its place."""
+    """A body that was read. `body` is what `prepared` was made of: the client's, edited, and translated.
+
+    `model` is what was set in it, `translation` how the answer gets back into the client's words.
+    """
 
     body: bytes
     prepared: Prepared
+    model: str | None = None
+    operation: Operation | None = None
+    translation: Translation | None = None
+    lost: tuple[str, ...] = ()
+
+    def without_usage(self) -> bytes:
+        """The body that goes on where the upstream does not know the usage option."""
+        return prepare(self.body, self.model, add_usage=False).body
 
 
-async def read_call(inbound: Inbound, exchange: Exchange, upstream: Upstream, target: bytes, limit: int) -> Call | None:
-    """Gather the body of a call and set its model; None when the body, if any, is to be streamed unread.
+async def read_call(
+    inbound: Inbound, exchange: Exchange, upstream: Upstream, operation: Operation | None, limit: int
+) -> Call | None:
+    """Gather the body of a call and set its model; None when the body, if any, is to be streamed.
 
-    Raises BODY_TOO_LARGE, BAD_JSON and MODEL_MISSING.
+    Raises BODY_TOO_LARGE, BAD_JSON, MODEL_MISSING and UNTRANSLATABLE.
     """
     record = exchange.record
     record.protocol = "llm"
     record.provider = upstream.provider
-    operation = operation_for(exchange, target)
     if operation is not None:
         record.operation = operation.text
-    if not reads_body(exchange, operation):
+    place = reads_body(exchange, operation)
+    if place is ModelPlace.FORM:
+        _read_form(inbound, exchange, upstream)
+        return None
+    if place is not ModelPlace.JSON:
         return None
     body = inbound.content
     if body is None:
         body = await inbound.gather(limit)
-    prepared = with_model(operation, upstream, body)
-    record.model = prepared.model or None
-    record.streaming = prepared.stream
-    return Call(body, prepared)
+    call = made_call(operation, upstream, body)
+    record.model = call.prepared.model or None
+    record.streaming = call.prepared.stream
+    record.untranslated = call.lost
+    return call
 
 
 def operation_for(exchange: Exchange, target: bytes) -> Operation | None:
@@ -55,20 +79,72 @@ def operation_for(exchange: Exchange, target: bytes) -> Operation | None:
     return None if operation is Operation.MODELS and exchange.method in _WITH_BODY else operation
 
 
-def reads_body(exchange: Exchange, operation: Operation | None) -> bool:
-    """Whether the body is one that may name a model: multipart forms, audio and the like are not."""
+Operations: TypeAlias = Callable[[bytes], Operation | None]
+"""What a path is by the rules of a route; None: passed through."""
+
+
+def compile_operations(rules: tuple[OperationRule, ...]) -> Operations | None:
+    """None where there are no rules: then the path says it itself."""
+    if not rules:
+        return None
+    ordered = sorted(rules, key=lambda rule: -1 if rule.suffix == "*" else len(rule.suffix), reverse=True)
+    table = [
+        (b"" if rule.suffix == "*" else rule.suffix.encode(), Operation.__members__.get(rule.operation.upper()))
+        for rule in ordered
+    ]
+
+    def operation_of_path(path: bytes) -> Operation | None:
+        for suffix, operation in table:
+            if path.endswith(suffix):
+                return operation
+        return Operation.CHAT_COMPLETIONS
+
+    return operation_of_path
+
+
+def reads_body(exchange: Exchange, operation: Operation | None) -> ModelPlace:
+    """Where in the body a model may be named. A form may be sent for any operation that takes files, and JSON too."""
     if exchange.method not in _WITH_BODY:
-        return False
-    if operation is not None:
-        return operation.carries_model
-    return (field(exchange.fields, b"content-type") or b"").startswith(b"application/json")
+        return ModelPlace.NOWHERE
+    if operation is not None and operation.model is not ModelPlace.FORM:
+        return operation.model
+    kind = field(exchange.fields, b"content-type") or b""
+    if kind.startswith(b"application/json"):
+        return ModelPlace.JSON
+    return ModelPlace.NOWHERE if operation is None else ModelPlace.FORM
 
 
-def with_model(operation: Operation | None, upstream: Upstream, body: bytes) -> Prepared:
-    """The body as it goes upstream. Raises BAD_JSON and MODEL_MISSING for an operation that is known."""
+def made_call(operation: Operation | None, upstream: Upstream, body: bytes) -> Call:
+    """The body as it goes upstream. Raises BAD_JSON, MODEL_MISSING and UNTRANSLATABLE for operations that are known."""
+    model = upstream.model
     if operation is None:
         try:
-            return prepare(body, upstream.model, add_usage=False)
+            return Call(body, prepare(body, model, add_usage=False), model)
         except GatewayError:
-            return Prepared(body, "", None, stream=False, usage_added=False)
-    return prepare(body, upstream.model, operation.takes_usage_option and upstream.endpoint.takes_usage_option)
+            return Call(body, Prepared(body, "", None, stream=False, usage_added=False), model)
+    if upstream.edits is not None:
+        body = upstream.edits.made(body, operation)
+    if upstream.aliases is not None:
+        model = upstream.aliased(body)
+    translation = upstream.translations.get(operation)
+    if translation is not None:
+        translated = translation.request(body, model)
+        add_usage = translation.operation.takes_usage_option and upstream.endpoint.takes_usage_option
+        prepared = prepare(translated.body, None, add_usage)
+        prepared = msgspec.structs.replace(prepared, asked_model=translated.asked_model)
+        return Call(translated.body, prepared, None, operation, translation, translated.lost)
+    try:
+        prepared = prepare(body, model, operation.takes_usage_option and upstream.endpoint.takes_usage_option)
+    except GatewayError as error:
+        if error.reason is Reason.MODEL_MISSING and not operation.needs_model:
+            return Call(body, Prepared(body, "", None, stream=False, usage_added=False), model, operation)
+        raise
+    return Call(body, prepared, model, operation)
+
+
+def _read_form(inbound: Inbound, exchange: Exchange, upstream: Upstream) -> None:
+    """Read the model of a form, and set it, while it streams by."""
+    boundary = boundary_of(field(exchange.fields, b"content-type") or b"")
+    if boundary is not None:
+        inbound.form = ModelField(boundary, upstream.model.encode() if upstream.model else None)
+        exchange.record.model = upstream.model

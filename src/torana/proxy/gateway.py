@@ -17,15 +17,17 @@ from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
 from torana.http.request import Request
 from torana.http.server import ServerConnection
+from torana.llm.operation import Operation, operation_of
 from torana.policies.order import RequestPolicy
 from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asked, Asking, with_hint
 from torana.proxy.balancer import Balancer
-from torana.proxy.call import read_call
+from torana.proxy.call import operation_for, read_call
 from torana.proxy.deadlines import lasting, within
 from torana.proxy.failover import Failover
 from torana.proxy.inbound import Inbound
 from torana.proxy.mirror import Mirrors
+from torana.proxy.models import ModelTable, asked_model, model_id
 from torana.proxy.passage import passage_for
 from torana.proxy.reply import error_reply, new_id, refusal, render_reply, request_id
 from torana.proxy.router import Candidate
@@ -59,10 +61,21 @@ class Gateway:
         try:
             route = match(self.snapshot, connection.server.port, exchange).route
             record.placement = route.placement
+            if route.operations is not None:
+                exchange.operation = route.operations(exchange.path)
             reply = _run(route.before, exchange) if route.before else None
             inbound = Inbound(request, connection)
             if route.stages and reply is None:
                 reply = await _wait(route, exchange, inbound)
+            if reply is None and route.models is not None:
+                limit = self.snapshot.config.limits.max_body_bytes
+                choice = await choose(route.models, inbound, exchange, limit)
+                if isinstance(choice, LocalReply):
+                    reply = choice
+                else:
+                    route = choice
+                    record.placement = route.placement
+                    reply = _run(route.before, exchange) if route.before else None
             if reply is not None:
                 _reply(connection, exchange, route, reply)
             else:
@@ -134,10 +147,13 @@ class Gateway:
         call = None
         limit = self.snapshot.config.limits.max_body_bytes
         if upstream.is_llm:
-            call = await read_call(inbound, exchange, upstream, target, limit)
+            operation = exchange.operation or operation_for(exchange, target)
+            target = upstream.directed(target, operation)
+            call = await read_call(inbound, exchange, upstream, operation, limit)
         elif route.retry is not None:
             await inbound.gather_if_short(limit)
-        outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
+        plain = call is not None and (call.prepared.stream or call.translation is not None)
+        outgoing = upstream.compose(exchange, target, plain=plain)
         if number:
             outgoing.parts.append(b"x-retry-attempt: %d\r\n" % number)
         asking = Asking(exchange, upstream, outgoing, self.metrics, upstream.attempt_limit)
@@ -190,6 +206,20 @@ def before(route: CompiledRoute, exchange: Exchange) -> LocalReply | None:
     """Run the request policies, without waiting for anything; the first that replies ends the request."""
     chains = (route.before, *(stage.then for stage in route.stages))
     return next((reply for chain in chains if (reply := _run(chain, exchange)) is not None), None)
+
+
+async def choose(models: ModelTable, inbound: Inbound, exchange: Exchange, limit: int) -> CompiledRoute | LocalReply:
+    """The route of the model that a request names, or the list of models. Raises MODEL_NOT_FOUND and MODEL_MISSING."""
+    operation = exchange.operation or operation_of(exchange.path)
+    if operation is Operation.MODELS and exchange.method in (b"GET", b"HEAD"):
+        name = model_id(exchange)
+        return models.one(name) if name else models.listing()
+    model = await asked_model(inbound, exchange, operation, limit)
+    exchange.content = inbound.content
+    exchange.record.model = model
+    if model is None:
+        return models.otherwise(exchange)
+    return models.find(model, exchange)
 
 
 def pick(route: CompiledRoute) -> Balancer:
@@ -253,7 +283,8 @@ def _fail(connection: ServerConnection, exchange: Exchange, route: CompiledRoute
     if connection.answer_started:
         connection.cut()
     else:
-        _reply(connection, exchange, route, error_reply(error, record.request_id))
+        operation = exchange.operation or operation_of(exchange.path)
+        _reply(connection, exchange, route, error_reply(error, record.request_id, operation))
 
 
 def _note(record: Record, error: GatewayError) -> None:

@@ -7,21 +7,24 @@ import time
 from torana.http.body import too_large
 from torana.http.request import Request
 from torana.http.server import ServerConnection
+from torana.llm.multipart import ModelField
 
 
 class Inbound:
     """`content` is the whole body once it has been read; `spent` tells that it went upstream without being kept.
 
     What is spent cannot be sent again. Everything else can: a body that was gathered, and one nobody has touched yet.
-    `gathered_at` (of time.monotonic) is when the last of `content` came, 0 where nobody waited for it.
+    `gathered_at` (of time.monotonic) is when the last of `content` came, 0 where nobody waited for it. `form` is what
+    a form goes through on its way.
     """
 
-    __slots__ = ("client", "content", "gathered_at", "request", "spent")
+    __slots__ = ("client", "content", "form", "gathered_at", "request", "spent")
 
     def __init__(self, request: Request, client: ServerConnection) -> None:
         self.request = request
         self.client = client
         self.content: bytes | None = None
+        self.form: ModelField | None = None
         self.gathered_at = 0.0
         self.spent = False
 

@@ -3,34 +3,109 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from torana.errors import GatewayError
+from torana.errors import GatewayError, Reason
 from torana.http.message import Framing, ResponseHead
 from torana.llm.errors import error_event
+from torana.llm.formats.translation import StreamTranslation, Translation
+from torana.llm.operation import Operation
 from torana.llm.stream import StreamReader
-from torana.llm.usage import decoded_copy, read_answer
+from torana.llm.usage import Answer, Usage, decoded_copy, read_answer
 from torana.proxy.call import Call
 from torana.telemetry.record import Record
 
-_MOST_READ = 32 * 1024 * 1024  # bytes of an answer kept to read its usage; a longer one is passed on all the same
+MOST_READ = 32 * 1024 * 1024  # bytes of an answer kept to read its usage; a longer one is passed on all the same
 
 
 def passage_for(head: ResponseHead, record: Record, call: Call | None) -> Passage:
     """How the body of this answer is to be read."""
+    if call is not None and call.translation is not None and head.framing is not Framing.NONE:
+        return translated(head, record, call, call.translation)
     if call is None or head.status >= 300 or head.framing is Framing.NONE:
         return Unread()
+    kind, encoding = described(head)
+    if not kind.lower().startswith(b"text/event-stream"):
+        return Document(encoding.decode("latin-1"))
+    if encoding in (b"", b"identity"):
+        reader = StreamReader(hide_usage=call.prepared.usage_added)
+        return Events(record, reader, call.operation, resized=call.prepared.usage_added)
+    return Unread()
+
+
+def translated(head: ResponseHead, record: Record, call: Call, translation: Translation) -> Passage:
+    kind, encoding = described(head)
+    asked = call.prepared.asked_model
+    if head.status < 300 and kind.lower().startswith(b"text/event-stream") and encoding in (b"", b"identity"):
+        return Events(record, TranslatedReader(translation.stream(asked)), call.operation, resized=True)
+    return Rewritten(translation, head.status, encoding.decode("latin-1"), asked)
+
+
+def described(head: ResponseHead) -> tuple[bytes, bytes]:
+    """Content-Type and Content-Encoding."""
     kind = encoding = b""
     for lower, _, value in head.fields:
         if lower == b"content-type":
             kind = value
         elif lower == b"content-encoding":
             encoding = value
-    if not kind.lower().startswith(b"text/event-stream"):
-        return Document(encoding.decode("latin-1"))
-    if encoding in (b"", b"identity"):
-        return Events(record, hide_usage=call.prepared.usage_added)
-    return Unread()
+    return kind, encoding
+
+
+class Reader(Protocol):
+    """What reads a stream as it passes, and says what passes: the stream itself, or a translation of it."""
+
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def usage(self) -> Usage | None: ...
+    @property
+    def deltas(self) -> int: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def finish_reason(self) -> str | None: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def mid_event(self) -> bool: ...
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+class TranslatedReader:
+    """A StreamTranslation as a Reader. Whole events go out, so the client never has half of one."""
+
+    finish_reason: str | None = None
+    mid_event = False
+
+    def __init__(self, stream: StreamTranslation) -> None:
+        self._stream = stream
+        self.feed = stream.feed
+        self.finish = stream.finish
+        self.broken = stream.broken
+
+    @property
+    def model(self) -> str | None:
+        return self._stream.model
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._stream.usage
+
+    @property
+    def deltas(self) -> int:
+        return self._stream.deltas
+
+    @property
+    def done(self) -> bool:
+        return self._stream.done
+
+    @property
+    def error(self) -> str | None:
+        return self._stream.error
 
 
 class Unread:
@@ -63,28 +138,55 @@ class Document(Unread):
         self._size = 0
 
     def read(self, chunks: list[bytes]) -> list[bytes]:
-        if self._size <= _MOST_READ:
+        if self._size <= MOST_READ:
             self._kept += chunks
             self._size += sum(map(len, chunks))
         return chunks
 
     def tell(self, record: Record) -> None:
-        if self._size > _MOST_READ:
+        if self._size > MOST_READ:
             return
-        content = decoded_copy(self._kept, self._encoding, _MOST_READ)
+        content = decoded_copy(self._kept, self._encoding, MOST_READ)
         answer = None if content is None else read_answer(content)
         if answer is not None:
             record.response_model = answer.model
             record.usage = answer.usage
 
 
+class Rewritten(Unread):
+    """An answer, or an error, that the client gets in the words of its own API, once all of it is here."""
+
+    def __init__(self, translation: Translation, status: int, encoding: str, asked_model: str | None) -> None:
+        self._translation = translation
+        self._status = status
+        self._encoding = encoding
+        self._asked_model = asked_model
+        self._answer: Answer | None = None
+
+    def whole(self, body: bytes) -> bytes:
+        """Raises BAD_ANSWER when it is no answer of the provider's API."""
+        content = decoded_copy([body], self._encoding, MOST_READ)
+        if content is None:
+            raise GatewayError(Reason.BAD_ANSWER, "The upstream's answer is too long or not encoded as it says.")
+        if self._status >= 300:
+            return self._translation.error(self._status, content)
+        self._answer = read_answer(content)
+        return self._translation.answer(content, self._asked_model)
+
+    def tell(self, record: Record) -> None:
+        if self._answer is not None:
+            record.response_model = self._answer.model
+            record.usage = self._answer.usage
+
+
 class Events(Unread):
     """A stream of events, watched as it passes; the usage event the gateway asked for is kept from the client."""
 
-    def __init__(self, record: Record, *, hide_usage: bool) -> None:
+    def __init__(self, record: Record, reader: Reader, operation: Operation | None, *, resized: bool) -> None:
         self._record = record
-        self._reader = StreamReader(hide_usage=hide_usage)
-        self.resized = hide_usage  # a Content-Length, if any, would count the hidden event
+        self._reader = reader
+        self._operation = operation
+        self.resized = resized  # a Content-Length, if any, would not fit
 
     @property
     def opened(self) -> bool:
@@ -108,7 +210,9 @@ class Events(Unread):
         return [self._reader.finish()]
 
     def broken(self, error: GatewayError) -> list[bytes]:
-        event = error_event(error)
+        if isinstance(self._reader, TranslatedReader):
+            return [self._reader.broken(error)]
+        event = error_event(error, self._operation)
         return [b"\n\n" + event if self._reader.mid_event else event]
 
     def tell(self, record: Record) -> None:
@@ -120,4 +224,4 @@ class Events(Unread):
             record.error = f"the upstream reported an error in its stream ({self._reader.error})"
 
 
-Passage: TypeAlias = Unread | Document | Events
+Passage: TypeAlias = Unread | Document | Rewritten | Events

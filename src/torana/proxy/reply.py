@@ -11,20 +11,26 @@ from torana.exchange import LocalReply
 from torana.http.message import Fields, date, field, render, status_line
 from torana.http.server import ServerConnection
 from torana.llm.errors import error_body
+from torana.llm.operation import Operation
 
 _NOTHING: frozenset[bytes] = frozenset()
 _ID = re.compile(rb"[!-~]{1,128}\Z").match
 
 
-def error_reply(error: GatewayError, request_id: str) -> LocalReply:
-    """An error in OpenAI's form, with the id under which the log has its details."""
+def error_reply(error: GatewayError, request_id: str, operation: Operation | None = None) -> LocalReply:
+    """An error in the words of the client's API, with the id under which the log has its details.
+
+    OpenAI's and Anthropic's SDKs repeat by status, unless `x-should-retry` tells them that it would not help.
+    """
     fields: Fields = [
         (b"content-type", b"content-type", b"application/json"),
         (b"x-request-id", b"x-request-id", request_id.encode("latin-1")),
     ]
     if error.retry_after is not None:
         fields.append((b"retry-after", b"retry-after", b"%d" % math.ceil(error.retry_after)))
-    return LocalReply(error.reason.fault.status, fields, error_body(error))
+    if not error.reason.fault.mends:
+        fields.append((b"x-should-retry", b"x-should-retry", b"false"))
+    return LocalReply(error.reason.fault.status, fields, error_body(error, operation))
 
 
 def request_id(fields: Fields) -> str:

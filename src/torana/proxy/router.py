@@ -196,11 +196,12 @@ def _specificity(candidate: Candidate[R]) -> tuple[int, int, int]:
 
 def _conditions(match: RouteMatch) -> tuple[Callable[[Exchange], bool], ...]:
     return tuple(
-        [_header_condition(header) for header in match.headers] + [_query_condition(query) for query in match.query]
+        [header_condition(header) for header in match.headers] + [_query_condition(query) for query in match.query]
     )
 
 
-def _header_condition(match: ValueMatch) -> Callable[[Exchange], bool]:
+def header_condition(match: ValueMatch) -> Callable[[Exchange], bool]:
+    """Whether a request has that header."""
     accepts = _accepts(match)
     name = match.name.lower().encode()
     match name:

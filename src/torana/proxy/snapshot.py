@@ -9,18 +9,22 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
+import msgspec
+
 from torana.http.tls import server_context
 from torana.model.backend import BackendRef
 from torana.model.config import Bind, Config, Listener, Protocol, Settings
 from torana.model.policy import Timeout
-from torana.model.route import Route
+from torana.model.route import ModelRoute, Route
 from torana.policies.attempt_headers import tell_attempts
 from torana.policies.buffer import ResponseBuffer
 from torana.policies.expression import Sees, compile_optional
 from torana.policies.order import compile_route
 from torana.policies.session_affinity import compile_affinity
 from torana.proxy.balancer import Balancer
+from torana.proxy.call import compile_operations
 from torana.proxy.deadlines import shortest
+from torana.proxy.models import ModelTable
 from torana.proxy.router import CompiledListener, Hosts, RouteTable
 from torana.proxy.runtime import Endpoint, Runtime
 from torana.proxy.upstream import Upstream
@@ -42,8 +46,8 @@ class CompiledRoute:
     """
 
     __slots__ = (
-        "_bounds", "_refs", "after", "answer_limit", "before", "budget", "mirrors", "only", "placement",
-        "response_buffer", "retry", "retry_codes", "retry_condition", "retry_precondition", "route", "shares", "stages",
+        "_bounds", "_refs", "after", "answer_limit", "before", "budget", "mirrors", "models", "only", "operations",
+        "placement", "response_buffer", "retry", "retry_codes", "retry_condition", "retry_precondition", "route", "shares", "stages",
         "timeout",
     )  # fmt: skip
 
@@ -77,13 +81,33 @@ class CompiledRoute:
         self.shares = tuple(_share(ref, timeout, runtime) for ref in self._refs)
         self._bounds = tuple(accumulate(ref.weight for ref in self._refs))
         lone = len(self.shares) == 1 and self.retry is None and (timeout is None or timeout.first_byte is None)
+        self.operations = compile_operations(route.operations)
+        self.models = None
+        if route.models:
+            within = [(model, self._model_route(model, runtime, settings)) for model in route.models]
+            self.models = ModelTable(within)
         upstreams = [*self.upstreams]
         self.only = upstreams[0] if lone and len(upstreams) == 1 else None
 
     @property
     def upstreams(self) -> Iterator[Upstream]:
         """All that may be asked."""
-        return (upstream for share in self.shares if share for group in share.groups for upstream in group)
+        yield from (upstream for share in self.shares if share for group in share.groups for upstream in group)
+        if self.models is not None:
+            for route in self.models.routes:
+                yield from route.upstreams
+
+    def _model_route(self, model: ModelRoute, runtime: Runtime, settings: Settings) -> CompiledRoute:
+        """The route of a model: what it does not say is this route's, whose own policies have run before."""
+        outer = self.route.policies
+        policies = msgspec.structs.replace(
+            model.policies, timeout=model.policies.timeout or outer.timeout, retry=model.policies.retry or outer.retry
+        )
+        placement = Placement(self.placement.bind, self.placement.listener, f"{self.route.name}/{model.name}")
+        inner = Route(model.name, policies=policies, backends=model.backends, mirrors=self.route.mirrors)
+        compiled = CompiledRoute(inner, placement, runtime, settings)
+        compiled.after = (*compiled.after, *self.after)
+        return compiled
 
     def draw(self) -> Balancer | None:
         """A share by the weights; None when there is none, or the one drawn has no backend. `only` saves the call."""

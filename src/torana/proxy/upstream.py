@@ -12,7 +12,8 @@ from torana.exchange import Exchange
 from torana.http.dial import Address
 from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings
 from torana.http.proxies import Environment
-from torana.llm.providers import PROVIDERS
+from torana.llm.operation import Operation
+from torana.llm.request import model_of
 from torana.model.backend import Backend, Connecting
 from torana.model.policy import Health, Timeout
 from torana.policies.backend_auth import compile_credential, with_cookie, with_parameter
@@ -21,6 +22,7 @@ from torana.policies.header_modifier import HeaderModifierPolicy
 from torana.policies.request_redirect import RequestRedirectPolicy
 from torana.policies.url_rewrite import compile_authority, compile_path
 from torana.proxy.deadlines import shortest
+from torana.proxy.language import Language, swapped
 from torana.proxy.runtime import Endpoint, Runtime
 
 _OURS = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
@@ -42,8 +44,9 @@ class Upstream:
     """
 
     __slots__ = (
-        "_credential", "_drops", "_host_of", "_modify", "_path_of", "after", "attempt_limit", "backend", "endpoint",
-        "eviction", "is_llm", "model", "provider", "redirect", "unhealthy",
+        "_credential", "_drops", "_headers", "_host_of", "_modify", "_path_of", "_paths", "after", "aliases",
+        "attempt_limit", "backend", "edits", "endpoint", "eviction", "is_llm", "model", "provider", "redirect",
+        "translations", "unhealthy",
     )  # fmt: skip
 
     def __init__(self, backend: Backend, runtime: Runtime, timeout: Timeout | None = None) -> None:
@@ -59,8 +62,14 @@ class Upstream:
         self.eviction = health.eviction
         self.unhealthy = compile_optional(health.unhealthy)
         self.is_llm = backend.provider is not None
-        self.model = backend.provider.model if backend.provider else None
-        self.provider = PROVIDERS[backend.provider.kind].name if backend.provider else ""
+        language = Language(backend.provider)
+        self.model = language.model
+        self.provider = language.label
+        self.edits = language.edits
+        self.aliases = language.aliases
+        self.translations = language.translations
+        self._paths = language.paths
+        self._headers = language.headers
         self._host_of = compile_authority(backend.authority, backend.target, tls=backend.tls is not None)
         self._path_of = compile_path(backend.path)
         self._credential = compile_credential(backend.auth)
@@ -78,6 +87,26 @@ class Upstream:
         """Path and query of the upstream request. Raises FILTER_FAILED when no prefix matched that could be swapped."""
         target = self._path_of(exchange)
         return with_parameter(target, self._credential.parameter) if self._credential.parameter else target
+
+    def aliased(self, body: bytes) -> str | None:
+        """The model to set in a body: the configured one or the body's, or what that is another name for."""
+        model = self.model or model_of(body)
+        assert self.aliases is not None
+        return (self.aliases.of(model) or model) if model else None
+
+    def directed(self, target: bytes, operation: Operation | None) -> bytes:
+        """`target` of a call: with the path that the provider has for it, or for what it is translated into."""
+        if operation is None:
+            return target
+        translation = self.translations.get(operation)
+        meant = operation if translation is None else translation.operation
+        path = self._paths.get(meant)
+        if path is None and translation is None:
+            return target
+        given, _, query = target.partition(b"?")
+        if path is None:
+            path = swapped(given, operation, meant)
+        return path + b"?" + query if query and translation is None else path
 
     def compose(self, exchange: Exchange, target: bytes, *, plain: bool) -> Outgoing:
         """The head of the upstream request. `plain` asks for an uncompressed answer, so that its events can be read."""
@@ -97,6 +126,9 @@ class Upstream:
                 parts += (name, b": ", value, b"\r\n")
             elif lower == b"accept-encoding":
                 parts += (name, b": ", b"identity" if plain else readable_encodings(value), b"\r\n")
+        if self._headers:
+            given = {lower for lower, _, _ in fields}
+            parts += [line for lower, line in self._headers if lower not in given]
         if credential.cookie is not None:
             parts.append(with_cookie([] if b"cookie" in options else fields, credential.cookie))
         return Outgoing(target, host, parts)

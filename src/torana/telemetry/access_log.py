@@ -82,6 +82,8 @@ class AccessLog:
             line += f" retry.attempt={record.retries}"
         if record.attempts is not None:
             line += f" attempts={quoted(attempts_text(record))}"
+        if record.untranslated:
+            line += f" untranslated={quoted(', '.join(record.untranslated))}"
         if record.reason != "Upstream":
             line += _failure_text(record)
         self._writer.write(f"{line} duration={milliseconds(record.ended - record.started)}\n")
@@ -129,6 +131,7 @@ def as_dict(record: Record) -> dict[str, Any]:
         "gen_ai.usage.reasoning_tokens": (usage and usage.reasoning_tokens) or None,
         "agw.ai.time_to_first_token": None if first_token is None else milliseconds(first_token - record.started),
         "retry.attempt": record.retries or None,
+        "untranslated": ", ".join(record.untranslated) or None,
         "attempts": attempts_text(record) or None,
         "error": record.error if failed else None,
         "reason": record.reason if failed else None,

@@ -83,6 +83,7 @@ class Record(msgspec.Struct, gc=False):
     retries: int = 0
     attempts: list[Attempt] | None = None
     answer_bytes: int = 0
+    untranslated: tuple[str, ...] = ()
     # what only calls of a language model have
     operation: str | None = None
     provider: str = ""

@@ -26,7 +26,7 @@ WHOLE = form((b'name="language"', b"en"), MODEL, FILE)
 
 def through(body: bytes, model: str | None, size: int) -> tuple[bytes, ModelField]:
     """`body` fed in pieces of `size`."""
-    field = ModelField(BOUNDARY, model)
+    field = ModelField(BOUNDARY, model.encode() if model else None)
     out = b"".join(field.feed(body[at : at + size]) for at in range(0, len(body), size))
     return out + field.finish(), field
 
@@ -91,7 +91,7 @@ def test_what_is_no_form_passes(body: bytes) -> None:
 
 def test_little_is_held() -> None:
     """Of a file of a megabyte no more is held back than a delimiter is long."""
-    field = ModelField(BOUNDARY, "m")
+    field = ModelField(BOUNDARY, b"m")
     head = form(FILE)[: -len(BOUNDARY) - 8]
     sent = len(field.feed(head))
     for _ in range(16):

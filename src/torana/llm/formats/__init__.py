@@ -1,8 +1,14 @@
-"""Translations between API families, as pure functions: the client speaks one, the upstream another.
+"""Translations between API families: what a client asks, put to an upstream that speaks another. One file a pair."""
 
-The nouns:
+from __future__ import annotations
 
-    Translation        one pair, named CLIENT_to_UPSTREAM: stateless, one object a pair
-    TranslatedRequest  the request in the upstream's form, and the names of what that form has no place for (`lost`)
-    StreamTranslation  one streamed answer, turned into the client's form while it arrives
-"""
+from typing import Final
+
+from torana.llm.formats.messages_to_chat import MESSAGES_TO_CHAT
+from torana.llm.formats.translation import Translation
+from torana.llm.operation import Operation
+
+TRANSLATIONS: Final[dict[tuple[Operation, Operation], Translation]] = {
+    (Operation.MESSAGES, Operation.CHAT_COMPLETIONS): MESSAGES_TO_CHAT,
+}
+"""By the client's operation and the upstream's, in the order in which they are preferred."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from torana.llm.providers.anthropic import ANTHROPIC
 from torana.llm.providers.custom import CUSTOM
 from torana.llm.providers.facts import ProviderFacts
 from torana.llm.providers.openai import OPENAI
@@ -15,4 +16,5 @@ from torana.model.backend import ProviderKind
 PROVIDERS: Final[dict[ProviderKind, ProviderFacts]] = {
     ProviderKind.OPENAI: OPENAI,
     ProviderKind.CUSTOM: CUSTOM,
+    ProviderKind.ANTHROPIC: ANTHROPIC,
 }

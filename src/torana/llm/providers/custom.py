@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from torana.llm.operation import Operation
 from torana.llm.providers.facts import ProviderFacts
 
-CUSTOM: Final = ProviderFacts(name="custom", host=None, port=443, base="/v1", operations=frozenset(Operation))
+CUSTOM: Final = ProviderFacts("custom")

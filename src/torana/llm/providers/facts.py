@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from torana.llm.operation import Operation, model_id_of, operation_of
@@ -10,14 +12,25 @@ from torana.llm.operation import Operation, model_id_of, operation_of
 class ProviderFacts(msgspec.Struct, frozen=True):
     """`name` is OpenTelemetry's `gen_ai.provider.name`. `host` None: the configuration must say where it is.
 
-    `base` is the path its operations' suffixes are put on.
+    `base` is the path its operations' suffixes are put on. `operations` are those it serves, with their paths where
+    these are not made so; None is any. `headers` are added where the client sent none of that name. The key goes into
+    the header `key_header` behind `key_prefix`.
     """
 
     name: str
-    host: str | None
-    port: int
-    base: str
-    operations: frozenset[Operation]
+    host: str | None = None
+    port: int = 443
+    base: str = "/v1"
+    operations: Mapping[Operation, str | None] | None = None
+    tls: bool = True
+    headers: tuple[tuple[str, str], ...] = ()
+    key_header: str = "authorization"
+    key_prefix: str = "Bearer "
+
+
+def serving(*operations: Operation, **paths: str) -> dict[Operation, str | None]:
+    """A table of operations; those with unusual paths by name: `RERANK="/v2/rerank"`."""
+    return dict.fromkeys(operations) | {Operation[name]: path for name, path in paths.items()}
 
 
 def path_for(base: str, operation: Operation) -> bytes:

@@ -5,20 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from torana.llm.operation import Operation
-from torana.llm.providers.facts import ProviderFacts
+from torana.llm.providers.facts import ProviderFacts, serving
+
+_OTHERS: Final = (Operation.MESSAGES, Operation.COUNT_TOKENS, Operation.RERANK)
 
 OPENAI: Final = ProviderFacts(
-    name="openai",
-    host="api.openai.com",
-    port=443,
-    base="/v1",
-    operations=frozenset(
-        {
-            Operation.CHAT_COMPLETIONS,
-            Operation.COMPLETIONS,
-            Operation.EMBEDDINGS,
-            Operation.RESPONSES,
-            Operation.MODELS,
-        }
-    ),
+    "openai",
+    "api.openai.com",
+    operations=serving(*(operation for operation in Operation if operation not in _OTHERS)),
 )

@@ -1,0 +1,158 @@
+"""Models: which route a call takes by the model it names, and the list of those there are."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from torana.errors import GatewayError, Reason
+from torana.exchange import Exchange, LocalReply
+from torana.http.message import field
+from torana.llm.multipart import ModelField, boundary_of
+from torana.llm.operation import ModelPlace, Operation, model_id_of
+from torana.llm.request import model_of
+from torana.model.route import ModelRoute
+from torana.policies.expression import Sees, compile_optional
+from torana.proxy.inbound import Inbound
+from torana.proxy.router import header_condition
+
+if TYPE_CHECKING:
+    from torana.proxy.snapshot import CompiledRoute
+
+_MOST_FORM: Final = 64 * 1024  # bytes of a form that are looked through for its model
+_NEAREST: Final = 3
+_STARTED: Final = int(time.time())  # what a model's `created` says here: there is nothing better to say
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _Entry:
+    """A ModelRoute, compiled: what must hold beside the name, and the route it leads to."""
+
+    __slots__ = ("condition", "headers", "model", "route")
+
+    def __init__(self, model: ModelRoute, route: CompiledRoute) -> None:
+        self.model = model
+        self.route = route
+        self.headers: tuple[Callable[[Exchange], bool], ...] = tuple(map(header_condition, model.headers))
+        self.condition = compile_optional(model.condition, Sees.CALL)
+
+    def takes(self, exchange: Exchange) -> bool:
+        return all(holds(exchange) for holds in self.headers) and (
+            self.condition is None or self.condition.holds(exchange)
+        )
+
+
+class ModelTable:
+    """Exact names first, then patterns by how much of the name they spell out, then the order of the configuration."""
+
+    def __init__(self, entries: Iterable[tuple[ModelRoute, CompiledRoute]]) -> None:
+        self._exact: dict[str, list[_Entry]] = {}
+        self._patterns: list[tuple[str, str, _Entry]] = []
+        self._listed: dict[str, None] = {}
+        for model, route in entries:
+            entry = _Entry(model, route)
+            if model.public:
+                self._listed[model.name] = None
+            if "*" in model.name:
+                head, _, tail = model.name.partition("*")
+                self._patterns.append((head, tail, entry))
+            else:
+                self._exact.setdefault(model.name, []).append(entry)
+        self._patterns.sort(key=lambda pattern: -len(pattern[0]) - len(pattern[1]))
+
+    @property
+    def routes(self) -> Iterable[CompiledRoute]:
+        yield from (entry.route for entries in self._exact.values() for entry in entries)
+        yield from (entry.route for _, _, entry in self._patterns)
+
+    def find(self, model: str, exchange: Exchange) -> CompiledRoute:
+        """Where calls of `model` go. Raises MODEL_NOT_FOUND, naming the nearest, or NO_TARGET."""
+        entries = self._exact.get(model, [])
+        for entry in entries:
+            if entry.takes(exchange):
+                return entry.route
+        for head, tail, entry in self._patterns:
+            fits = len(model) >= len(head) + len(tail) and model.startswith(head) and model.endswith(tail)
+            if fits and entry.takes(exchange):
+                return entry.route
+        if any(entry.model.virtual for entry in entries):
+            message = f"No target of the virtual model {model!r} takes this request."
+            raise GatewayError(Reason.NO_TARGET, message, param="model")
+        raise self._unknown(model)
+
+    def otherwise(self, exchange: Exchange) -> CompiledRoute:
+        """Where requests go that name no model: where any model does. Raises MODEL_MISSING."""
+        for head, tail, entry in self._patterns:
+            if not head and not tail and entry.takes(exchange):
+                return entry.route
+        message = 'The request names no model, and there is no model "*" in the configuration to take it.'
+        raise GatewayError(Reason.MODEL_MISSING, message, param="model")
+
+    def listing(self) -> LocalReply:
+        """The answer to `GET /v1/models`."""
+        return _json(200, {"object": "list", "data": [self._described(name) for name in self._listed]})
+
+    def one(self, name: str) -> LocalReply:
+        """The answer to `GET /v1/models/NAME`. Raises MODEL_NOT_FOUND."""
+        if name not in self._listed:
+            raise self._unknown(name)
+        return _json(200, self._described(name))
+
+    def _described(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": _STARTED, "owned_by": "torana"}
+
+    def _unknown(self, model: str) -> GatewayError:
+        nearest = difflib.get_close_matches(model, self._listed, _NEAREST, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+        if not hint and len(self._listed) <= 10:
+            hint = f" There are: {', '.join(self._listed)}."
+        shown = model if len(model) <= 200 else model[:200] + "…"
+        message = f"The model {shown!r} does not exist here.{hint}"
+        return GatewayError(Reason.MODEL_NOT_FOUND, message, param="model")
+
+
+async def asked_model(inbound: Inbound, exchange: Exchange, operation: Operation | None, limit: int) -> str | None:
+    """The model that a request names, wherever its operation has it; its body is gathered for that, or looked into.
+
+    Raises BODY_TOO_LARGE and BAD_JSON.
+    """
+    place = ModelPlace.JSON if operation is None else operation.model
+    kind = field(exchange.fields, b"content-type") or b""
+    if place is ModelPlace.QUERY:
+        return _of_query(exchange.query)
+    boundary = boundary_of(kind)
+    if boundary is not None:
+        return await _of_form(inbound, boundary)
+    if place is ModelPlace.NOWHERE or exchange.method not in (b"POST", b"PUT", b"PATCH"):
+        return None
+    if operation is None and not kind.startswith(b"application/json"):
+        return None
+    return model_of(await inbound.gather(limit))
+
+
+def model_id(exchange: Exchange) -> str:
+    """NAME of `/v1/models/NAME`; empty for the list."""
+    return unquote(model_id_of(exchange.path).decode("latin-1"))
+
+
+async def _of_form(inbound: Inbound, boundary: bytes) -> str | None:
+    beginning = inbound.content
+    if beginning is None:
+        beginning = await inbound.request.body.peek(_MOST_FORM)
+    form = ModelField(boundary, None)
+    form.feed(beginning[:_MOST_FORM])
+    return form.asked
+
+
+def _of_query(query: bytes | None) -> str | None:
+    values = parse_qs((query or b"").decode("latin-1")).get("model")
+    return values[0] if values else None
+
+
+def _json(status: int, content: Any) -> LocalReply:
+    return LocalReply(status, [(b"content-type", b"content-type", b"application/json")], _encode(content))
