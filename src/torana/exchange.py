@@ -36,7 +36,8 @@ class Exchange(msgspec.Struct, gc=False):
     route's matched path prefix, None when the route matched otherwise. `origin` is the client's, where cross-origin
     rules are on: what goes upstream may have another, or none. `quota` is set where there are rate limits, and `charge`
     where one of them waits for the tokens of the answer. `operation` is what the route says that it is, whatever its
-    path looks like. `content` is the body, where the route had to read it to know where the call goes.
+    path looks like, and `opaque` that nobody is to look into it. `content` is the body, where the route had to read it
+    to know where the call goes.
     """
 
     record: Record
@@ -52,4 +53,5 @@ class Exchange(msgspec.Struct, gc=False):
     quota: Quota | None = None
     charge: Callable[[Record], None] | None = None
     operation: Operation | None = None
+    opaque: bool = False
     content: bytes | None = None

@@ -255,5 +255,4 @@ async def test_many_at_once(line: StartLine, upstream: StartUpstream, connect: C
     started = await line(shares=(BackendRef((group,)),))
     answers = await asyncio.gather(*(ask(started, connect) for _ in range(30)))
     assert {one.status for one in answers} == {200}
-    assert vitals(started)[f"up{providers[2].port}"].evicted_until is not None
     await idle(started)

@@ -215,7 +215,8 @@ def _tell(
     operation = None
     if upstream.is_llm:
         operation = exchange.operation or operation_for(exchange, target)
-        target = upstream.directed(target, operation)
+        if operation in upstream.detours and operation is not None:
+            target = upstream.directed(target, operation)
     told["path"] = shown_text(target.decode("latin-1"), _parameter(upstream))
     if upstream.is_llm:
         told["provider"] = upstream.provider

@@ -62,6 +62,8 @@ class Operation(Enum):
     BATCHES = Traits(b"/batches", "batches", ModelPlace.NOWHERE)
     MODELS = Traits(b"/models", "models", ModelPlace.NOWHERE)
 
+    __hash__ = object.__hash__  # Enum's own is a Python call, and tables by operation are asked for every request
+
     # Plain attributes: a property of an Enum costs a Python call on the request path.
     suffix: bytes
     text: str

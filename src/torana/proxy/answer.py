@@ -37,7 +37,9 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
         await _pass_rewritten(exchange, client, asked, route, passage)
         return
     whole = route.response_buffer is not None and await route.response_buffer.gather(head, body)
-    _apply_policies(exchange, asked, route)
+    record.status = head.status
+    if route.after or asked.upstream.after is not None or record.untranslated:
+        _apply_policies(exchange, asked, route)
     framing = Framing.CHUNKED if head.framing is Framing.CLOSE or passage.resized else head.framing
     if whole and head.framing is not Framing.LENGTH:
         framing = Framing.LENGTH
@@ -82,6 +84,7 @@ async def _pass_rewritten(
     head.fields[:] = [field for field in head.fields if field[0] not in _REWRITTEN]
     head.fields.append((b"content-type", b"content-type", b"application/json"))
     head.fields.append((b"content-length", b"content-length", b"%d" % len(content)))
+    exchange.record.status = head.status
     _apply_policies(exchange, asked, route)
     parts = _head(head, Framing.LENGTH)
     client.start(parts, Framing.LENGTH)
@@ -91,7 +94,6 @@ async def _pass_rewritten(
 
 
 def _apply_policies(exchange: Exchange, asked: Asked, route: CompiledRoute) -> None:
-    exchange.record.status = asked.head.status
     fields = asked.head.fields
     if asked.upstream.after is not None:
         asked.upstream.after.apply(fields)

@@ -9,7 +9,7 @@ untouched. What a provider does not serve is translated where there is a transla
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -57,7 +57,10 @@ async def read_call(
     record.provider = upstream.provider
     if operation is not None:
         record.operation = operation.text
-    place = reads_body(exchange, operation)
+    if operation is not None and operation.model is ModelPlace.JSON and exchange.method == b"POST":
+        place = ModelPlace.JSON  # nearly always; spared the call
+    else:
+        place = ModelPlace.NOWHERE if exchange.opaque else reads_body(exchange, operation)
     if place is ModelPlace.FORM:
         _read_form(inbound, exchange, upstream)
         return None
@@ -79,8 +82,15 @@ def operation_for(exchange: Exchange, target: bytes) -> Operation | None:
     return None if operation is Operation.MODELS and exchange.method in _WITH_BODY else operation
 
 
-Operations: TypeAlias = Callable[[bytes], Operation | None]
-"""What a path is by the rules of a route; None: passed through."""
+class Sort(NamedTuple):
+    """What a request is by the rules of its route. `opaque`: nobody is to look into it."""
+
+    operation: Operation | None
+    opaque: bool = False
+
+
+Operations: TypeAlias = Callable[[bytes], Sort]
+"""By the path."""
 
 
 def compile_operations(rules: tuple[OperationRule, ...]) -> Operations | None:
@@ -89,17 +99,14 @@ def compile_operations(rules: tuple[OperationRule, ...]) -> Operations | None:
         return None
     ordered = sorted(rules, key=lambda rule: -1 if rule.suffix == "*" else len(rule.suffix), reverse=True)
     table = [
-        (b"" if rule.suffix == "*" else rule.suffix.encode(), Operation.__members__.get(rule.operation.upper()))
+        (
+            b"" if rule.suffix == "*" else rule.suffix.encode(),
+            Sort(Operation.__members__.get(rule.operation.upper()), rule.operation == "passthrough"),
+        )
         for rule in ordered
     ]
-
-    def operation_of_path(path: bytes) -> Operation | None:
-        for suffix, operation in table:
-            if path.endswith(suffix):
-                return operation
-        return Operation.CHAT_COMPLETIONS
-
-    return operation_of_path
+    otherwise = Sort(Operation.CHAT_COMPLETIONS)
+    return lambda path: next((sort for suffix, sort in table if path.endswith(suffix)), otherwise)
 
 
 def reads_body(exchange: Exchange, operation: Operation | None) -> ModelPlace:

@@ -62,7 +62,7 @@ class Gateway:
             route = match(self.snapshot, connection.server.port, exchange).route
             record.placement = route.placement
             if route.operations is not None:
-                exchange.operation = route.operations(exchange.path)
+                exchange.operation, exchange.opaque = route.operations(exchange.path)
             reply = _run(route.before, exchange) if route.before else None
             inbound = Inbound(request, connection)
             if route.stages and reply is None:
@@ -147,8 +147,11 @@ class Gateway:
         call = None
         limit = self.snapshot.config.limits.max_body_bytes
         if upstream.is_llm:
-            operation = exchange.operation or operation_for(exchange, target)
-            target = upstream.directed(target, operation)
+            operation = exchange.operation
+            if operation is None and not exchange.opaque:
+                operation = operation_for(exchange, target)
+            if operation is not None and operation in upstream.detours:
+                target = upstream.directed(target, operation)
             call = await read_call(inbound, exchange, upstream, operation, limit)
         elif route.retry is not None:
             await inbound.gather_if_short(limit)

@@ -47,8 +47,8 @@ class CompiledRoute:
 
     __slots__ = (
         "_bounds", "_refs", "after", "answer_limit", "before", "budget", "mirrors", "models", "only", "operations",
-        "placement", "response_buffer", "retry", "retry_codes", "retry_condition", "retry_precondition", "route", "shares", "stages",
-        "timeout",
+        "placement", "response_buffer", "retry", "retry_codes", "retry_condition", "retry_precondition", "route",
+        "shares", "stages", "timeout",
     )  # fmt: skip
 
     def __init__(self, route: Route, placement: Placement, runtime: Runtime, settings: Settings) -> None:

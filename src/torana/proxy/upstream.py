@@ -41,11 +41,12 @@ class Upstream:
     """One backend of one route. Attributes that do not change with the request are rendered already.
 
     `attempt_limit` is how long one attempt may take until the head of its answer, by the route or by the backend.
+    `detours` are the operations for which its provider has a path of its own, or is asked by a translation.
     """
 
     __slots__ = (
         "_credential", "_drops", "_headers", "_host_of", "_modify", "_path_of", "_paths", "after", "aliases",
-        "attempt_limit", "backend", "edits", "endpoint", "eviction", "is_llm", "model", "provider", "redirect",
+        "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "is_llm", "model", "provider", "redirect",
         "translations", "unhealthy",
     )  # fmt: skip
 
@@ -70,6 +71,7 @@ class Upstream:
         self.translations = language.translations
         self._paths = language.paths
         self._headers = language.headers
+        self.detours = frozenset((*self.translations, *self._paths))
         self._host_of = compile_authority(backend.authority, backend.target, tls=backend.tls is not None)
         self._path_of = compile_path(backend.path)
         self._credential = compile_credential(backend.auth)
@@ -94,10 +96,8 @@ class Upstream:
         assert self.aliases is not None
         return (self.aliases.of(model) or model) if model else None
 
-    def directed(self, target: bytes, operation: Operation | None) -> bytes:
-        """`target` of a call: with the path that the provider has for it, or for what it is translated into."""
-        if operation is None:
-            return target
+    def directed(self, target: bytes, operation: Operation) -> bytes:
+        """`target` of a detour: with the path that the provider has for it, or for what it is translated into."""
         translation = self.translations.get(operation)
         meant = operation if translation is None else translation.operation
         path = self._paths.get(meant)
