@@ -88,7 +88,12 @@ def _busy(visit: Visit) -> None:
 def test_retry(failure: Script, stand_in: StartStandIn, tmp_path: Path) -> None:
     """An answer with one of the codes, none in time, and a broken connection are tried again, as often as is said."""
     service = stand_in()
-    service.script = lambda visit: (failure if len(service.seen) <= 2 else chat)(visit)
+
+    def fails_twice(visit: Visit) -> None:
+        script = failure if len(service.seen) <= 2 else chat
+        script(visit)
+
+    service.script = fails_twice
     more = "retry: {attempts: 2, codes: [503], backoff: 10ms}, timeouts: {backendRequest: 500ms}, "
     manifests = SERVICE.format(port=service.port, endpoints="{addresses: [127.0.0.1]}", more=more)
     with served(_gateway(manifests, tmp_path)) as gateway:
