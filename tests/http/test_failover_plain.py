@@ -13,7 +13,6 @@ from tests.http.wire import Script, Upstream, Wire, each, free_port, until
 from torana.model.backend import Backend, BackendRef, Target
 from torana.model.config import Limits
 from torana.model.policy import Eviction, Health, Retry, RoutePolicies, Timeout
-from torana.proxy import failover
 
 OK = answer(200, b"fine")
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -201,17 +200,6 @@ async def test_the_budget_does_not_stop_failover(line: StartLine, upstream: Star
     for _ in range(10):
         assert (await ask(started, connect, GET)).status == 200
     assert len(bad.requests) == 10
-
-
-async def test_so_often_at_most(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """However many attempts the policy allows, ten are enough."""
-    provider = await upstream(each(answer(503)))
-    started = await line(shares=in_order(plain(provider.port)), policies=retry(100, 503, budget=1.0))
-    for _ in range(20):
-        await ask(started, connect, GET)
-    provider.requests.clear()
-    assert (await ask(started, connect, GET)).status == 503
-    assert len(provider.requests) <= failover._MOST_ATTEMPTS
 
 
 async def test_a_client_that_leaves_in_a_pause(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
