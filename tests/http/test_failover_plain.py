@@ -115,6 +115,15 @@ async def test_a_lone_endpoint_is_asked_again(line: StartLine, upstream: StartUp
     assert started.worker.state().retries == 2
 
 
+async def test_only_one_counts(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """The number of an attempt takes the place of the one that another gateway in front has sent."""
+    provider = await upstream(each(answer(503), answer(503), OK))
+    started = await line(shares=in_order(plain(provider.port)), policies=retry(2, 503))
+    assert (await ask(started, connect, b"GET / HTTP/1.1\r\nHost: a\r\nX-Retry-Attempt: 7\r\n\r\n")).status == 200
+    sent = [[value for name, value in one.fields if name == b"x-retry-attempt"] for one in provider.requests]
+    assert sent == [[b"7"], [b"1"], [b"2"]]
+
+
 async def test_attempts_end(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """After the last repetition the client gets what the upstream said to it."""
     provider = await upstream(each(answer(503, b"1"), answer(503, b"2"), answer(503, b"3"), OK))

@@ -37,6 +37,8 @@ from torana.telemetry.record import Placement, Record
 
 _log = logging.getLogger(__name__)
 
+_ATTEMPT = b"x-retry-attempt"
+
 
 class Gateway:
     """Serves requests by its `snapshot`, which may be replaced at any time."""
@@ -137,9 +139,10 @@ class Gateway:
             call = await read_call(inbound, exchange, upstream, target, limit)
         elif route.retry is not None:
             await inbound.gather_if_short(limit)
+        if number:  # in the place of what a gateway before this one said
+            others = (each for each in exchange.fields if each[0] != _ATTEMPT)
+            exchange.fields = [*others, (_ATTEMPT, _ATTEMPT, b"%d" % number)]
         outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
-        if number:
-            outgoing.parts.append(b"x-retry-attempt: %d\r\n" % number)
         asking = Asking(exchange, upstream, outgoing, self.metrics, upstream.attempt_limit)
         vitals = upstream.endpoint.vitals
         vitals.pending += 1
