@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from torana.http.message import Fields
-from torana.telemetry.record import Record, TokenUsage
+from torana.telemetry.record import Record
 
 
 class LocalReply(NamedTuple):
@@ -34,7 +34,7 @@ class Exchange(msgspec.Struct, gc=False):
     before they go upstream, and the fields of the answer they are handed. `matched_prefix` is the length of the
     route's matched path prefix, None when the route matched otherwise. `origin` is the client's, where cross-origin
     rules are on: what goes upstream may have another, or none. `quota` is set where there are rate limits, and `charge`
-    where one of them is to be told the tokens of the answer.
+    where one of them waits for the tokens of the answer.
     """
 
     record: Record
@@ -48,4 +48,4 @@ class Exchange(msgspec.Struct, gc=False):
     matched_prefix: int | None = None
     origin: bytes | None = None
     quota: Quota | None = None
-    charge: Callable[[TokenUsage], None] | None = None
+    charge: Callable[[Record], None] | None = None

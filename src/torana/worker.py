@@ -123,6 +123,7 @@ class Worker:
         ends = [self._end(port, timeout) for port in self._ports.values()]
         self._ports.clear()
         complete = all(await asyncio.gather(*ends)) if ends else True
+        self._gateway.close()
         self._sweep.stop()
         self._runtime.pool.close()
         return complete

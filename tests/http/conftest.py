@@ -19,7 +19,7 @@ from torana.http.dial import Override
 from torana.http.request import Request
 from torana.http.server import Handler, Server, ServerConnection
 from torana.http.sweep import Sweep
-from torana.model.backend import Backend, Provider, ProviderKind, Target, alone
+from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Target, alone
 from torana.model.config import Bind, Config, Limits, Listener, Settings
 from torana.model.policy import RoutePolicies
 from torana.model.route import Route
@@ -158,10 +158,11 @@ class Line(NamedTuple):
 class StartLine(Protocol):
     async def __call__(
         self,
-        upstream_port: int,
+        upstream_port: int = 0,
         *,
         plain: bool = False,
         backend: Backend | None = None,
+        shares: tuple[BackendRef, ...] = (),
         limits: Limits = ...,
         settings: Settings = ...,
         policies: RoutePolicies = ...,
@@ -171,17 +172,21 @@ class StartLine(Protocol):
 
 @pytest.fixture
 async def line(tmp_path: Path) -> AsyncIterator[StartLine]:
-    """Starts gateways. The backend is an OpenAI-compatible one, or with `plain` one whose bodies nobody reads."""
+    """Starts gateways. The backend is an OpenAI-compatible one, or with `plain` one whose bodies nobody reads.
+
+    `shares` are the route's, where it is to have others than that one backend alone.
+    """
     ends: list[Callable[[], Awaitable[object]]] = []
     path = tmp_path / "log"
     with path.open("wb") as file:
         writer = LineWriter(file.fileno())
 
         async def start(
-            upstream_port: int,
+            upstream_port: int = 0,
             *,
             plain: bool = False,
             backend: Backend | None = None,
+            shares: tuple[BackendRef, ...] = (),
             limits: Limits = _LIMITS,
             settings: Settings = _SETTINGS,
             policies: RoutePolicies = _POLICIES,
@@ -189,7 +194,7 @@ async def line(tmp_path: Path) -> AsyncIterator[StartLine]:
         ) -> Line:
             provider = None if plain else Provider(ProviderKind.OPENAI)
             backend = backend or Backend("up", Target("127.0.0.1", upstream_port), provider=provider)
-            route = Route("route", backends=(alone(backend),), policies=policies)
+            route = Route("route", backends=shares or (alone(backend),), policies=policies)
             port = free_port()
             config = Config((Bind(port, (Listener("listener", routes=(route,)),)),), limits, settings)
             worker = Worker(settings, overrides or {}, writer, reuse_port=False)

@@ -18,6 +18,7 @@ from tests.http.wire import Message, Pipe, Script, Upstream, Wire, cut_at, each,
 from torana.http.client import UpstreamConnection
 from torana.http.message import Framing
 from torana.http.sweep import Sweep
+from torana.model.backend import Backend, Provider, ProviderKind, Target
 from torana.model.config import Settings
 from torana.model.policy import RoutePolicies, Timeout
 
@@ -306,18 +307,23 @@ async def test_an_upstream_that_falls_silent(line: StartLine, upstream: StartUps
 
 
 @pytest.mark.parametrize(
-    ("timeout", "named"),
+    ("timeout", "own", "named"),
     [
-        (Timeout(request=0.05), "timeout.requestTimeout of 0.05 s"),
-        (Timeout(request=5.0, backend_request=0.05), "timeout.backendRequestTimeout of 0.05 s"),
+        (Timeout(request=0.05), None, "timeout.requestTimeout of 0.05 s"),
+        (Timeout(request=5.0, backend_request=0.05), None, "timeout.backendRequestTimeout of 0.05 s"),
+        (Timeout(request=5.0, backend_request=0.05), 4.0, "timeout.backendRequestTimeout of 0.05 s"),
+        (Timeout(request=5.0, backend_request=4.0), 0.05, "http.requestTimeout of 0.05 s"),
+        (None, 0.05, "http.requestTimeout of 0.05 s"),
     ],
 )
 async def test_a_policy_that_waits_less(
-    timeout: Timeout, named: str, line: StartLine, upstream: StartUpstream, connect: Connect
+    timeout: Timeout | None, own: float | None, named: str, line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
-    """The shorter of the policy's timeouts ends the wait with 504, which names it."""
+    """The shortest of the route's timeouts and the backend's ends the wait with 504, which names it."""
     provider = await upstream(_silent)
-    started = await line(provider.port, policies=RoutePolicies(timeout=timeout))
+    target = Target("127.0.0.1", provider.port)
+    backend = Backend("up", target, provider=Provider(ProviderKind.OPENAI), request_timeout=own)
+    started = await line(0, backend=backend, policies=RoutePolicies(timeout=timeout))
     wire = await connect(started.port)
     await wire.send(_post())
     answer = await wire.message()

@@ -23,9 +23,9 @@ from torana.errors import GatewayError, Reason
 from torana.http import dial
 from torana.http.dial import Address, Dialler, Override
 from torana.http.sweep import Sweep
-from torana.model.backend import Backend, Target
+from torana.model.backend import Backend, Connecting, Target
 from torana.model.config import Settings
-from torana.model.policy import BackendTls
+from torana.model.policy import BackendTls, Keepalive
 from torana.model.secret import Secret
 
 _GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -292,48 +292,6 @@ async def test_an_upstream_that_ends_a_tls_stream_early(
     assert (answer.body, answer.complete) == (b"hello", False)
 
 
-# several addresses
-
-
-async def test_the_next_address_is_tried(upstream: StartUpstream) -> None:
-    """An address that refuses gives way to the next at once (RFC 8305)."""
-    provider = await upstream(each(_OK))
-    infos = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in (free_port(), provider.port)]
-    sock = await dial._first_that_connects(infos)
-    assert sock.getpeername()[1] == provider.port
-    sock.close()
-
-
-async def test_the_last_failure_is_told() -> None:
-    """When no address connects, the failure is the system's."""
-    infos = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", free_port())) for _ in range(2)]
-    with pytest.raises(ConnectionRefusedError):
-        await dial._first_that_connects(infos)
-
-
-async def test_a_silent_address_is_overtaken(monkeypatch: pytest.MonkeyPatch, upstream: StartUpstream) -> None:
-    """An address that says nothing holds the next up for its head start; the loser is given up."""
-    provider = await upstream(each(_OK))
-    real = dial._connect
-    given_up = asyncio.Event()
-
-    async def connect(info: dial._Info) -> socket.socket:
-        if info[4][1] == 1:
-            try:
-                await asyncio.sleep(60)
-            finally:
-                given_up.set()
-        return await real(info)
-
-    monkeypatch.setattr(dial, "_HEAD_START", 0.02)
-    monkeypatch.setattr(dial, "_connect", connect)
-    infos = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in (1, provider.port)]
-    sock = await dial._first_that_connects(infos)
-    assert sock.getpeername()[1] == provider.port
-    sock.close()
-    await asyncio.wait_for(given_up.wait(), 1)
-
-
 async def test_a_key_with_a_password_is_an_error(ca: trustme.CA, upstream: StartUpstream) -> None:
     """OpenSSL is kept from asking for the password of an encrypted key on the terminal."""
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - trustme brings it
@@ -351,3 +309,43 @@ async def test_a_key_with_a_password_is_an_error(ca: trustme.CA, upstream: Start
     with pytest.raises(GatewayError) as raised:
         await Dialler(Sweep(), {}, 2, 2).dial(Address(Target("127.0.0.1", provider.port), tls))
     assert raised.value.reason is Reason.CONNECT_FAILED
+
+
+# how a backend wants it
+
+
+async def test_a_backends_own_timeout(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """tcp.connectTimeout of a backend wins over that of the process."""
+
+    def make(_: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await wire.rest()
+
+        return script
+
+    provider = await upstream(make)
+    target = Target("127.0.0.1", provider.port)
+    backend = Backend("up", target, tls=BackendTls(), connecting=Connecting(timeout=0.1))
+    asked = await _ask(await line(0, backend=backend), connect)
+    assert (asked.status, "(phase tls): no success within 0.1 s" in asked.message) == (504, True), asked
+
+
+@pytest.mark.parametrize(
+    ("connecting", "expected"), [(None, (180, 180, 9)), (Connecting(keepalive=Keepalive(7, 5, 3)), (7, 5, 3))]
+)
+async def test_keepalive(
+    connecting: Connecting | None,
+    expected: tuple[int, int, int],
+    line: StartLine,
+    upstream: StartUpstream,
+    connect: Connect,
+) -> None:
+    """Connections are probed by the backend's rule, else after 180 s, every 180 s, 9 times."""
+    provider = await upstream(each(_OK))
+    started = await line(0, backend=Backend("up", Target("127.0.0.1", provider.port), connecting=connecting))
+    assert (await _ask(started, connect)).status == 200
+    (lane,) = started.worker._runtime.pool._lanes.values()
+    sock = lane.waiting[0].connection._transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    assert tuple(sock.getsockopt(socket.IPPROTO_TCP, name) for name in names) == expected

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.http.conftest import Connect, Line, StartLine, StartUpstream
-from tests.http.wire import Message, Wire, each
+from tests.http.wire import Message, Script, Upstream, Wire, each
 from torana.model.config import Config
 from torana.model.policy import LimitUnit, RateLimit, RoutePolicies
 
@@ -30,12 +30,16 @@ DOCUMENT = answer(b"application/json", _DOCUMENT)
 EVENTS = answer(b"text/event-stream", _EVENTS)
 
 
-async def ask(wire: Wire, *, stream: bool = False) -> Message:
+async def send(wire: Wire, *, stream: bool = False) -> None:
     body = json.dumps({"model": "m", "messages": [], "stream": stream}).encode()
     head = (
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     )
     await wire.send(head % len(body) + body)
+
+
+async def ask(wire: Wire, *, stream: bool = False) -> Message:
+    await send(wire, stream=stream)
     return await wire.message()
 
 
@@ -68,6 +72,30 @@ async def test_tokens_of_an_answer(stream: bool, line: StartLine, upstream: Star
         "code": "rate_limit_exceeded",
     }
     assert (remaining(refused), refused.value(b"retry-after")) == (0, b"3600")
+
+
+async def test_a_stream_that_is_left(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A client that goes before the usage is told has used what it got: a token for each piece of output."""
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", 7 * _CHUNK)
+            await wire.rest()  # until the gateway closes
+
+        return script
+
+    started = await line((await upstream(make)).port, policies=TOKENS)
+    wire = await connect(started.port)
+    await send(wire, stream=True)
+    got = b""
+    while got.count(_CHUNK) < 7:
+        got += await wire.some()
+    wire.close()
+    await started.logged("reason=ClientClosed")
+    next_one = await connect(started.port)
+    await send(next_one, stream=True)
+    assert remaining(await next_one.head()) == 93
 
 
 async def test_refusals_reach_no_upstream(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:

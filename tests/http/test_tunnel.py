@@ -3,200 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
-import ssl
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
 
 import pytest
 import trustme
 
 from tests.http.conftest import Connect, StartLine, StartUpstream, changed
-from tests.http.wire import TIMEOUT, Script, Upstream, Wire, each, free_port, until
+from tests.http.tunnels import ask, relay, roots, server_tls, through, tunnel
+from tests.http.wire import TIMEOUT, Script, Upstream, Wire, each, free_port
 from torana.http.dial import Override
 from torana.model.backend import Backend, Connecting, Provider, ProviderKind, Target, Tunnel
 from torana.model.config import Proxies, Settings
 from torana.model.policy import BackendAuth, BackendTls, CredentialPlace
 from torana.model.secret import Secret
 
-_GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
-_BIG = b"x" * 3_000_000
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 _NAME = "provider.test"
-_PASSWORD = "pa55-w0rd"
-_BASIC = BackendAuth(
-    Secret(base64.b64encode(f"user:{_PASSWORD}".encode()).decode()), name="proxy-authorization", prefix="Basic "
-)
 
 
 @pytest.fixture(scope="module")
 def ca() -> trustme.CA:
     return trustme.CA()
-
-
-def _roots(ca: trustme.CA) -> BackendTls:
-    return BackendTls(roots=ca.cert_pem.bytes().decode())
-
-
-def _server_tls(ca: trustme.CA, *names: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ca.issue_cert(*names).configure_cert(context)
-    return context
-
-
-def _through(proxy: Tunnel, port: int, *, host: str = "127.0.0.1", tls: BackendTls | None = None) -> Backend:
-    return Backend("up", Target(host, port), tls=tls, connecting=Connecting(tunnel=proxy))
-
-
-def _tunnel(port: int, auth: BackendAuth | None = None, tls: BackendTls | None = None) -> Tunnel:
-    return Tunnel(Target("127.0.0.1", port), tls, auth)
-
-
-class Asked(NamedTuple):
-    status: int
-    message: str
-
-
-async def _ask(port: int, connect: Connect) -> Asked:
-    wire = await connect(port)
-    await wire.send(_GET)
-    answer = await wire.message()
-    return Asked(answer.status, json.loads(answer.body)["error"]["message"] if answer.status != 200 else "")
-
-
-# a proxy that is one
-
-
-class StartProxy(Protocol):
-    async def __call__(self, *options: str) -> int: ...
-
-
-@pytest.fixture
-async def forward_proxy(tmp_path: Path) -> AsyncIterator[StartProxy]:
-    """Starts forward proxies (proxy.py, in a process of its own) and gives their ports."""
-    async with AsyncExitStack() as stack:
-
-        async def start(*options: str) -> int:
-            port_file = tmp_path / "proxy-port"
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "proxy", "--hostname", "127.0.0.1", "--port", "0"),
-                *("--port-file", str(port_file), "--data-dir", str(tmp_path / "proxy"), "--log-level", "e"),
-                *("--num-acceptors", "1", "--num-workers", "1", *options),
-                cwd=tmp_path,
-            )
-
-            async def stop() -> None:
-                process.terminate()
-                await asyncio.wait_for(process.wait(), TIMEOUT)
-
-            stack.push_async_callback(stop)
-            await until(lambda: port_file.exists() and port_file.read_text().strip())
-            return int(port_file.read_text())
-
-        yield start
-
-
-def _pair(ca: trustme.CA, folder: Path, *names: str) -> tuple[str, ...]:
-    """proxy.py's options for serving TLS."""
-    pair = ca.issue_cert(*names)
-    pair.private_key_pem.write_to_path(folder / "key.pem")
-    for number, blob in enumerate(pair.cert_chain_pems):
-        blob.write_to_path(folder / "cert.pem", append=number > 0)
-    return ("--cert-file", str(folder / "cert.pem"), "--key-file", str(folder / "key.pem"))
-
-
-@pytest.mark.parametrize("tls", [True, False])
-@pytest.mark.parametrize("proxy_tls", [True, False])
-async def test_a_real_proxy(
-    tls: bool,
-    proxy_tls: bool,
-    ca: trustme.CA,
-    tmp_path: Path,
-    forward_proxy: StartProxy,
-    line: StartLine,
-    upstream: StartUpstream,
-    connect: Connect,
-) -> None:
-    """Requests reach an upstream through a proxy that wants credentials, with TLS to either, both or neither."""
-    options = _pair(ca, tmp_path, "127.0.0.1") if proxy_tls else ()
-    proxy = await forward_proxy("--basic-auth", f"user:{_PASSWORD}", *options)
-    big = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(_BIG) + _BIG
-    provider = await upstream(each(_OK, big), ssl=_server_tls(ca, "127.0.0.1") if tls else None)
-    tunnel = _tunnel(proxy, _BASIC, _roots(ca) if proxy_tls else None)
-    backend = _through(tunnel, provider.port, tls=_roots(ca) if tls else None)
-    started = await line(0, backend=backend)
-    wire = await connect(started.port)
-    await wire.send(_GET)
-    assert (await wire.message()).body == b"{}"
-    await wire.send(b"POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(_BIG), _BIG)
-    answer = await wire.message()
-    assert answer.body == _BIG
-    assert provider.requests[1].body == _BIG
-    assert b"proxy-authorization" not in provider.requests[0].names
-    assert len(provider.wires) == 2  # an upload that is streamed has a connection of its own
-    await until(lambda: started.worker._runtime.pool.idle_count == 2)
-    await started.worker.drain(0)
-    for ended in provider.ended:
-        await asyncio.wait_for(ended.wait(), TIMEOUT)
-
-
-@pytest.mark.parametrize(
-    ("auth", "words"),
-    [
-        (None, "it wants credentials"),
-        (BackendAuth(Secret(f"{_PASSWORD}x")), "it does not accept the credentials it was sent"),
-    ],
-)
-async def test_a_real_proxy_and_wrong_credentials(
-    auth: BackendAuth | None, words: str, forward_proxy: StartProxy, line: StartLine, connect: Connect
-) -> None:
-    """A proxy's 407 is 503 in phase tunnel and says what is wrong with the credentials, without them."""
-    proxy = await forward_proxy("--basic-auth", f"user:{_PASSWORD}")
-    started = await line(0, backend=_through(_tunnel(proxy, auth), 443, host=_NAME))
-    asked = await _ask(started.port, connect)
-    assert asked.status == 503
-    way = f"Cannot connect to {_NAME}:443 through the proxy 127.0.0.1:{proxy} (phase tunnel): "
-    assert asked.message.startswith(f"{way}the proxy answered 407 Proxy Authentication Required: {words} after ")
-    await started.logged("(phase tunnel)")
-    assert _PASSWORD not in asked.message + started.log.read_text()
-
-
-async def test_a_real_proxy_that_cannot_reach_the_target(
-    forward_proxy: StartProxy, line: StartLine, connect: Connect
-) -> None:
-    """A proxy that finds nobody at the target says so, and we repeat it."""
-    proxy = await forward_proxy()
-    asked = await _ask((await line(0, backend=_through(_tunnel(proxy), free_port()))).port, connect)
-    assert (asked.status, "(phase tunnel): the proxy answered 502" in asked.message) == (503, True), asked
-
-
-# a proxy that does what a test wants
-
-
-def _relay(proxy: Upstream) -> Script:
-    """CONNECT to whatever name leads to that port of this machine."""
-
-    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            sink.write(data)
-            await sink.drain()
-        sink.close()
-
-    async def script(wire: Wire) -> None:
-        request = await proxy.take(wire)
-        port = int(request.start.split(b" ")[1].rpartition(b":")[2])
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            await wire.send(b"HTTP/1.1 100 Wait\r\n\r\nHTTP/1.0 200 Established\r\nContent-Length: 99\r\n\r\n")
-            await asyncio.gather(pump(wire.reader, writer), pump(reader, wire.writer))
-        finally:
-            writer.transport.abort()
-
-    return script
 
 
 def _answering(*pieces: bytes, stay: bool = False) -> Callable[[Upstream], Script]:
@@ -218,12 +45,12 @@ async def test_what_the_proxy_is_asked(
     ca: trustme.CA, line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
     """CONNECT has the target's name, which the proxy looks up, and one connection serves many requests."""
-    provider = await upstream(each(_OK), ssl=_server_tls(ca, _NAME))
-    proxy = await upstream(_relay)
-    backend = _through(_tunnel(proxy.port, BackendAuth(Secret("k"))), provider.port, host=_NAME, tls=_roots(ca))
+    provider = await upstream(each(_OK), ssl=server_tls(ca, _NAME))
+    proxy = await upstream(relay)
+    backend = through(tunnel(proxy.port, BackendAuth(Secret("k"))), provider.port, host=_NAME, tls=roots(ca))
     started = await line(0, backend=backend)
     for _ in range(2):
-        assert (await _ask(started.port, connect)).status == 200
+        assert (await ask(started.port, connect)).status == 200
     (asked,) = proxy.requests
     authority = f"{_NAME}:{provider.port}".encode()
     assert asked.start == b"CONNECT %b HTTP/1.1" % authority
@@ -243,8 +70,8 @@ async def test_where_the_credential_goes(
 ) -> None:
     """A proxy's credential goes in the header that is named, and else in Proxy-Authorization."""
     proxy = await upstream(_answering(b"HTTP/1.1 403 No\r\n\r\n"))
-    started = await line(0, backend=_through(_tunnel(proxy.port, auth), 443, host=_NAME))
-    await _ask(started.port, connect)
+    started = await line(0, backend=through(tunnel(proxy.port, auth), 443, host=_NAME))
+    await ask(started.port, connect)
     assert [(name.lower(), value) for name, value in proxy.requests[0].fields][1:] == [field]
 
 
@@ -253,14 +80,14 @@ async def test_overrides_lead_the_proxy_and_the_tunnel(
 ) -> None:
     """--resolve says where the proxy is, and for the upstream what the proxy is asked for."""
     provider = await upstream(each(_OK))
-    proxy = await upstream(_relay)
-    tunnel = Tunnel(Target("proxy.test", 3128))
+    proxy = await upstream(relay)
+    way = Tunnel(Target("proxy.test", 3128))
     overrides = {
         ("proxy.test", 3128): Override("127.0.0.1", proxy.port),
         (_NAME, 80): Override("::1", provider.port),
     }
-    started = await line(0, backend=_through(tunnel, 80, host=_NAME), overrides=overrides)
-    assert (await _ask(started.port, connect)).status == 200
+    started = await line(0, backend=through(way, 80, host=_NAME), overrides=overrides)
+    assert (await ask(started.port, connect)).status == 200
     assert proxy.requests[0].start == b"CONNECT [::1]:%d HTTP/1.1" % provider.port
     assert provider.requests[0].value(b"host") == _NAME.encode()
 
@@ -285,8 +112,8 @@ async def test_a_proxy_that_makes_no_tunnel(
     """Whatever a proxy does but open a tunnel is 503 in phase tunnel, in words; the connection is closed."""
     answer, words = _FAULTS[name]
     proxy = await upstream(_answering(answer, stay=name not in {"closes", "closes within"}))
-    started = await line(0, backend=_through(_tunnel(proxy.port), 443, host=_NAME))
-    asked = await _ask(started.port, connect)
+    started = await line(0, backend=through(tunnel(proxy.port), 443, host=_NAME))
+    asked = await ask(started.port, connect)
     assert asked.status == 503
     assert f"(phase tunnel): {words}" in asked.message
     await asyncio.wait_for(proxy.ended[0].wait(), TIMEOUT)
@@ -307,25 +134,25 @@ async def test_an_answer_byte_by_byte(line: StartLine, upstream: StartUpstream, 
         return script
 
     proxy = await upstream(make)
-    started = await line(0, backend=_through(_tunnel(proxy.port), 80, host=_NAME))
-    assert (await _ask(started.port, connect)).status == 200
+    started = await line(0, backend=through(tunnel(proxy.port), 80, host=_NAME))
+    assert (await ask(started.port, connect)).status == 200
 
 
 async def test_a_proxy_that_cannot_be_reached(line: StartLine, connect: Connect) -> None:
     """What fails on the way to the proxy says that it is the proxy's connection."""
     port = free_port()
-    asked = await _ask((await line(0, backend=_through(_tunnel(port), 443, host=_NAME))).port, connect)
-    way = f"Cannot connect to {_NAME}:443 through the proxy 127.0.0.1:{port} (phase connect): connection refused"
-    assert (asked.status, asked.message.startswith(way)) == (503, True), asked
-    tunnel = Tunnel(Target("no-such-proxy.invalid", 3128))
-    asked = await _ask((await line(0, backend=_through(tunnel, 443, host=_NAME))).port, connect)
+    asked = await ask((await line(0, backend=through(tunnel(port), 443, host=_NAME))).port, connect)
+    start = f"Cannot connect to {_NAME}:443 through the proxy 127.0.0.1:{port} (phase connect): connection refused"
+    assert (asked.status, asked.message.startswith(start)) == (503, True), asked
+    way = Tunnel(Target("no-such-proxy.invalid", 3128))
+    asked = await ask((await line(0, backend=through(way, 443, host=_NAME))).port, connect)
     assert (asked.status, "through the proxy no-such-proxy.invalid:3128 (phase dns)" in asked.message) == (503, True)
 
 
 async def test_a_target_that_is_no_name(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """A host that cannot be a name is told before the proxy is asked."""
-    proxy = await upstream(_relay)
-    asked = await _ask((await line(0, backend=_through(_tunnel(proxy.port), 443, host="a..b"))).port, connect)
+    proxy = await upstream(relay)
+    asked = await ask((await line(0, backend=through(tunnel(proxy.port), 443, host="a..b"))).port, connect)
     assert (asked.status, "the name is not one that can be looked up" in asked.message) == (503, True), asked
     assert not proxy.requests
 
@@ -348,10 +175,10 @@ async def test_a_phase_that_never_ends(
         return script
 
     proxy = await upstream(make)
-    tunnel = _tunnel(proxy.port, tls=BackendTls() if answer is None else None)
-    connecting = Connecting(timeout=0.15, tunnel=tunnel)
+    way = tunnel(proxy.port, tls=BackendTls() if answer is None else None)
+    connecting = Connecting(timeout=0.15, tunnel=way)
     backend = Backend("up", Target(_NAME, 443), tls=BackendTls(), connecting=connecting)
-    asked = await _ask((await line(0, backend=backend)).port, connect)
+    asked = await ask((await line(0, backend=backend)).port, connect)
     assert (asked.status, f"(phase {phase}): no success within 0.15 s" in asked.message) == (504, True), asked
     await asyncio.wait_for(proxy.ended[0].wait(), TIMEOUT)
 
@@ -361,11 +188,11 @@ async def test_whose_certificate_is_wrong(
     where: str, ca: trustme.CA, line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
     """Both certificates are checked, each by its own rules, and the phase says which was not accepted."""
-    right, wrong = _server_tls(ca, "127.0.0.1", _NAME), _server_tls(ca, "other.test")
+    right, wrong = server_tls(ca, "127.0.0.1", _NAME), server_tls(ca, "other.test")
     provider = await upstream(each(_OK), ssl=wrong if where == "target" else right)
-    proxy = await upstream(_relay, ssl=wrong if where == "proxy" else right)
-    backend = _through(_tunnel(proxy.port, tls=_roots(ca)), provider.port, host=_NAME, tls=_roots(ca))
-    asked = await _ask((await line(0, backend=backend)).port, connect)
+    proxy = await upstream(relay, ssl=wrong if where == "proxy" else right)
+    backend = through(tunnel(proxy.port, tls=roots(ca)), provider.port, host=_NAME, tls=roots(ca))
+    asked = await ask((await line(0, backend=backend)).port, connect)
     phase = "proxy tls" if where == "proxy" else "tls"
     assert f"(phase {phase}): the certificate is not accepted" in asked.message
 
@@ -374,12 +201,12 @@ async def test_names_of_a_certificate_within_a_tunnel(
     ca: trustme.CA, line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
     """backendTLS.subjectAltNames are compared through a proxy too."""
-    provider = await upstream(each(_OK), ssl=_server_tls(ca, "other.test"))
-    proxy = await upstream(_relay)
+    provider = await upstream(each(_OK), ssl=server_tls(ca, "other.test"))
+    proxy = await upstream(relay)
     for names, status in ((("other.test",), 200), (("x.test",), 503)):
         tls = BackendTls(roots=ca.cert_pem.bytes().decode(), subject_alt_names=names)
-        started = await line(0, backend=_through(_tunnel(proxy.port), provider.port, host=_NAME, tls=tls))
-        assert (await _ask(started.port, connect)).status == status
+        started = await line(0, backend=through(tunnel(proxy.port), provider.port, host=_NAME, tls=tls))
+        assert (await ask(started.port, connect)).status == status
 
 
 async def test_a_proxy_that_speaks_no_tls(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
@@ -393,7 +220,7 @@ async def test_a_proxy_that_speaks_no_tls(line: StartLine, upstream: StartUpstre
         return script
 
     proxy = await upstream(make)
-    asked = await _ask((await line(0, backend=_through(_tunnel(proxy.port, tls=BackendTls()), 443))).port, connect)
+    asked = await ask((await line(0, backend=through(tunnel(proxy.port, tls=BackendTls()), 443))).port, connect)
     assert "(phase proxy tls): TLS handshake failed (WRONG_VERSION_NUMBER)" in asked.message
     assert "write http:// for the proxy" in asked.message
 
@@ -403,12 +230,12 @@ async def test_a_change_of_proxy_takes_no_former_connection(
 ) -> None:
     """Connections made through one proxy are never used for a backend that has another, or none."""
     provider = await upstream(each(_OK))
-    first, second = await upstream(_relay), await upstream(_relay)
-    started = await line(0, backend=_through(_tunnel(first.port), provider.port))
+    first, second = await upstream(relay), await upstream(relay)
+    started = await line(0, backend=through(tunnel(first.port), provider.port))
     for proxy in (first, second):
-        config = changed(started.config, _through(_tunnel(proxy.port), provider.port))
+        config = changed(started.config, through(tunnel(proxy.port), provider.port))
         await started.apply(config)
-        assert (await _ask(started.port, connect)).status == 200
+        assert (await ask(started.port, connect)).status == 200
         assert len(proxy.requests) == 1
     await asyncio.wait_for(first.ended[0].wait(), TIMEOUT)
 
@@ -417,23 +244,23 @@ async def test_the_environments_proxies(
     ca: trustme.CA, line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
     """An upstream goes by the proxy for its kind, or its own, unless NO_PROXY or --resolve names it."""
-    secure, plain, own = await upstream(_relay), await upstream(_relay), await upstream(_relay)
-    providers = await upstream(each(_OK)), await upstream(each(_OK), ssl=_server_tls(ca, _NAME))
-    proxies = Proxies(_tunnel(secure.port), _tunnel(plain.port), ("direct.test",))
+    secure, plain, own = await upstream(relay), await upstream(relay), await upstream(relay)
+    providers = await upstream(each(_OK)), await upstream(each(_OK), ssl=server_tls(ca, _NAME))
+    proxies = Proxies(tunnel(secure.port), tunnel(plain.port), ("direct.test",))
     settings = Settings(ipv6=False, proxies=proxies, connect_timeout=2.0)
     resolved = {("resolved.test", providers[0].port): Override("127.0.0.1", providers[0].port)}
-    tls = _roots(ca)
+    tls = roots(ca)
 
     async def ways(backend: Backend) -> list[int]:
         before = [len(proxy.requests) for proxy in (secure, plain, own)]
         started = await line(0, backend=backend, settings=settings, overrides=resolved)
-        asked = await _ask(started.port, connect)
+        asked = await ask(started.port, connect)
         assert asked.status == 200 or "direct.test" in asked.message, asked
         return [len(proxy.requests) - had for proxy, had in zip((secure, plain, own), before, strict=True)]
 
     assert await ways(Backend("up", Target(_NAME, providers[1].port), tls=tls)) == [1, 0, 0]
     assert await ways(Backend("up", Target(_NAME, providers[0].port))) == [0, 1, 0]
-    assert await ways(_through(_tunnel(own.port), providers[0].port, host=_NAME)) == [0, 0, 1]
+    assert await ways(through(tunnel(own.port), providers[0].port, host=_NAME)) == [0, 0, 1]
     assert await ways(Backend("up", Target("127.0.0.1", providers[0].port))) == [0, 0, 0]
     assert await ways(Backend("up", Target("resolved.test", providers[0].port))) == [0, 0, 0]
     assert await ways(Backend("up", Target("sub.direct.test", providers[0].port))) == [0, 0, 0]
@@ -455,11 +282,11 @@ async def test_a_language_models_stream_through_a_tunnel(
 
         return script
 
-    provider = await upstream(make, ssl=_server_tls(ca, _NAME))
-    proxy = await upstream(_relay, ssl=_server_tls(ca, "127.0.0.1"))
-    connecting = Connecting(tunnel=_tunnel(proxy.port, tls=_roots(ca)))
+    provider = await upstream(make, ssl=server_tls(ca, _NAME))
+    proxy = await upstream(relay, ssl=server_tls(ca, "127.0.0.1"))
+    connecting = Connecting(tunnel=tunnel(proxy.port, tls=roots(ca)))
     backend = Backend(
-        "up", Target(_NAME, provider.port), _roots(ca), provider=Provider(ProviderKind.OPENAI), connecting=connecting
+        "up", Target(_NAME, provider.port), roots(ca), provider=Provider(ProviderKind.OPENAI), connecting=connecting
     )
     started = await line(0, backend=backend)
     wire = await connect(started.port)

@@ -58,7 +58,7 @@ class Dialler:
         self._overrides = overrides
         self._timeout = timeout
         self._answer_timeout = answer_timeout
-        self._lookups: dict[tuple[str, int], asyncio.Task[Sequence[_Info]]] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Future[Sequence[_Info]]] = {}
 
     async def dial(self, address: Address) -> UpstreamConnection:
         """A fresh connection. Raises CONNECT_FAILED or CONNECT_TIMEOUT, naming host, phase and time taken."""
@@ -145,8 +145,7 @@ class Dialler:
         key = (host, port)
         lookup = self._lookups.get(key)
         if lookup is None:
-            asked = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            lookup = self._lookups[key] = asyncio.create_task(asked)
+            lookup = self._lookups[key] = asyncio.ensure_future(_resolve(host, port))
             lookup.add_done_callback(lambda _: self._lookups.pop(key))
         return await asyncio.shield(lookup)  # whoever gives up leaves the others theirs
 
@@ -185,6 +184,10 @@ def _keep_alive(sock: socket.socket, keepalive: Keepalive) -> None:
     }
     for name, value in options.items():
         sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), max(value, 1))
+
+
+async def _resolve(host: str, port: int) -> Sequence[_Info]:
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 async def _first_that_connects(infos: Sequence[_Info]) -> socket.socket:

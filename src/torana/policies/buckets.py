@@ -29,8 +29,8 @@ _STATE = struct.Struct("<dd")  # full_at in seconds of time.monotonic, debt
 _STATES = struct.Struct("<" + "dd" * _WAYS)
 _SET_BYTES = _KEYS + _STATES.size
 _TABLE_BYTES = _SETS * _SET_BYTES  # 2 MiB for 65,536 buckets; the pages of sets nobody uses are never there
-_TRIES = 20
-_PAUSE = 100e-6  # seconds between two tries
+_PAUSES = (0.0,) * 10 + (100e-6,) * 20 + (1e-3,) * 50
+"""Seconds after each try for a lock. Its holder is about done; or it was put aside by the kernel, for milliseconds."""
 
 
 class Terms(NamedTuple):
@@ -144,18 +144,18 @@ class Buckets:
     def _take_locks(self, starts: set[int]) -> list[int]:
         """Lock some sets, in an order that is the same for all; returns those that could be.
 
-        A worker that was stopped in the middle of a change must not stop the others with it: after some 2 ms it is
+        A worker that was stopped in the middle of a change must not stop the others with it: after some 60 ms it is
         passed by, and at worst what it is about to write is lost.
         """
         if self._lock is None:
             return []
         locked = []
         for start in sorted(starts):
-            for _ in range(_TRIES):
+            for pause in _PAUSES:
                 try:
                     fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, start)
                 except OSError:
-                    time.sleep(_PAUSE)
+                    time.sleep(pause)
                 else:
                     locked.append(start)
                     break

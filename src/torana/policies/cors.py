@@ -21,7 +21,7 @@ class CorsPolicy:
     """
 
     def __init__(self, cors: Cors) -> None:
-        self._allowed = _origins(cors.allow_origins)
+        self._allowed = origins(cors.allow_origins)
         self._any_origin = "*" in cors.allow_origins and not cors.allow_credentials
         self._methods = _listed(cors.allow_methods)
         self._headers = _listed(cors.allow_headers)
@@ -65,7 +65,8 @@ class CorsPolicy:
             fields += _fields((b"access-control-expose-headers", self._expose))
 
 
-def _origins(allowed: tuple[str, ...]) -> Callable[[bytes], bool]:
+def origins(allowed: tuple[str, ...]) -> Callable[[bytes], bool]:
+    """Whether an origin is one of those: exact ones, `*` for all, or with a `*` as in `https://*.example.com`."""
     if "*" in allowed:
         return lambda _: True
     exact = frozenset(origin.encode() for origin in allowed if "*" not in origin)

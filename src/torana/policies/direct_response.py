@@ -1,10 +1,11 @@
-"""directResponse: a fixed reply instead of a backend's."""
+"""directResponse: a fixed reply instead of a backend's, always or on a condition."""
 
 from __future__ import annotations
 
 from torana.exchange import Exchange, LocalReply
 from torana.http.message import Field
-from torana.model.policy import DirectResponse
+from torana.model.policy import Conditional, DirectResponse
+from torana.policies.expression import Sees, compile_optional
 
 
 class DirectResponsePolicy:
@@ -22,3 +23,18 @@ class DirectResponsePolicy:
     def on_request(self, exchange: Exchange) -> LocalReply:
         exchange.record.reason = "DirectResponse"
         return LocalReply(self._status, [*self._fields], self._body)
+
+
+class ConditionalResponsesPolicy:
+    """Answers with the first reply whose condition holds; where none does, the request goes on."""
+
+    def __init__(self, conditionals: tuple[Conditional, ...]) -> None:
+        self._replies = [
+            (compile_optional(one.condition, Sees.REQUEST), DirectResponsePolicy(one.response)) for one in conditionals
+        ]
+
+    def on_request(self, exchange: Exchange) -> LocalReply | None:
+        for condition, reply in self._replies:
+            if condition is None or condition.holds(exchange):
+                return reply.on_request(exchange)
+        return None

@@ -166,6 +166,10 @@ class Expression:
         _log.warning("the expression `%s` could not be evaluated and counts as not true: %s", self.text, why)
 
 
+def compile_optional(text: str | None, sees: Sees = Sees.ANSWER) -> Expression | None:
+    return None if text is None else Expression(text, sees)
+
+
 def _parts(text: str) -> dict[str, tuple[_Part, ...]]:
     """For each variable that is mentioned, its members that are, and of headers the names."""
     wanted: dict[str, dict[str, set[str] | None]] = {}

@@ -1,7 +1,8 @@
 """localRateLimit: token buckets of a route. All of them must let a request in; one that does not takes from none.
 
 A request takes one of a bucket of requests. What it takes of a bucket of tokens is known when it is answered: it is
-let in while one is left, and what the answer says it used is taken then, as far as it is there.
+let in while one is left, and what the answer says it used is taken then, as far as it is there. A client that leaves a
+stream before its end pays for what it got.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torana.http.message import Fields, field
 from torana.model.policy import LimitUnit, RateLimit, RateLimitKey, RateLimitKeyKind
 from torana.policies.buckets import KEY_BYTES, Buckets, Claim, Standing, Terms
 from torana.policies.expression import Expression, Sees
-from torana.telemetry.record import Placement, TokenUsage
+from torana.telemetry.record import Placement, Record
 
 _OURS = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"))
 
@@ -41,7 +42,7 @@ class RateLimitPolicy:
 
     def on_request(self, exchange: Exchange) -> None:
         """Raises RATE_LIMITED."""
-        limits = [limit for limit in self._limits if limit.condition is None or limit.condition.holds(exchange)]
+        limits = [limit for limit in self._limits if limit.unconditional or limit.counts(exchange)]
         if not limits:
             return
         claims = [limit.claim(exchange) for limit in limits]
@@ -68,8 +69,10 @@ class RateLimitPolicy:
         ):
             fields.append((name, name, b"%d" % number))
 
-    def _charge(self, claims: list[Claim], usage: TokenUsage) -> None:
-        used = usage.input_tokens + usage.output_tokens
+    def _charge(self, claims: list[Claim], record: Record) -> None:
+        """By the provider's count; of a stream that ended without one, the pieces of output, which are about tokens."""
+        usage = record.usage
+        used = record.deltas if usage is None else usage.input_tokens + usage.output_tokens
         if used:
             self._buckets.charge([claim._replace(cost=used) for claim in claims], time.monotonic())
 
@@ -77,16 +80,23 @@ class RateLimitPolicy:
 class _Limit:
     """One limit, and how its bucket is found. Of what a client sends, only a digest is kept."""
 
-    __slots__ = ("_any", "_seed", "_value", "condition", "rate", "words")
+    __slots__ = ("_any", "_condition", "_seed", "_unless", "_value", "rate", "unconditional", "words")
 
     def __init__(self, rate: RateLimit, placement: Placement) -> None:
         self.rate = rate
         self.words = _words(rate)
-        self.condition = None if rate.condition is None else Expression(rate.condition, Sees.REQUEST)
+        self._condition = None if rate.condition is None else Expression(rate.condition, Sees.REQUEST)
+        self._unless = [Expression(text, Sees.REQUEST) for text in rate.unless]
+        self.unconditional = self._condition is None and not self._unless
         self._seed = _digest(msgspec.msgpack.encode((placement.bind, placement.listener, placement.route, rate)), b"")
         terms = Terms(rate.max_tokens, rate.tokens_per_fill, rate.fill_interval)
         self._any = Claim(self._seed, terms, 1 if rate.unit is LimitUnit.REQUESTS else 0)
         self._value = None if rate.key is None else _reader(rate.key)
+
+    def counts(self, exchange: Exchange) -> bool:
+        if self._condition is not None and not self._condition.holds(exchange):
+            return False
+        return not any(other.holds(exchange) for other in self._unless)
 
     def claim(self, exchange: Exchange) -> Claim:
         """On the bucket of this request's key. Requests without the header or credential have one in common."""

@@ -7,6 +7,8 @@ in every case the connection is closed without the ending that the framing asks 
 
 from __future__ import annotations
 
+import asyncio
+
 from torana.errors import GatewayError
 from torana.exchange import Exchange
 from torana.http.message import HOP_BY_HOP, Framing, ResponseHead, connection_options, render
@@ -19,18 +21,25 @@ _WITHOUT_LENGTH = HOP_BY_HOP | {b"content-length"}
 
 
 async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, route: CompiledRoute) -> None:
-    """Head and body of the answer, to the end. An answer that breaks off is ended here and noted in the record."""
+    """Head and body of the answer, to the end. An answer that breaks off is ended here and noted in the record.
+
+    Raises what kept an answer that is to be gathered from being whole: ANSWER_TOO_LARGE, or what it broke off with.
+    """
     head = asked.head
     record = exchange.record
-    record.status = head.status
     body = asked.connection.body
     passage = asked.passage
+    whole = route.response_buffer is not None and await route.response_buffer.gather(head, body)
+    record.status = head.status
     after = asked.upstream.after
     if after is not None:
         after.apply(head.fields)
     for policy in route.after:
         policy(exchange, head.fields)
     framing = Framing.CHUNKED if head.framing is Framing.CLOSE or passage.resized else head.framing
+    if whole and head.framing is not Framing.LENGTH:
+        framing = Framing.LENGTH
+        head.fields.append((b"content-length", b"content-length", b"%d" % body.size))
     parts = _head(head, framing)
     client.start(parts, framing)
     chunks = passage.read(body.take())
@@ -49,6 +58,9 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
             client.cut()
             record.reason = error.reason.fault.label
             record.error = f"{error.message} ({error.detail})" if error.detail else error.message
+        except asyncio.CancelledError:  # the client has left; what it got is paid for all the same
+            passage.tell(record)
+            raise
         else:
             client.finish(None, passage.end())
     record.answer_bytes = body.size

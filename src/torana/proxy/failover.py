@@ -57,8 +57,8 @@ class Failover:
     """The attempts of one request."""
 
     __slots__ = (
-        "_ask", "_began", "_exchange", "_inbound", "_metrics", "_number", "_others", "_pause", "_repetitions", "_route",
-        "_share", "_tried",
+        "_ask", "_began", "_exchange", "_inbound", "_metrics", "_number", "_others", "_pause", "_repetitions", "_retry",
+        "_route", "_share", "_tried",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,9 @@ class Failover:
         self._inbound = inbound
         self._exchange = exchange
         self._route = route
+        self._retry = route.retry
+        if route.retry_precondition is not None and not route.retry_precondition.holds(exchange):
+            self._retry = None
         self._metrics = metrics
         self._began = time.monotonic()
         self._tried: list[Upstream] = []
@@ -95,7 +98,7 @@ class Failover:
         Raises what the last one raised, or what is wrong with the request itself. The answer is the caller's to
         release.
         """
-        if self._route.retry is not None:
+        if self._retry is not None:
             self._route.budget.deposit(self._began)
         while True:
             outcome, why = await self._attempt(upstream)
@@ -151,16 +154,26 @@ class Failover:
 
         Raises the error that a stream broke off with before its first content.
         """
-        status = asked.head.status
-        if status in self._route.retry_codes:
-            return str(status)
+        if self._retry is not None:
+            condition = self._route.retry_condition
+            if asked.head.status in self._route.retry_codes:
+                return str(asked.head.status)
+            if condition is not None and condition.holds(self._exchange, asked.head):
+                return "retry condition"
         if not asked.upstream.is_llm:
             return None
-        if status == 429 or status >= 500:
-            return str(status)
+        if self._unwell(asked):
+            return str(asked.head.status) if asked.upstream.unhealthy is None else "unhealthy"
         if isinstance(asked.passage, Events):
             return await self._beginning(asked, asked.passage, began)
         return None
+
+    def _unwell(self, asked: Asked) -> bool:
+        """Whether an answer speaks against its endpoint, by its own rule or that of most."""
+        unhealthy = asked.upstream.unhealthy
+        if unhealthy is not None:
+            return unhealthy.holds(self._exchange, asked.head)
+        return asked.head.status == 429 or asked.head.status >= 500
 
     async def _beginning(self, asked: Asked, events: Events, began: float) -> str | None:
         """The same, of a stream: what its beginning tells."""
@@ -183,7 +196,7 @@ class Failover:
         status, pause = 0, None
         if isinstance(outcome, Asked):
             status = outcome.head.status
-            if why is None and status != 429 and status < 500:
+            if why is None and not self._unwell(outcome):
                 vitals.succeeded(self, now - began, now, upstream.eviction)
                 return
             pause = pause_of(status, outcome.head.fields, time.time())
@@ -212,7 +225,7 @@ class Failover:
         upstream = None if self._repetitions else self._untried()
         if upstream is not None:
             return _Following(upstream, 0.0) if left > 0 else None
-        retry = self._route.retry
+        retry = self._retry
         if retry is None or self._repetitions >= retry.attempts:
             return None
         pause = retry.backoff * random.uniform(1.0, 1.5)  # noqa: S311 - so that not all come back at once
@@ -251,8 +264,8 @@ class Failover:
         if self._inbound.spent:
             return False
         if failed.is_llm or isinstance(outcome, Asked):
-            return True  # an answer that was not taken is one of the route's `retry.codes`
-        return outcome.reason in _NEVER_ARRIVED or self._exchange.method in _IDEMPOTENT or self._route.retry is not None
+            return True  # an answer that was not taken is one that the route's `retry` names
+        return outcome.reason in _NEVER_ARRIVED or self._exchange.method in _IDEMPOTENT or self._retry is not None
 
     def _told(self, error: GatewayError) -> GatewayError:
         """`error`, with all that was tried before it."""

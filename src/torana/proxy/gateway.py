@@ -17,6 +17,7 @@ from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
 from torana.http.request import Request
 from torana.http.server import ServerConnection
+from torana.policies.order import RequestPolicy
 from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asked, Asking, with_hint
 from torana.proxy.balancer import Balancer
@@ -24,6 +25,7 @@ from torana.proxy.call import read_call
 from torana.proxy.deadlines import lasting, within
 from torana.proxy.failover import Failover
 from torana.proxy.inbound import Inbound
+from torana.proxy.mirror import Mirrors
 from torana.proxy.passage import passage_for
 from torana.proxy.reply import error_reply, new_id, refusal, render_reply, request_id
 from torana.proxy.router import Candidate
@@ -35,6 +37,8 @@ from torana.telemetry.record import Placement, Record
 
 _log = logging.getLogger(__name__)
 
+_ATTEMPT = b"x-retry-attempt"
+
 
 class Gateway:
     """Serves requests by its `snapshot`, which may be replaced at any time."""
@@ -43,6 +47,11 @@ class Gateway:
         self.snapshot = snapshot
         self.metrics = metrics
         self._access_log = access_log
+        self._mirrors = Mirrors(self._ask, metrics)
+
+    def close(self) -> None:
+        """Give up what no client waits for."""
+        self._mirrors.close()
 
     async def serve(self, request: Request, connection: ServerConnection) -> None:
         """The handler of every listening port."""
@@ -52,11 +61,14 @@ class Gateway:
         try:
             route = match(self.snapshot, connection.server.port, exchange).route
             record.placement = route.placement
-            reply = before(route, exchange) if route.before else None
+            reply = _run(route.before, exchange) if route.before else None
+            inbound = Inbound(request, connection)
+            if route.stages and reply is None:
+                reply = await _wait(route, exchange, inbound)
             if reply is not None:
                 _reply(connection, exchange, route, reply)
             else:
-                await self._forward(request, connection, exchange, route)
+                await self._forward(inbound, exchange, route)
         except GatewayError as error:
             _fail(connection, exchange, route, error)
         except asyncio.CancelledError:
@@ -68,8 +80,8 @@ class Gateway:
             _fail(connection, exchange, route, GatewayError(Reason.INTERNAL, "The gateway failed.", repr(error)))
         finally:
             self._account(record)
-            if exchange.charge is not None and record.usage is not None:
-                exchange.charge(record.usage)
+            if exchange.charge is not None:
+                exchange.charge(record)
 
     def refuse(self, error: GatewayError, connection: ServerConnection) -> bytes:
         """The answer to something that never became a request; accounted for like one."""
@@ -82,10 +94,10 @@ class Gateway:
         self._account(record)
         return refusal(error, record.request_id)
 
-    async def _forward(
-        self, request: Request, connection: ServerConnection, exchange: Exchange, route: CompiledRoute
-    ) -> None:
-        inbound = Inbound(request, connection)
+    async def _forward(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute) -> None:
+        connection = inbound.client
+        if route.mirrors:
+            await self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
         upstream, limit, timeout = route.only, route.answer_limit, route.timeout
         if upstream is not None and upstream.redirect is None:
             asking = self._ask(inbound, exchange, route, upstream)
@@ -127,9 +139,10 @@ class Gateway:
             call = await read_call(inbound, exchange, upstream, target, limit)
         elif route.retry is not None:
             await inbound.gather_if_short(limit)
+        if number:  # in the place of what a gateway before this one said
+            others = (each for each in exchange.fields if each[0] != _ATTEMPT)
+            exchange.fields = [*others, (_ATTEMPT, _ATTEMPT, b"%d" % number)]
         outgoing = upstream.compose(exchange, target, plain=call is not None and call.prepared.stream)
-        if number:
-            outgoing.parts.append(b"x-retry-attempt: %d\r\n" % number)
         asking = Asking(exchange, upstream, outgoing, self.metrics, upstream.attempt_limit)
         vitals = upstream.endpoint.vitals
         vitals.pending += 1
@@ -177,12 +190,9 @@ def match(snapshot: Snapshot, port: int, exchange: Exchange) -> Candidate[Compil
 
 
 def before(route: CompiledRoute, exchange: Exchange) -> LocalReply | None:
-    """Run the request policies; the first that replies ends the request."""
-    for policy in route.before:
-        reply = policy(exchange)
-        if reply is not None:
-            return reply
-    return None
+    """Run the request policies, without waiting for anything; the first that replies ends the request."""
+    chains = (route.before, *(stage.then for stage in route.stages))
+    return next((reply for chain in chains if (reply := _run(chain, exchange)) is not None), None)
 
 
 def pick(route: CompiledRoute) -> Balancer:
@@ -196,6 +206,24 @@ def pick(route: CompiledRoute) -> Balancer:
 
 
 # the steps between
+
+
+def _run(policies: tuple[RequestPolicy, ...], exchange: Exchange) -> LocalReply | None:
+    for policy in policies:
+        reply = policy(exchange)
+        if reply is not None:
+            return reply
+    return None
+
+
+async def _wait(route: CompiledRoute, exchange: Exchange, inbound: Inbound) -> LocalReply | None:
+    """Run the policies that have to be waited for, and those that run after each."""
+    for stage in route.stages:
+        await stage.wait(exchange, inbound)
+        reply = _run(stage.then, exchange)
+        if reply is not None:
+            return reply
+    return None
 
 
 def _begin(request: Request, connection: ServerConnection) -> Exchange:

@@ -114,6 +114,7 @@ class Events(Unread):
     def tell(self, record: Record) -> None:
         record.response_model = self._reader.model
         record.usage = self._reader.usage
+        record.deltas = self._reader.deltas
         if self._reader.error is not None and record.error is None:
             record.reason = "UpstreamFailure"
             record.error = f"the upstream reported an error in its stream ({self._reader.error})"

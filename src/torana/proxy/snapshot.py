@@ -7,6 +7,7 @@ import ssl
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
+from typing import NamedTuple
 
 from torana.http.tls import server_context
 from torana.model.backend import BackendRef
@@ -14,6 +15,8 @@ from torana.model.config import Bind, Config, Listener, Protocol, Settings
 from torana.model.policy import Timeout
 from torana.model.route import Route
 from torana.policies.attempt_headers import tell_attempts
+from torana.policies.buffer import ResponseBuffer
+from torana.policies.expression import Sees, compile_optional
 from torana.policies.order import compile_route
 from torana.policies.session_affinity import compile_affinity
 from torana.proxy.balancer import Balancer
@@ -24,6 +27,13 @@ from torana.proxy.upstream import Upstream
 from torana.telemetry.record import Placement
 
 
+class CompiledMirror(NamedTuple):
+    """Who gets a copy, and of which share of the requests (0 to 1)."""
+
+    upstream: Upstream
+    share: float
+
+
 class CompiledRoute:
     """A route with its policies as flat tuples, and its backends by weight.
 
@@ -32,8 +42,9 @@ class CompiledRoute:
     """
 
     __slots__ = (
-        "_bounds", "_refs", "after", "answer_limit", "before", "budget", "only", "placement", "retry",
-        "retry_codes", "route", "shares", "timeout",
+        "_bounds", "_refs", "after", "answer_limit", "before", "budget", "mirrors", "only", "placement",
+        "response_buffer", "retry", "retry_codes", "retry_condition", "retry_precondition", "route", "shares", "stages",
+        "timeout",
     )  # fmt: skip
 
     def __init__(self, route: Route, placement: Placement, runtime: Runtime, settings: Settings) -> None:
@@ -41,6 +52,7 @@ class CompiledRoute:
         self.placement = placement
         chains = compile_route(route.policies, placement, runtime.buckets)
         self.before = chains.before
+        self.stages = chains.stages
         # Last, so that no rule on headers takes away what is there to find out about the rules.
         self.after = (*chains.after, tell_attempts) if settings.attempt_headers else chains.after
         self.timeout = timeout = route.policies.timeout
@@ -51,6 +63,15 @@ class CompiledRoute:
             )
         self.retry = route.policies.retry
         self.retry_codes = frozenset(self.retry.codes if self.retry is not None else ())
+        self.retry_precondition = self.retry_condition = None
+        if self.retry is not None:
+            self.retry_precondition = compile_optional(self.retry.precondition, Sees.REQUEST)
+            self.retry_condition = compile_optional(self.retry.condition)
+        buffer = route.policies.buffer
+        self.response_buffer = ResponseBuffer(buffer.response) if buffer is not None and buffer.response else None
+        self.mirrors = tuple(
+            CompiledMirror(Upstream(mirror.backend, runtime), mirror.share) for mirror in route.mirrors
+        )
         self.budget = runtime.budget(placement, self.retry)
         self._refs = [ref for ref in route.backends if ref.weight > 0]
         self.shares = tuple(_share(ref, timeout, runtime) for ref in self._refs)
@@ -135,5 +156,5 @@ class Snapshot:
             for bind in self.binds.values()
             for listener in bind.listeners.values()
             for route in listener.routes.compiled
-            for upstream in route.upstreams
+            for upstream in (*route.upstreams, *(mirror.upstream for mirror in route.mirrors))
         }

@@ -16,6 +16,7 @@ from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend, Connecting
 from torana.model.policy import Health, Timeout
 from torana.policies.backend_auth import compile_credential, with_cookie, with_parameter
+from torana.policies.expression import compile_optional
 from torana.policies.header_modifier import HeaderModifierPolicy
 from torana.policies.request_redirect import RequestRedirectPolicy
 from torana.policies.url_rewrite import compile_authority, compile_path
@@ -42,7 +43,7 @@ class Upstream:
 
     __slots__ = (
         "_credential", "_drops", "_host_of", "_modify", "_path_of", "after", "attempt_limit", "backend", "endpoint",
-        "eviction", "is_llm", "model", "provider", "redirect",
+        "eviction", "is_llm", "model", "provider", "redirect", "unhealthy",
     )  # fmt: skip
 
     def __init__(self, backend: Backend, runtime: Runtime, timeout: Timeout | None = None) -> None:
@@ -54,7 +55,9 @@ class Upstream:
             ("http.requestTimeout", backend.request_timeout),
         )
         self.endpoint: Endpoint = runtime.endpoint(backend.name, address_of(backend, runtime.environment))
-        self.eviction = (backend.health or Health()).eviction
+        health = backend.health or Health()
+        self.eviction = health.eviction
+        self.unhealthy = compile_optional(health.unhealthy)
         self.is_llm = backend.provider is not None
         self.model = backend.provider.model if backend.provider else None
         self.provider = PROVIDERS[backend.provider.kind].name if backend.provider else ""

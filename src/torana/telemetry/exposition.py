@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
@@ -50,22 +50,12 @@ class _States(Collector):
         yield _counter("downstream_received_bytes", "Bytes received from clients.", state.received_bytes)
         yield _counter("downstream_sent_bytes", "Bytes sent to clients.", state.sent_bytes)
         yield _counter("retries", "Requests sent upstream once more.", state.retries)
-        failures = CounterMetricFamily(
-            "agentgateway_upstream_attempt_failures",
-            "Attempts at an upstream that failed, whatever came of the request.",
-            labels=("backend", "endpoint", "reason"),
-        )
-        for failure, count in state.failures.items():
-            failures.add_metric(failure, count)
-        yield failures
-        evictions = CounterMetricFamily(
-            "agentgateway_upstream_evictions",
-            "Times an endpoint was put aside for failing.",
-            labels=("backend", "endpoint"),
-        )
-        for endpoint, count in state.evictions.items():
-            evictions.add_metric(endpoint, count)
-        yield evictions
+        what = "Attempts at an upstream that failed, whatever came of the request."
+        yield _counters("upstream_attempt_failures", what, ("backend", "endpoint", "reason"), state.failures.items())
+        what = "Times an endpoint was put aside for failing."
+        yield _counters("upstream_evictions", what, ("backend", "endpoint"), state.evictions.items())
+        what = "Copies of requests for mirrors, by what became of them."
+        yield _counters("mirrored_requests", what, ("backend", "outcome"), state.mirrored.items())
         yield _counter("log_lines_dropped", "Log lines nobody was ready to read.", state.dropped_log_lines)
         connections = CounterMetricFamily(
             "agentgateway_downstream_connections",
@@ -127,6 +117,15 @@ def _gauge(name: str, about: str, value: float) -> Metric:
 
 def _counter(name: str, about: str, value: float) -> Metric:
     return CounterMetricFamily(f"agentgateway_{name}", about, value=float(value))
+
+
+def _counters(
+    name: str, about: str, labels: tuple[str, ...], counts: Iterable[tuple[tuple[str, ...], int]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"agentgateway_{name}", about, labels=labels)
+    for values, count in counts:
+        family.add_metric(values, count)
+    return family
 
 
 def _histogram(name: str, about: str, labels: tuple[str, ...]) -> HistogramMetricFamily:

@@ -106,6 +106,8 @@ class State(msgspec.Struct):
     """Attempts that failed, by backend, endpoint and why."""
     evictions: dict[tuple[str, str], int] = {}
     """By backend and endpoint."""
+    mirrored: dict[tuple[str, str], int] = {}
+    """Copies of requests, by the mirror's backend and what became of them."""
     open_connections: int = 0
     dropped_log_lines: int = 0
 
@@ -119,6 +121,7 @@ class Metrics:
         self._connects: dict[str, Histogram] = {}
         self._failures: Counter[tuple[str, str, str]] = Counter()
         self._evictions: Counter[tuple[str, str]] = Counter()
+        self._mirrored: Counter[tuple[str, str]] = Counter()
         self.retries = 0
 
     def count(self, record: Record) -> None:
@@ -155,6 +158,10 @@ class Metrics:
     def count_eviction(self, backend: str, endpoint: str) -> None:
         self._evictions[clipped(backend), clipped(endpoint)] += 1
 
+    def count_mirrored(self, backend: str, outcome: str) -> None:
+        """A copy of a request: answered, failed, dropped for want of room, or too_large to be made."""
+        self._mirrored[clipped(backend), outcome] += 1
+
     def state(self) -> State:
         """A view of the numbers as they are now; the lists are new, the series are not."""
         return State(
@@ -164,6 +171,7 @@ class Metrics:
             retries=self.retries,
             failures=self._failures,
             evictions=self._evictions,
+            mirrored=self._mirrored,
         )
 
     def _count_call(self, record: Record, operation: str) -> None:
@@ -211,6 +219,8 @@ def summed(states: Iterable[State]) -> State:
             total.failures[failure] = total.failures.get(failure, 0) + count
         for endpoint, count in state.evictions.items():
             total.evictions[endpoint] = total.evictions.get(endpoint, 0) + count
+        for copies, count in state.mirrored.items():
+            total.mirrored[copies] = total.mirrored.get(copies, 0) + count
         total.received_bytes += state.received_bytes
         total.sent_bytes += state.sent_bytes
         total.retries += state.retries

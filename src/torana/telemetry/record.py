@@ -60,7 +60,8 @@ class Attempt(NamedTuple):
 class Record(msgspec.Struct, gc=False):
     """Filled in along the way, read by metrics and access log at the end. Times are seconds of `time.perf_counter`.
 
-    A Struct for what it costs: one call makes it, however many members it has.
+    `deltas` are the pieces of output that a stream had: about one for each token. A Struct for what it costs: one call
+    makes it, however many members it has.
     """
 
     started: float
@@ -89,6 +90,7 @@ class Record(msgspec.Struct, gc=False):
     streaming: bool = False
     response_model: str | None = None
     first_token: float | None = None
+    deltas: int = 0
     usage: TokenUsage | None = None
 
     @property

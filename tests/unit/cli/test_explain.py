@@ -295,6 +295,15 @@ def test_resolve_has_no_case() -> None:
     assert "127.0.0.1:99" in backend["connect"]
 
 
+def test_a_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy that would be gone through is told, without its credentials; `--resolve` goes past it."""
+    monkeypatch.setenv("https_proxy", "http://user:canary@proxy.example:3128")
+    (backend,) = explained(CHAT, "-d", BODY)["backends"]
+    assert backend["via"] == "proxy proxy.example:3128"
+    (backend,) = explained(CHAT, "-d", BODY, "--resolve", "api.example:8443:127.0.0.1:99")["backends"]
+    assert "via" not in backend
+
+
 def test_resolve() -> None:
     """`--resolve` is told beside the place it stands for."""
     (backend,) = explained(CHAT, "-d", BODY, "--resolve", "api.example:8443:127.0.0.1:99")["backends"]

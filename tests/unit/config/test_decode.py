@@ -68,6 +68,7 @@ def test_nothing_is_refused_where_it_could_hide_a_slip(policies: str) -> None:
 def test_tables_of_the_schema_fit(record: type[Record]) -> None:
     """Groups and spellings name keys that exist, and nothing is both supported and not supported yet."""
     assert set(record.exactly_one) <= set(keys(record))
+    assert set(record.alone) <= set(keys(record))
     assert set(record.spellings.values()) <= set(keys(record))
     assert not set(record.not_yet) & set(keys(record))
     for second, first in record.spellings.items():
@@ -85,6 +86,8 @@ _YAML = st.recursive(
 def _like(shape: Shape) -> st.SearchStrategy[object]:
     """Values of about the right shape, so that the walk gets deep."""
     options: list[st.SearchStrategy[object]] = [st.none(), st.integers(-1, 70000), st.text(max_size=5)]
+    if shape.number:
+        options.append(st.floats())
     if shape.choices:
         options.append(st.sampled_from(shape.choices))
     if shape.items is not None:

@@ -143,6 +143,14 @@ def test_condition() -> None:
         assert told(limits, other) == ["X-RateLimit-Remaining: 999", "x-ratelimit-limit-tokens: 5"]
 
 
+def test_unless() -> None:
+    """Of limits that exclude each other, a request is counted by the first whose condition it fulfils."""
+    free = 'request.headers["x-tier"] == "free"'
+    limits = policy(once(condition=free), RateLimit(3, 3, 60.0, unless=(free,)))
+    assert [admits(limits, exchange("/", ("x-tier", "free"))) for _ in range(2)] == [True, False]
+    assert [admits(limits, exchange("/", ("x-tier", "paid"))) for _ in range(4)] == [True, True, True, False]
+
+
 def test_all_must_admit() -> None:
     """A request that one limit refuses takes nothing from the others."""
     limits = policy(once(HEADER), RateLimit(2, 1, 60.0))
@@ -175,7 +183,8 @@ def test_tokens_are_taken_afterwards(clock: Clock) -> None:
     assert told(limits, second)[1:] == ["x-ratelimit-limit: 10", "x-ratelimit-remaining: 10", "x-ratelimit-reset: 0"]
     for request, usage in ((first, Usage(5, 4)), (second, Usage(100, 100))):
         assert request.charge is not None
-        request.charge(usage)
+        request.record.usage = usage
+        request.charge(request.record)
         if request is first:
             assert admits(limits, exchange())
     assert not admits(limits, exchange())
@@ -189,7 +198,8 @@ def test_tokens_of_whom() -> None:
     a, b = exchange("/", ("x-user", "a")), exchange("/", ("x-user", "b"))
     assert admits(limits, a)
     assert a.charge is not None
-    a.charge(Usage(10, 1))
+    a.record.usage = Usage(10, 1)
+    a.charge(a.record)
     assert not admits(limits, a)
     assert admits(limits, b)
     assert b.quota is not None

@@ -61,7 +61,8 @@ def test_a_reload_changes_the_share() -> None:
 )
 def test_against_a_list_of_all_that_happened(share: float, steps: list[tuple[str, float]]) -> None:
     """It decides as a list does that keeps everything and counts the recent whole seconds each time."""
-    budget, events, now = Budget(share), [], 0.0
+    budget, now = Budget(share), 0.0
+    events: list[tuple[str, float]] = []
     for step, later in steps:
         now += later
         recent = [what for what, when in events if int(when) >= int(now) - 10]

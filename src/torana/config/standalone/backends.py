@@ -5,17 +5,21 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
-from torana.config.resolve import Part, Remark, UnresolvableError, Wish, resolve
+from msgspec import structs
+
+from torana.config.resolve import Destination, Part, Remark, UnresolvableError, Wish, resolve
 from torana.config.standalone.decode import nearest
 from torana.config.standalone.files import Files
-from torana.config.standalone.policies import backend_auth, backend_tls, headers, redirect
+from torana.config.standalone.merge import Given, Place, first, merge
 from torana.config.standalone.schema import policies as schema
 from torana.config.standalone.schema.backends import Ai, AiGroup, AiProvider, NamedBackend, RouteBackend
+from torana.config.standalone.schema.connection import BackendPlace
+from torana.config.standalone.traffic import affinity
 from torana.config.syntax import path_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
-from torana.model.backend import Backend, BackendRef, Provider, ProviderKind
-from torana.model.policy import Authority, BackendAuth, BackendTls, HeaderModifier, PathRule, Redirect
+from torana.model.backend import Backend, BackendRef, Connecting, Provider, ProviderKind, Tunnel
+from torana.model.policy import Affinity, Authority, PathRule
 
 
 class OfRoute(NamedTuple):
@@ -26,13 +30,6 @@ class OfRoute(NamedTuple):
     path: Path
     authority: Authority | None
     rewrite: PathRule | None
-
-
-class _Place(NamedTuple):
-    """Policies, and where they stand."""
-
-    policies: schema.BackendPolicies | schema.RoutePolicies | None
-    path: Path
 
 
 class _Written(NamedTuple):
@@ -46,7 +43,7 @@ class _Written(NamedTuple):
     host: str | None
     ai: Ai | AiProvider | None
     path: Path
-    places: tuple[_Place, ...]
+    places: tuple[Place, ...]
 
 
 _Groups: TypeAlias = tuple[tuple[_Written, ...], ...]
@@ -54,20 +51,11 @@ _Groups: TypeAlias = tuple[tuple[_Written, ...], ...]
 
 
 class _Named(NamedTuple):
-    """A backend under its name; `path` is where it stands."""
+    """A backend under its name; `path` is where it stands, and `place` are its policies."""
 
     groups: _Groups
+    place: Place
     path: Path
-
-
-class _Merged(NamedTuple):
-    """The policies that hold for one backend."""
-
-    tls: BackendTls | None
-    auth: BackendAuth | None
-    request_headers: HeaderModifier | None
-    response_headers: HeaderModifier | None
-    redirect: Redirect | None
 
 
 class Backends:
@@ -77,18 +65,23 @@ class Backends:
         self._findings = findings
         self._files = files
         self._named: dict[str, _Named] = {}
+        self._registered: list[_Named] = []
         for index, backend in enumerate(named):
             self._register(backend, ("backends", index))
+        for each in self._registered:  # now that tunnels find their proxies
+            self._check(each)
 
     def translate(self, ref: RouteBackend, path: Path, index: int, route: OfRoute) -> BackendRef | None:
         """None when it cannot be reached or does not exist, which is reported."""
-        place = _Place(ref.policies, (*path, "policies"))
+        place = Place(ref.policies, (*path, "policies"))
+        places: tuple[Place, ...] = (place,)
         if ref.backend is None:
             groups = self._groups(None, ref.host, ref.ai, path, place)
         else:
             found = self._find(ref.backend, (*path, "backend"))
             if found is None:
                 return None
+            places = (place, found.place)
             # More specific first: the provider's entry, this route's use of it, the named backend.
             groups = tuple(
                 tuple(each._replace(places=(*each.places[:-1], place, each.places[-1])) for each in group)
@@ -96,21 +89,32 @@ class Backends:
             )
         backends = [[self._backend(written, index, route) for written in group] for group in groups]
         resolved = (tuple(backend for backend in group if backend is not None) for group in backends)
-        return BackendRef(tuple(group for group in resolved if group), ref.weight)
+        return BackendRef(tuple(group for group in resolved if group), ref.weight, self._affinity(places))
+
+    def mirror(self, place: BackendPlace, path: Path, route: OfRoute) -> Backend | None:
+        """The backend of a route's copies. The route's credential is not for it."""
+        written = self._lone(place, path)
+        return self._backend(written, 0, route._replace(policies=None)) if written is not None else None
 
     # Named backends
 
     def _register(self, backend: NamedBackend, path: Path) -> None:
-        place = _Place(backend.policies, (*path, "policies"))
-        named = _Named(self._groups(backend.name, backend.host, backend.ai, path, place), path)
+        place = Place(backend.policies, (*path, "policies"))
+        named = _Named(self._groups(backend.name, backend.host, backend.ai, path, place), place, path)
         reference = f"{backend.namespace or ''}/{backend.name}"
         first = self._named.setdefault(reference, named)
         if first is not named:
             quoted = self._findings.quote((*path, "name"), backend.name)
             self._findings.error((*path, "name"), f"{quoted} is the name of backends[{first.path[1]}] already")
-        for written in chain.from_iterable(named.groups):  # a backend that no route uses is checked too
-            for each in written.places:
-                self._merge((each,), None)
+        self._registered.append(named)
+
+    def _check(self, named: _Named) -> None:
+        """A backend that no route uses is looked at too, and every place that has a policy."""
+        self._affinity((named.place,))
+        for each in chain.from_iterable(written.places for written in chain.from_iterable(named.groups)):
+            merged = merge((each,), None, self._findings, self._files)
+            if merged.tunnel is not None:
+                self._tunnel(merged.tunnel)
 
     def _find(self, reference: str, path: Path) -> _Named | None:
         found = self._named.get(reference)
@@ -126,12 +130,12 @@ class Backends:
 
     # One backend
 
-    def _groups(self, name: str | None, host: str | None, ai: Ai | None, path: Path, outer: _Place) -> _Groups:
+    def _groups(self, name: str | None, host: str | None, ai: Ai | None, path: Path, outer: Place) -> _Groups:
         if ai is None:
             return ((_Written(name, "", host, None, (*path, "host"), (outer,)),),)
         path = (*path, "ai")
         if ai.provider is not None:
-            place = _Place(ai.policies, (*path, "policies"))
+            place = Place(ai.policies, (*path, "policies"))
             return ((_Written(name, "", None, ai, path, (place, outer)),),)
         path, written = (*path, "groups"), ai.groups or ()
         if not any(group.providers for group in written):
@@ -140,7 +144,7 @@ class Backends:
             self._group(name, f"/group{number}", group, (*path, number), outer) for number, group in enumerate(written)
         )
 
-    def _group(self, name: str | None, label: str, group: AiGroup, path: Path, outer: _Place) -> tuple[_Written, ...]:
+    def _group(self, name: str | None, label: str, group: AiGroup, path: Path, outer: Place) -> tuple[_Written, ...]:
         names: dict[str, int] = {}
         written: list[_Written] = []
         for number, ai in enumerate(group.providers):
@@ -148,25 +152,27 @@ class Backends:
             if ai.name is not None and names.setdefault(ai.name, number) != number:
                 what = f"providers[{names[ai.name]}] has this name already"
                 self._findings.error((*here, "name"), what, "names tell them apart in logs and metrics")
-            place = _Place(ai.policies, (*here, "policies"))
+            place = Place(ai.policies, (*here, "policies"))
+            if ai.policies is not None and ai.policies.session_affinity is not None:
+                what = "chooses between providers, and stands here at one of them"
+                self._findings.error((*place.path, "sessionAffinity"), what, "put it into the policies of the backend")
             written.append(_Written(name, f"{label}/provider{number}", None, ai, here, (place, outer)))
         return tuple(written)
 
     def _backend(self, written: _Written, index: int, route: OfRoute) -> Backend | None:
-        merged = self._merge(written.places, _Place(route.policies, route.path))
+        merged = merge(written.places, Place(route.policies, route.path), self._findings, self._files)
+        how = merged.connecting
+        if merged.tunnel is not None:
+            how = structs.replace(how or Connecting(), tunnel=self._tunnel(merged.tunnel))
         wish = Wish(provider=None, address=written.host, tls=merged.tls, authority=route.authority, path=route.rewrite)
         name = (written.name or written.host or f"{route.name}/backend{index}") + written.label
         provider = None
         if written.ai is not None:
             provider, wish = self._ai(written.ai, written.path, wish)
             name = written.ai.name or name
-        try:
-            destination = resolve(wish)
-        except UnresolvableError as error:
-            self._point(error, written, route, self._findings.error)
+        destination = self._resolve(wish, written, route)
+        if destination is None:
             return None
-        for remark in destination.remarks:
-            self._point(remark, written, route, self._findings.warning)
         return Backend(
             name=name,
             target=destination.target,
@@ -178,6 +184,9 @@ class Backends:
             request_headers=merged.request_headers,
             response_headers=merged.response_headers,
             redirect=merged.redirect,
+            health=merged.health,
+            request_timeout=merged.request_timeout,
+            connecting=how,
         )
 
     def _ai(self, ai: Ai | AiProvider, path: Path, wish: Wish) -> tuple[Provider, Wish]:
@@ -204,6 +213,17 @@ class Backends:
             path_prefix=ai.path_prefix,
         )
 
+    def _resolve(self, wish: Wish, written: _Written, route: OfRoute) -> Destination | None:
+        """None when there is no such place, which is reported."""
+        try:
+            destination = resolve(wish)
+        except UnresolvableError as error:
+            self._point(error, written, route, self._findings.error)
+            return None
+        for remark in destination.remarks:
+            self._point(remark, written, route, self._findings.warning)
+        return destination
+
     def _point(self, fault: UnresolvableError | Remark, written: _Written, route: OfRoute, tell: Any) -> None:
         """Report a fault at the key that it is about, after a quotation of its value."""
         ai = written.ai
@@ -223,36 +243,43 @@ class Backends:
         subject = f"{self._findings.quote(path, text)} " if text is not None else ""
         tell(path, subject + fault.what, fault.hint)
 
-    # Policies
+    # Places upstream without a share
 
-    def _merge(self, places: tuple[_Place, ...], route: _Place | None) -> _Merged:
-        """The more specific place replaces a policy as a whole; TLS and credential may come from the route at last."""
-        findings, files = self._findings, self._files
-        everywhere = places if route is None else (*places, route)
-        tls = _first(everywhere, "backend_tls", "backendTLS")
-        auth = _first(everywhere, "backend_auth", "backendAuth")
-        request = _first(places, "request_header_modifier", "requestHeaderModifier")
-        response = _first(places, "response_header_modifier", "responseHeaderModifier")
-        answer = _first(places, "request_redirect", "requestRedirect")
-        return _Merged(
-            tls=backend_tls(tls.policy, tls.path, findings, files) if tls else None,
-            auth=backend_auth(auth.policy, auth.path, findings, files) if auth else None,
-            request_headers=headers(request.policy, request.path, findings) if request else None,
-            response_headers=headers(response.policy, response.path, findings) if response else None,
-            redirect=redirect(answer.policy, answer.path, findings) if answer else None,
-        )
+    def _lone(self, place: BackendPlace, path: Path) -> _Written | None:
+        """One place, written here or under a name; None when there is none, which is reported."""
+        if place.backend is None:
+            return _Written(None, "", place.host, None, (*path, "host"), ())
+        here = (*path, "backend")
+        found = self._find(place.backend, here)
+        if found is None:
+            return None
+        each, *others = chain.from_iterable(found.groups) if any(found.groups) else (None,)
+        if others:
+            self._findings.error(here, "has several providers, and this needs one place", "name a backend with one")
+            return None
+        return each
 
+    def _tunnel(self, given: Given) -> Tunnel | None:
+        """None when its proxy cannot be reached, which is reported."""
+        path = (*given.path, "proxy")
+        written = self._lone(given.policy.proxy, path)
+        if written is None:
+            return None
+        if written.ai is not None:
+            self._findings.error((*path, "backend"), "serves a language model, and a proxy has to be a `host`")
+            return None
+        places = (Place(given.policy.policies, (*given.path, "policies")), *written.places)
+        merged = merge(places, None, self._findings, self._files)
+        route = OfRoute("", None, (), None, None)
+        destination = self._resolve(Wish(provider=None, address=written.host, tls=merged.tls), written, route)
+        if destination is None:
+            return None
+        if destination.target.unix is not None:
+            self._findings.error(written.path, "is a socket of this machine, and a proxy has to be a `host:port`")
+        return Tunnel(destination.target, destination.tls, merged.auth)
 
-class _Given(NamedTuple):
-    """A policy, and where it was given."""
+    # Affinity
 
-    policy: Any
-    path: Path
-
-
-def _first(places: tuple[_Place, ...], field: str, key: str) -> _Given | None:
-    for place in places:
-        policy = getattr(place.policies, field, None)
-        if policy is not None:
-            return _Given(policy, (*place.path, key))
-    return None
+    def _affinity(self, places: tuple[Place, ...]) -> Affinity | None:
+        given = first(places, "sessionAffinity")
+        return affinity(given.policy, given.path, self._findings) if given is not None else None

@@ -148,24 +148,26 @@ def _alone(record: type[Record], spelled: dict[str, str], path: Path, findings: 
 def _scalar(shape: Shape, node: Scalar, path: Path, findings: Findings) -> Any:
     """Where text is allowed, a plain scalar is the text as it stands: a key of digits only is still a key."""
     value = core_value(node)
-    match value:
-        case bool() if shape.boolean:
-            return value
-        case int() if shape.integer and not isinstance(value, bool):
-            return _bounded(shape, value, node, path, findings)
-        case None:
-            return _wrong(shape, node, path, findings)
+    if isinstance(value, bool) and shape.boolean:
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and _is_number(shape, value):
+        return _bounded(shape, float(value) if shape.number else value, node, path, findings)
     if node.text in shape.choices:
         return node.text
-    if shape.text:
+    if shape.text and value is not None:
         return _text(shape, node, path, findings)
     return _wrong(shape, node, path, findings)
 
 
-def _bounded(shape: Shape, value: int, node: Scalar, path: Path, findings: Findings) -> Any:
-    too_small = shape.least is not None and value < shape.least
-    too_large = shape.most is not None and value > shape.most
-    return _wrong(shape, node, path, findings) if too_small or too_large else value
+def _is_number(shape: Shape, value: float) -> bool:
+    return shape.number or (shape.integer and isinstance(value, int))
+
+
+def _bounded(shape: Shape, value: float, node: Scalar, path: Path, findings: Findings) -> Any:
+    """`.nan` is within no bounds."""
+    large_enough = shape.least is None or value >= shape.least
+    small_enough = shape.most is None or value <= shape.most
+    return value if large_enough and small_enough else _wrong(shape, node, path, findings)
 
 
 def _text(shape: Shape, node: Scalar, path: Path, findings: Findings) -> Any:
@@ -203,8 +205,10 @@ def _found(node: Node, findings: Findings) -> str:
 
 
 def _advice(shape: Shape, node: Node, findings: Findings) -> str:
-    if isinstance(node, Scalar) and not node.plain and shape.integer and node.text.isdecimal():
-        return "remove the quotes"
+    if isinstance(node, Scalar) and not node.plain and (shape.integer or shape.number):
+        digits = node.text.replace(".", "", 1) if shape.number else node.text
+        if digits.isdecimal():
+            return "remove the quotes"
     if isinstance(node, Scalar) and shape.choices and not findings.document.source.hides(node.start, node.end):
         meant = [choice for choice in shape.choices if choice.lower() == node.text.lower()]
         return f'did you mean "{meant[0]}"?' if meant else ""

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torana.config.duration import seconds
 from torana.config.resolve import UnresolvableError, check_authority
-from torana.config.standalone.files import Files
+from torana.config.standalone import traffic
+from torana.config.standalone.expression import check_conditions
 from torana.config.standalone.schema import policies as schema
-from torana.config.syntax import changed_header_fault, header_name_fault, header_value_fault, host_fault, path_fault
+from torana.config.syntax import changed_header_fault, header_value_fault, path_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
 from torana.model.policy import (
     Authority,
     AuthorityKind,
-    BackendAuth,
-    BackendTls,
+    Conditional,
     Cors,
-    CredentialPlace,
+    Csrf,
     DirectResponse,
     HeaderModifier,
     PathKind,
     PathRule,
     Redirect,
     RoutePolicies,
-    Timeout,
 )
-from torana.model.secret import Secret
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 """Gateway API, HTTPRequestRedirectFilter, and 303 and 307 of RFC 9110, section 15.4."""
 
-_BEARER = "Bearer "
+_ORIGIN = re.compile(r"null|[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s]+")
 
 
 def route_policies(policies: schema.RoutePolicies, path: Path, findings: Findings) -> RoutePolicies:
@@ -40,9 +40,14 @@ def route_policies(policies: schema.RoutePolicies, path: Path, findings: Finding
         cors=_cors(policies.cors, (*path, "cors"), findings) if policies.cors else None,
         request_headers=headers(policies.request_header_modifier, (*path, "requestHeaderModifier"), findings),
         redirect=redirect(policies.request_redirect, (*path, "requestRedirect"), findings),
-        direct_response=_direct_response(policies.direct_response, (*path, "directResponse"), findings),
+        **_responses(policies.direct_response, (*path, "directResponse"), findings),
         response_headers=headers(policies.response_header_modifier, (*path, "responseHeaderModifier"), findings),
-        timeout=_timeout(policies.timeout) if policies.timeout else None,
+        csrf=_csrf(policies.csrf, (*path, "csrf"), findings) if policies.csrf else None,
+        timeout=traffic.timeout(policies.timeout, (*path, "timeout"), findings) if policies.timeout else None,
+        retry=traffic.retry(policies.retry, policies.timeout, (*path, "retry"), findings) if policies.retry else None,
+        delay=traffic.delay(policies.delay, (*path, "delay"), findings) if policies.delay else None,
+        buffer=traffic.buffer(policies.buffer) if policies.buffer else None,
+        rate_limits=traffic.rate_limits(policies.local_rate_limit, (*path, "localRateLimit"), findings),
     )
 
 
@@ -116,20 +121,32 @@ def redirect(policy: schema.RequestRedirect | None, path: Path, findings: Findin
     )
 
 
-def _direct_response(policy: schema.DirectResponse | None, path: Path, findings: Findings) -> DirectResponse | None:
+def _responses(policy: schema.DirectResponse | None, path: Path, findings: Findings) -> dict[str, Any]:
+    """The model's `direct_response`, or its `conditional_responses`."""
     if policy is None:
-        return None
-    pairs = _pairs(policy.headers, (*path, "headers"), changed_header_fault, findings)
-    return DirectResponse(policy.status, policy.body, pairs)
+        return {}
+    if policy.status is not None:
+        return {"direct_response": _response(policy.status, policy, path, findings)}
+    path, entries = (*path, "conditional"), policy.conditional or ()
+    check_conditions([entry.condition for entry in entries], path, findings)
+    responses = [_response(entry.status, entry, (*path, index), findings) for index, entry in enumerate(entries)]
+    pairs = zip(entries, responses, strict=True)
+    return {"conditional_responses": tuple(Conditional(entry.condition, response) for entry, response in pairs)}
 
 
-def _timeout(policy: schema.Timeout) -> Timeout:
-    """Gateway API, HTTPRouteTimeouts: a duration of zero is no timeout."""
-    return Timeout(request=_bound(policy.request_timeout), backend_request=_bound(policy.backend_request_timeout))
+def _response(status: int, answer: schema.Answer, path: Path, findings: Findings) -> DirectResponse:
+    pairs = _pairs(answer.headers, (*path, "headers"), changed_header_fault, findings)
+    return DirectResponse(status, answer.body, pairs)
 
 
-def _bound(text: str | None) -> float | None:
-    return (seconds(text) or None) if text is not None else None
+def _csrf(policy: schema.Csrf, path: Path, findings: Findings) -> Csrf:
+    """RFC 6454, section 6.2: an origin is a scheme, a host and a port, or the word `null`."""
+    for index, origin in enumerate(policy.additional_origins):
+        if not _ORIGIN.fullmatch(origin):
+            here = (*path, "additionalOrigins", index)
+            hint = "write it as browsers do, such as https://app.example.com"
+            findings.error(here, f"{findings.quote(here, origin)} is no origin", hint)
+    return Csrf(tuple(origin.lower() for origin in policy.additional_origins))
 
 
 def _cors(policy: schema.Cors, path: Path, findings: Findings) -> Cors:
@@ -145,92 +162,3 @@ def _cors(policy: schema.Cors, path: Path, findings: Findings) -> Cors:
         allow_credentials=policy.allow_credentials,
         max_age=int(seconds(max_age)) if isinstance(max_age, str) else max_age,
     )
-
-
-# --- Towards a backend ----------------------------------------------------------------------------------------------
-
-
-def backend_tls(policy: schema.BackendTls, path: Path, findings: Findings, files: Files) -> BackendTls:
-    for given, other in (("cert", "key"), ("key", "cert")):
-        if getattr(policy, given) is not None and getattr(policy, other) is None:
-            findings.error((*path, given), f"a client certificate needs `{other}` as well")
-    cert = files.certificates(policy.cert, (*path, "cert")) if policy.cert is not None else None
-    key = files.key(policy.key, (*path, "key"), cert) if policy.key is not None else None
-    # HTTP/1.1 is what is always offered, so `alpn` says nothing more: rules that differ only in it share a pool.
-    if policy.alpn is not None and "http/1.1" not in policy.alpn:
-        hint = "add http/1.1 to the list, or leave alpn out"
-        findings.error((*path, "alpn"), "HTTP/2 to a backend is not supported yet", hint)
-    if policy.hostname is not None:
-        findings.fault((*path, "hostname"), policy.hostname, host_fault(policy.hostname))
-    if policy.insecure or policy.insecure_host:
-        which = "insecureHost" if policy.insecure_host else "insecure"
-        findings.warning((*path, which), "who answers is not checked: anyone on the way can read what is sent")
-    return BackendTls(
-        hostname=policy.hostname,
-        roots=files.certificates(policy.root, (*path, "root")) if policy.root is not None else None,
-        cert=cert,
-        key=Secret(key) if key is not None else None,
-        insecure=policy.insecure and not policy.insecure_host,
-        insecure_host=policy.insecure_host,
-        subject_alt_names=policy.subject_alt_names,
-    )
-
-
-def backend_auth(policy: schema.BackendAuth, path: Path, findings: Findings, files: Files) -> BackendAuth | None:
-    """None is passthrough: the client's own credential goes on."""
-    if policy.key is None:
-        return None
-    path = (*path, "key")
-    if isinstance(policy.key, str):
-        return BackendAuth(_bearer(policy.key, path, findings))
-    location = policy.key.location
-    if location is None:
-        return BackendAuth(_bearer(_key_text(policy.key, path, files), path, findings))
-    if policy.key.value is None:
-        findings.error((*path, "location"), "needs the key as `value`", "write value: {file: ...} in place of file")
-    secret = _secret(_key_text(policy.key, path, files), path, findings)
-    return _located(secret, location, (*path, "location"), findings)
-
-
-def _located(secret: Secret, location: schema.KeyLocation, path: Path, findings: Findings) -> BackendAuth:
-    if location.header is not None:
-        name, prefix = location.header.name, location.header.prefix
-        findings.fault((*path, "header", "name"), name, changed_header_fault(name))
-        findings.fault((*path, "header", "prefix"), prefix, header_value_fault(prefix))
-        return BackendAuth(secret, CredentialPlace.HEADER, name.lower(), prefix)
-    if location.query_parameter is not None:
-        return BackendAuth(secret, CredentialPlace.QUERY, location.query_parameter.name, "")
-    name = location.cookie.name if location.cookie is not None else ""
-    # RFC 6265, section 4.1.1: a cookie's name is a token, as a header's is.
-    if header_name_fault(name) is not None:
-        findings.error(
-            (*path, "cookie", "name"), f"{findings.quote((*path, 'cookie', 'name'), name)} is no cookie name"
-        )
-    return BackendAuth(secret, CredentialPlace.COOKIE, name, "")
-
-
-def _key_text(key: schema.Key, path: Path, files: Files) -> str | None:
-    match key:
-        case schema.Key(file=str(file)):
-            text = files.text(file, (*path, "file"))
-        case schema.Key(value=schema.KeyFile(file=file)):
-            text = files.text(file, (*path, "value", "file"))
-        case _:
-            return key.value if isinstance(key.value, str) else None
-    return text.strip() if text is not None else None
-
-
-def _bearer(text: str | None, path: Path, findings: Findings) -> Secret:
-    if text is not None and text.startswith(_BEARER):
-        findings.warning(path, "the key begins with `Bearer `, which is put before it anyway", "give the key alone")
-    return _secret(text, path, findings)
-
-
-def _secret(text: str | None, path: Path, findings: Findings) -> Secret:
-    if text is None:  # its file could not be read, and that is reported
-        return Secret("")
-    if not text:
-        findings.error(path, "the key is empty", "is its variable or file empty?")
-    elif (fault := header_value_fault(text)) is not None or text.strip() != text:
-        findings.error(path, f"the key {fault or 'begins or ends with white space'}", "give the key alone, on one line")
-    return Secret(text)

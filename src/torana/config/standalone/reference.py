@@ -66,7 +66,7 @@ def _default(value: object) -> str:
 def _type(shape: Shape) -> str:
     """Words with links to the objects; a `|` would end the cell."""
     words = [f"`{choice}`" for choice in shape.choices]
-    if shape.integer:
+    if shape.integer or shape.number:
         words.append("number")
     if shape.boolean:
         words.append("true or false")

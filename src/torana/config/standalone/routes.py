@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from torana.config.standalone.backends import Backends, OfRoute
 from torana.config.standalone.policies import authority, path_rule, route_policies
 from torana.config.standalone.schema import listeners as schema
 from torana.config.standalone.schema import policies
+from torana.config.standalone.schema.traffic import ConditionalRateLimits
 from torana.config.syntax import header_name_fault, hostname_fault, method_fault, path_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path, Scalar
+from torana.model.backend import BackendRef, Mirror
 from torana.model.policy import RoutePolicies
 from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
 
@@ -23,6 +26,7 @@ def route(written: schema.Route, path: Path, index: int, backends: Backends, fin
     of_route = _of_route(written, name, (*path, "policies"), findings)
     refs = [backends.translate(ref, (*path, "backends", i), i, of_route) for i, ref in enumerate(written.backends)]
     _check_reachable(written, path, findings)
+    _check_counted(written, refs, (*path, "policies", "localRateLimit"), findings)
     return Route(
         name=name,
         hostnames=hostnames(written.hostnames, (*path, "hostnames"), findings),
@@ -31,6 +35,7 @@ def route(written: schema.Route, path: Path, index: int, backends: Backends, fin
         if written.policies
         else RoutePolicies(),
         backends=tuple(ref for ref in refs if ref is not None),
+        mirrors=_mirrors(written.policies, (*path, "policies", "requestMirror"), of_route, backends),
     )
 
 
@@ -75,15 +80,47 @@ def _check_prefix(rule: policies.RewritePath | None, path: Path, written: schema
         findings.error((*path, "prefix"), "needs a `pathPrefix` in every match of this route", "or use `full`")
 
 
+def _mirrors(
+    given: policies.RoutePolicies | None, path: Path, route: OfRoute, backends: Backends
+) -> tuple[Mirror, ...]:
+    written = given.request_mirror if given is not None else None
+    if written is None:
+        return ()
+    if isinstance(written, tuple):
+        entries = [(each, (*path, index)) for index, each in enumerate(written)]
+    else:
+        entries = [(written, path)]
+    found = [(backends.mirror(each.backend, (*here, "backend"), route), each.percentage) for each, here in entries]
+    return tuple(Mirror(backend, share) for backend, share in found if backend is not None)
+
+
+def _check_counted(written: schema.Route, refs: Sequence[BackendRef | None], path: Path, findings: Findings) -> None:
+    """Tokens are told by language models only."""
+    given = written.policies.local_rate_limit if written.policies is not None else None
+    limits = given.conditional if isinstance(given, ConditionalRateLimits) else given or ()
+    if not any(limit.type == "tokens" for limit in limits):
+        return
+    reached = [backend for ref in refs if ref is not None for backend in ref.backends]
+    if reached and not any(backend.provider for backend in reached):
+        hint = "use type: requests, or an `ai` backend"
+        findings.warning(path, "a limit of tokens counts nothing here: no backend serves a language model", hint)
+
+
 def _check_reachable(written: schema.Route, path: Path, findings: Findings) -> None:
     given = written.policies
-    answers = given is not None and (given.direct_response is not None or given.request_redirect is not None)
+    answer = given.direct_response if given is not None else None
+    redirected = given is not None and given.request_redirect is not None
+    answers = redirected or (answer is not None and _always(answer))
     if not written.backends and not answers:
         findings.warning(path, "this route has no backend: its requests are answered 500", "give it `backends`")
     elif written.backends and not any(ref.weight for ref in written.backends):
         findings.warning(
             (*path, "backends"), "every weight is 0: requests are answered 500", "give one a weight above 0"
         )
+
+
+def _always(answer: policies.DirectResponse) -> bool:
+    return answer.conditional is None or any(entry.condition is None for entry in answer.conditional)
 
 
 # --- Matches --------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ def settings(process: Process, env: Mapping[str, str], cpus: int, findings: Find
         "readiness_address": reader.address("READINESS_ADDR", "readinessAddr", process.readiness_addr),
         "ipv6": reader.flag("IPV6_ENABLED", written=process.enable_ipv6),
         "workers": reader.workers(process.worker_threads, cpus),
+        "attempt_headers": process.attempt_headers,
         "drain_timeout": reader.drain_timeout(process.connection_termination_deadline),
         **_logging(process.logging or Logging(), findings),
         **_connections(process.backend or BackendConnections()),

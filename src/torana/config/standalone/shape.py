@@ -41,8 +41,10 @@ class Shape(msgspec.Struct):
     expected_text: str = "text"
     boolean: bool = False
     integer: bool = False
-    least: int | None = None
-    most: int | None = None
+    number: bool = False
+    """A number that may have a fraction."""
+    least: float | None = None
+    most: float | None = None
     null: bool = False
 
     @property
@@ -53,6 +55,8 @@ class Shape(msgspec.Struct):
             words.append(f"one of {', '.join(self.choices)}" if len(self.choices) > 1 else self.choices[0])
         if self.integer:
             words.append(f"a whole number{self._bounds}")
+        if self.number:
+            words.append(f"a number{self._bounds}")
         if self.boolean:
             words.append("true or false")
         if self.text:
@@ -69,9 +73,9 @@ class Shape(msgspec.Struct):
             case None, None:
                 return ""
             case least, None:
-                return f" of at least {least}"
+                return f" of at least {least:g}"
             case least, most:
-                return f" from {least} to {most}"
+                return f" from {least:.12g} to {most:.12g}"
 
 
 @cache
@@ -115,6 +119,8 @@ def _add_scalar(shape: Shape, described: inspect.Type) -> None:
             shape.boolean = True
         case inspect.IntType(ge=least, le=most):
             shape.integer, shape.least, shape.most = True, least, most
+        case inspect.FloatType(ge=least, le=most):
+            shape.number, shape.least, shape.most = True, least, most
         case inspect.StrType(pattern=pattern, min_length=min_length):
             shape.text, shape.min_length = True, min_length or 0
             shape.pattern = re.compile(pattern) if pattern else None

@@ -6,7 +6,25 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from torana.config.standalone.schema.record import Duration, Empty, HeaderValues, Name, Port, Record
+from torana.config.standalone.schema.connection import (
+    BackendAuth,
+    BackendHttp,
+    BackendTcp,
+    BackendTls,
+    BackendTunnel,
+)
+from torana.config.standalone.schema.record import Duration, Expression, HeaderValues, Port, Record
+from torana.config.standalone.schema.traffic import (
+    Buffer,
+    ConditionalRateLimits,
+    Delay,
+    Health,
+    RateLimit,
+    RequestMirror,
+    Retry,
+    SessionAffinity,
+    Timeout,
+)
 
 
 class HeaderModifier(Record, frozen=True):
@@ -67,23 +85,41 @@ class RequestRedirect(Record, frozen=True):
     status: Annotated[int, Meta(description="301, 302, 303, 307 or 308.")] = 302
 
 
-class DirectResponse(Record, frozen=True):
-    """Answers by itself; the request goes no further."""
+class Answer(Record, frozen=True):
+    """An answer of the gateway's own, but for its status."""
 
-    not_yet = ("bodyExpression", "conditional")
+    not_yet = ("bodyExpression",)
 
-    status: Annotated[int, Meta(ge=200, le=599, description="The status code.")]
     body: Annotated[str, Meta(description="The body, as text.")] = ""
     headers: Annotated[HeaderValues, Meta(description="Headers of the answer, by name.")] = field(default_factory=dict)
 
 
-class Timeout(Record, frozen=True):
-    """How long an answer may take to begin; 504 when it takes longer."""
+Status = Annotated[int, Meta(ge=200, le=599)]
 
-    request_timeout: Annotated[
-        Duration | None, Meta(description="From the request to the head of the answer, all attempts together.")
+
+class ConditionalResponse(Answer, frozen=True, kw_only=True):
+    """A direct response to some requests."""
+
+    status: Annotated[Status, Meta(description="The status code.")]
+    condition: Annotated[
+        Expression | None, Meta(description="Of the request; left out, and then in the last entry only: always.")
     ] = None
-    backend_request_timeout: Annotated[Duration | None, Meta(description="The same for one attempt.")] = None
+
+
+class DirectResponse(Answer, frozen=True, kw_only=True):
+    """Answers by itself; the request goes no further. Give exactly one of `status` and `conditional`."""
+
+    exactly_one = ("status", "conditional")
+    alone = ("conditional",)
+
+    status: Annotated[Status | None, Meta(description="The status code.")] = None
+    conditional: Annotated[
+        tuple[ConditionalResponse, ...] | None,
+        Meta(
+            description="Up to 64 responses: the first whose condition is true is given. Without one, the request "
+            "goes on."
+        ),
+    ] = None
 
 
 class Cors(Record, frozen=True):
@@ -101,104 +137,12 @@ class Cors(Record, frozen=True):
     ] = None
 
 
-class BackendTls(Record, frozen=True):
-    """TLS towards the backend. `{}` is enough: the system's roots, and the host connected to is the name checked."""
+class Csrf(Record, frozen=True):
+    """Requests of browsers that change something must come from the host itself; others are answered 403."""
 
-    not_yet = ("keyExchangeGroups", "spiffe")
-    empty = Empty.REFUSED
-
-    cert: Annotated[str | None, Meta(description="File of the client certificate, PEM; needs `key`.")] = None
-    key: Annotated[str | None, Meta(description="File of the client certificate's key, PEM; needs `cert`.")] = None
-    root: Annotated[
-        str | None, Meta(description="File of the certificate authorities to trust, PEM, instead of the system's.")
-    ] = None
-    hostname: Annotated[
-        str | None, Meta(description="The name sent (SNI) and checked, instead of the host connected to.")
-    ] = None
-    insecure: Annotated[bool, Meta(description="Check nothing. Anyone on the way can read the key.")] = False
-    insecure_host: Annotated[
-        bool, Meta(description="Check who issued the certificate, not for which name. Wins over `insecure`.")
-    ] = False
-    alpn: Annotated[
-        tuple[str, ...] | None, Meta(description="Protocols to offer; Torana speaks `http/1.1` to backends.")
-    ] = None
-    subject_alt_names: Annotated[
-        tuple[str, ...], Meta(description="Names that are accepted instead of the host connected to.")
+    additional_origins: Annotated[
+        tuple[str, ...], Meta(description="Other origins they may come from, such as `https://app.example.com`.")
     ] = ()
-
-
-class KeyFile(Record, frozen=True):
-    """A credential in a file of its own."""
-
-    file: Annotated[
-        str, Meta(description="The file; white space around its text is cut off. It is read again on change.")
-    ]
-
-
-class HeaderLocation(Record, frozen=True):
-    """A header for the credential."""
-
-    name: Annotated[Name, Meta(description="The header's name.")]
-    prefix: Annotated[str, Meta(description="Text before the credential, such as `Bearer ` with its space.")] = ""
-
-
-class NamedLocation(Record, frozen=True):
-    """A query parameter or a cookie for the credential."""
-
-    name: Annotated[Name, Meta(description="Its name.")]
-
-
-class KeyLocation(Record, frozen=True):
-    """Where the credential goes. Give exactly one key."""
-
-    not_yet = ("expression",)
-    exactly_one = ("header", "queryParameter", "cookie")
-
-    header: Annotated[HeaderLocation | None, Meta(description="Into a header.")] = None
-    query_parameter: Annotated[NamedLocation | None, Meta(description="Into the query.")] = None
-    cookie: Annotated[NamedLocation | None, Meta(description="Into a cookie.")] = None
-
-
-class Key(Record, frozen=True):
-    """A credential, and where it goes. Give exactly one of `file` and `value`."""
-
-    exactly_one = ("file", "value")
-
-    file: Annotated[str | None, Meta(description="A file with the credential, sent as `Authorization: Bearer`.")] = None
-    value: Annotated[str | KeyFile | None, Meta(description="The credential, or the file that holds it.")] = None
-    location: Annotated[
-        KeyLocation | None, Meta(description="Where it goes; `Authorization: Bearer` when left out. Needs `value`.")
-    ] = None
-
-
-class Passthrough(Record, frozen=True):
-    """Nothing is added: the client's own credential goes on."""
-
-    not_yet = ("location",)
-    empty = Empty.REFUSED
-
-
-class BackendAuth(Record, frozen=True):
-    """The credential that the backend gets. Give exactly one key."""
-
-    not_yet = (
-        "gcp",
-        "aws",
-        "azure",
-        "copilot",
-        "jwtSign",
-        "oauthTokenExchange",
-        "crossAppAccess",
-        "credentials",
-    )
-    exactly_one = ("key", "passthrough")
-    empty = Empty.REFUSED
-
-    key: Annotated[
-        str | Key | None,
-        Meta(description="The key, sent as `Authorization: Bearer <key>`; or an object for a file or another place."),
-    ] = None
-    passthrough: Annotated[Passthrough | None, Meta(description="The client's own credential goes on.")] = None
 
 
 class BackendPolicies(Record, frozen=True):
@@ -206,10 +150,6 @@ class BackendPolicies(Record, frozen=True):
 
     not_yet = (
         "transformations",
-        "backendTunnel",
-        "http",
-        "tcp",
-        "health",
         "extAuthz",
         "authorization",
         "ai",
@@ -217,7 +157,6 @@ class BackendPolicies(Record, frozen=True):
         "mcpAuthorization",
         "mcpAuthentication",
         "mcpGuardrails",
-        "sessionAffinity",
         "inferenceRouting",
     )
 
@@ -232,6 +171,15 @@ class BackendPolicies(Record, frozen=True):
         default=None, name="backendTLS"
     )
     backend_auth: Annotated[BackendAuth | None, Meta(description="The credential that the backend gets.")] = None
+    backend_tunnel: Annotated[
+        BackendTunnel | None, Meta(description="A forward proxy that the backend is reached through.")
+    ] = None
+    http: Annotated[BackendHttp | None, Meta(description="How HTTP is spoken with the backend.")] = None
+    tcp: Annotated[BackendTcp | None, Meta(description="How connections to the backend are made and kept.")] = None
+    health: Annotated[Health | None, Meta(description="When the backend gets no more requests for a while.")] = None
+    session_affinity: Annotated[
+        SessionAffinity | None, Meta(description="Which requests go to the same provider of an `ai.groups`.")
+    ] = None
 
 
 class RoutePolicies(Record, frozen=True):
@@ -242,22 +190,15 @@ class RoutePolicies(Record, frozen=True):
         "ai",
         "apiKey",
         "authorization",
-        "backendTunnel",
         "basicAuth",
-        "buffer",
-        "csrf",
-        "delay",
         "extAuthz",
         "extProc",
         "jwtAuth",
-        "localRateLimit",
         "mcpAuthentication",
         "mcpAuthorization",
         "mcpGuardrails",
         "oidc",
         "remoteRateLimit",
-        "requestMirror",
-        "retry",
         "transformations",
     )
 
@@ -270,11 +211,30 @@ class RoutePolicies(Record, frozen=True):
     )
     request_redirect: Annotated[RequestRedirect | None, Meta(description="Answers with a redirect.")] = None
     direct_response: Annotated[DirectResponse | None, Meta(description="Answers by itself.")] = None
-    timeout: Annotated[Timeout | None, Meta(description="How long an answer may take to begin.")] = None
+    timeout: Annotated[Timeout | None, Meta(description="How long an answer may take.")] = None
+    retry: Annotated[Retry | None, Meta(description="What is sent once more when nobody has answered.")] = None
+    local_rate_limit: Annotated[
+        tuple[RateLimit, ...] | ConditionalRateLimits | None,
+        Meta(
+            description="How many requests or tokens may come; all limits of the list hold. Counted per process group."
+        ),
+    ] = None
+    request_mirror: Annotated[
+        RequestMirror | tuple[RequestMirror, ...] | None,
+        Meta(description="Where copies of the requests go, whose answers nobody reads; one, or a list."),
+    ] = None
+    delay: Annotated[
+        Delay | None, Meta(description="A pause before the request goes on, to try what a slow day is like.")
+    ] = None
+    buffer: Annotated[Buffer | None, Meta(description="Bodies that are gathered before they go on.")] = None
     cors: Annotated[Cors | None, Meta(description="Which web pages of other origins may call this route.")] = None
+    csrf: Annotated[Csrf | None, Meta(description="Whether browsers may send changes from other sites.")] = None
     backend_tls: Annotated[
         BackendTls | None, Meta(description="TLS towards the backends that do not say it themselves.")
     ] = field(default=None, name="backendTLS")
     backend_auth: Annotated[
         BackendAuth | None, Meta(description="The credential for backends that have none of their own.")
+    ] = None
+    backend_tunnel: Annotated[
+        BackendTunnel | None, Meta(description="A forward proxy for backends that have none of their own.")
     ] = None

@@ -103,6 +103,13 @@ class Process(Record, frozen=True):
     ] = None
     logging: Annotated[Logging | None, Meta(description="What the process logs.")] = None
     backend: Annotated[BackendConnections | None, Meta(description="Connections to backends.")] = None
+    attempt_headers: Annotated[
+        bool | None,
+        Meta(
+            description="Torana's own: whether answers name the address they come from (`x-torana-endpoint`) and those "
+            "that failed before it (`x-torana-attempts`); false when left out."
+        ),
+    ] = None
 
 
 class FrontendHttp(Record, frozen=True):

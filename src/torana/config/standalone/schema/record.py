@@ -43,4 +43,8 @@ Size = Annotated[int, Meta(ge=0)]
 
 Name = Annotated[str, Meta(min_length=1)]
 
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+Expression = Annotated[str, Meta(min_length=1, extra={"expected": "an expression in CEL"})]
+
 HeaderValues = dict[str, str]

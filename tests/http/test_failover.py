@@ -1,0 +1,395 @@
+"""A call goes from endpoint to endpoint until one answers, before its client has got anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from tests.http.calls import ANSWER, BODY, answer, ask, call, closed, idle, in_order, llm, once, silent, vitals
+from tests.http.conftest import Connect, StartLine, StartUpstream
+from tests.http.wire import Script, Upstream, Wire, each, free_port, until
+from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Target
+from torana.model.config import Settings
+from torana.model.policy import (
+    Affinity,
+    Authority,
+    AuthorityKind,
+    BackendAuth,
+    BackendTls,
+    PathKind,
+    PathRule,
+    RoutePolicies,
+    Timeout,
+)
+from torana.model.secret import Secret
+
+
+class Failing(NamedTuple):
+    """An upstream that fails, and why it is said to have failed."""
+
+    make: Callable[[Upstream], Script] | None
+    why: str
+    tls: bool = False
+    host: str = "127.0.0.1"
+
+
+FAILING = {
+    "refused": Failing(None, "upstream_connect_failed"),
+    "no such name": Failing(None, "upstream_connect_failed", host="nobody.invalid"),
+    "no TLS": Failing(closed, "upstream_connect_failed", tls=True),
+    "429": Failing(each(answer(429)), "429"),
+    "429 with retry-after": Failing(each(answer(429, fields=b"Retry-After: 7\r\n")), "429"),
+    "500": Failing(each(answer(500)), "500"),
+    "502": Failing(each(answer(502)), "502"),
+    "503": Failing(each(answer(503, fields=b"Retry-After: 7\r\n")), "503"),
+    "529": Failing(each(answer(529)), "529"),
+    "closed before it answered": Failing(once(), "upstream_closed"),
+    "closed within the head": Failing(once(b"HTTP/1.1 200 OK\r\nContent-"), "upstream_closed"),
+    "garbage": Failing(once(b"220 mail.test ESMTP\r\n\r\n"), "bad_upstream_answer"),
+    "silent": Failing(silent, "upstream_timeout"),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+async def test_the_next_one_answers(name: str, line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Whatever goes wrong before an answer begins, the client gets that of the next endpoint; both are told of."""
+    failing = FAILING[name]
+    good = await upstream(each(answer()))
+    port = free_port() if failing.make is None else (await upstream(failing.make)).port
+    bad = llm(port, "bad", failing.host, BackendTls() if failing.tls else None)
+    timeout = Timeout(backend_request=0.5) if failing.why == "upstream_timeout" else None
+    started = await line(shares=in_order(bad, llm(good.port, "good")), policies=RoutePolicies(timeout=timeout))
+    got = await ask(started, connect)
+    assert (got.status, got.body) == (200, ANSWER)
+    assert good.requests[0].value(b"x-retry-attempt") == b"1"
+    await started.logged(f"endpoint=127.0.0.1:{good.port} src")
+    await started.logged(f'retry.attempt=1 attempts="{failing.host}:{port} {failing.why}" duration=')
+    state = started.worker.state()
+    assert (state.retries, state.failures) == (1, {("bad", f"{failing.host}:{port}", failing.why): 1})
+    asked_for_a_pause = name.startswith("429") or name == "503"
+    assert state.evictions == ({("bad", f"{failing.host}:{port}"): 1} if asked_for_a_pause else {})
+    assert vitals(started)["bad"].health == pytest.approx(0.7)
+    await idle(started)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 413, 422])
+async def test_what_would_be_the_same_elsewhere(
+    status: int, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """An answer that is about the request is the client's, at once and byte for byte."""
+    refusing, other = await upstream(each(answer(status, b'{"no": 1}'))), await upstream(each(answer()))
+    started = await line(shares=in_order(llm(refusing.port), llm(other.port)))
+    got = await ask(started, connect)
+    assert (got.status, got.body, len(refusing.requests)) == (status, b'{"no": 1}', 1)
+    assert not other.requests
+    assert started.worker.state().failures == {}
+
+
+async def test_each_gets_what_is_meant_for_it(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Path, host, key and model are the endpoint's own; of the body nothing else changes."""
+    first, second = await upstream(each(answer(500))), await upstream(each(answer()))
+    started = await line(
+        shares=in_order(
+            Backend(
+                "first",
+                Target("127.0.0.1", first.port),
+                authority=Authority(AuthorityKind.FULL, "one.test"),
+                path=PathRule(PathKind.BASE, "/one/v1"),
+                auth=BackendAuth(Secret("sk-1")),
+                provider=Provider(ProviderKind.OPENAI, "model-1"),
+            ),
+            Backend(
+                "second",
+                Target("127.0.0.1", second.port),
+                authority=Authority(AuthorityKind.FULL, "two.test"),
+                auth=BackendAuth(Secret("sk-2"), name="api-key", prefix=""),
+                provider=Provider(ProviderKind.OPENAI, "model-2"),
+            ),
+        )
+    )
+    assert (await ask(started, connect, call(fields=b"Authorization: Bearer client\r\n"))).status == 200
+    (one,), (two,) = first.requests, second.requests
+    assert one.start == b"POST /one/v1/chat/completions HTTP/1.1"
+    assert two.start == b"POST /v1/chat/completions HTTP/1.1"
+    assert (one.value(b"host"), one.value(b"authorization"), one.value(b"api-key")) == (
+        b"one.test",
+        b"Bearer sk-1",
+        None,
+    )
+    assert (two.value(b"host"), two.value(b"authorization"), two.value(b"api-key")) == (b"two.test", None, b"sk-2")
+    assert one.value(b"x-retry-attempt") is None
+    assert one.body == BODY.replace(b"mine", b"model-1")
+    assert two.body == BODY.replace(b"mine", b"model-2")
+    await started.logged("gen_ai.request.model=model-2")
+
+
+async def test_each_is_asked_once(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """When all fail with an answer, the client gets the last one's, with its bytes, and nobody was asked twice."""
+    providers = [await upstream(each(answer(500 + number, b'{"n": %d}' % number))) for number in range(4)]
+    backends = [llm(provider.port) for provider in providers]
+    shares = (BackendRef((tuple(backends[:3]), tuple(backends[3:]))),)
+    started = await line(shares=shares)
+    got = await ask(started, connect)
+    assert (got.status, got.body) == (503, b'{"n": 3}')
+    assert [len(provider.requests) for provider in providers] == [1, 1, 1, 1]
+    attempts = sorted(int(provider.requests[0].value(b"x-retry-attempt") or 0) for provider in providers)
+    assert attempts == [0, 1, 2, 3]
+    await idle(started)
+
+
+async def test_nobody_answers(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """When the last one gave no answer, the error names all that were tried, and the least pause that one asked for."""
+    throttled = await upstream(each(answer(429, fields=b"Retry-After: 7\r\n")))
+    slower = await upstream(each(answer(429, fields=b"Retry-After: 70\r\n")))
+    port = free_port()
+    started = await line(shares=in_order(llm(throttled.port), llm(slower.port), llm(port)))
+    got = await ask(started, connect)
+    assert (got.status, got.value(b"retry-after")) == (503, b"7")
+    error = json.loads(got.body)["error"]
+    assert error["code"] == "upstream_connect_failed"
+    tried = (
+        f"127.0.0.1:{throttled.port} (429), 127.0.0.1:{slower.port} (429), 127.0.0.1:{port} (upstream_connect_failed)"
+    )
+    assert tried in error["message"]
+    await idle(started)
+
+
+async def test_a_request_that_is_wrong_is_wrong_everywhere(
+    line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """What is no JSON is refused by the gateway; no endpoint is asked, and none is thought the worse of."""
+    provider = await upstream(each(answer()))
+    started = await line(shares=in_order(llm(provider.port, "a"), llm(provider.port, "b")))
+    assert (await ask(started, connect, call(b"{"))).status == 400
+    assert not provider.requests
+    assert vitals(started)["a"].health == 1
+    await idle(started)
+
+
+async def test_so_many_are_asked(line: StartLine, connect: Connect) -> None:
+    """Ten attempts are enough, however many endpoints there are."""
+    port = free_port()
+    group = tuple(llm(port, f"number {number}") for number in range(12))
+    started = await line(shares=(BackendRef((group,)),))
+    assert (await ask(started, connect)).status == 503
+    assert sum(started.worker.state().failures.values()) == 10
+
+
+# shares
+
+
+async def test_other_shares_are_a_reserve(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A call that fails in its share goes on in the others, whatever their weights; one of weight 0 stays out of it."""
+    good, never = await upstream(each(answer())), await upstream(each(answer()))
+    port = free_port()
+    shares = (
+        BackendRef(((llm(port),),), weight=1_000_000),
+        BackendRef(((llm(good.port),),), weight=1),
+        BackendRef(((llm(never.port),),), weight=0),
+    )
+    started = await line(shares=shares)
+    for _ in range(5):
+        assert (await ask(started, connect)).status == 200
+    assert (len(good.requests), len(never.requests)) == (5, 0)
+
+
+async def test_an_evicted_share_gives_way(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A share that is evicted is asked only when no other is left."""
+    throttled, good = await upstream(each(answer(429))), await upstream(each(answer()))
+    shares = (BackendRef(((llm(throttled.port),),), weight=1_000_000), BackendRef(((llm(good.port),),), weight=1))
+    started = await line(shares=shares)
+    for _ in range(5):
+        assert (await ask(started, connect)).status == 200
+    assert (len(throttled.requests), len(good.requests)) == (1, 5)
+
+
+async def test_what_is_no_call_keeps_to_its_share(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Shares of plain backends divide the requests: one that cannot be reached is not made up for by another."""
+    other = await upstream(each(answer()))
+    shares = (
+        BackendRef(((Backend("gone", Target("127.0.0.1", free_port())),),), weight=1_000_000),
+        BackendRef(((Backend("other", Target("127.0.0.1", other.port)),),), weight=1),
+        BackendRef(((llm(other.port),),), weight=1),
+    )
+    started = await line(shares=shares)
+    assert (await ask(started, connect)).status == 503
+    assert not other.requests
+
+
+async def test_eviction_and_probe(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """One that said for how long gets nothing until then, and the first request after it finds out."""
+    throttled = await upstream(each(answer(429, fields=b"retry-after-ms: 300\r\n"), answer(200, b'{"back":1}')))
+    good = await upstream(each(answer()))
+    started = await line(shares=in_order(llm(throttled.port, "first"), llm(good.port)))
+    assert (await ask(started, connect)).body == ANSWER
+    assert (await ask(started, connect)).body == ANSWER
+    assert len(throttled.requests) == 1
+    vitals(started)["first"].evicted_until = 0.0
+    assert (await ask(started, connect)).body == b'{"back":1}'
+    assert vitals(started)["first"].evicted_until is None
+    await idle(started)
+
+
+# connections and clients
+
+
+async def test_connections_of_those_that_failed(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """An answer that was given up frees its connection for the next request, or ends it where more of it would come."""
+
+    def partial(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(answer(500)[:-1])
+            assert await wire.some() == b""
+
+        return script
+
+    whole, endless, good = await upstream(each(answer(500))), await upstream(partial), await upstream(each(answer()))
+    shares = in_order(llm(whole.port, "whole"), llm(endless.port, "endless"), llm(good.port, "good"))
+    started = await line(shares=shares)
+    assert (await ask(started, connect)).status == 200
+    await endless.ended[0].wait()
+    await idle(started)
+    endpoints = started.worker._runtime._endpoints
+    waiting = {name: len(endpoint.lane.waiting) for (name, _), endpoint in endpoints.items()}
+    assert waiting == {"whole": 1, "endless": 0, "good": 1}
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["before the head", "while a stream is held"])
+async def test_a_client_that_leaves(
+    streaming: bool, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """It ends the attempt under way: no further endpoint is asked, and the one that was is free for the next probe."""
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            if streaming:
+                await wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: wait\n\n")
+            await wire.rest()
+
+        return script
+
+    failing, slow, other = await upstream(each(answer(500))), await upstream(make), await upstream(each(answer()))
+    shares = in_order(llm(failing.port), llm(slow.port, "slow"), llm(other.port))
+    started = await line(shares=shares)
+    vitals(started)["slow"].evicted_until = 0.0
+    wire = await connect(started.port)
+    await wire.send(call(b'{"model":"m","stream":true,"messages":[]}'))
+    await until(lambda: slow.requests)
+    assert vitals(started)["slow"].probe is not None
+    wire.reset()
+    await slow.ended[0].wait()
+    await started.logged("reason=ClientClosed")
+    await idle(started)
+    assert not other.requests
+    assert vitals(started)["slow"].health == 1
+
+
+async def test_pending_lasts_as_long_as_the_answer(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A request is under way until its answer has ended: what still streams is work too."""
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(answer()[:-1])
+            await wire.some()
+
+        return script
+
+    provider = await upstream(make)
+    started = await line(shares=in_order(llm(provider.port, "a"), llm(free_port(), "b")))
+    wire = await connect(started.port)
+    await wire.send(call())
+    await wire.head()
+    assert vitals(started)["a"].pending == 1
+    wire.reset()
+    await idle(started)
+
+
+# limits
+
+
+async def test_the_whole_time_is_over(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """`requestTimeout` holds for all attempts together: the error names it, and who was tried."""
+    failing, mute, other = await upstream(each(answer(500))), await upstream(silent), await upstream(each(answer()))
+    started = await line(
+        shares=in_order(llm(failing.port), llm(mute.port, "mute"), llm(other.port)),
+        policies=RoutePolicies(timeout=Timeout(request=0.2)),
+    )
+    got = await ask(started, connect)
+    message = json.loads(got.body)["error"]["message"]
+    assert got.status == 504
+    assert "timeout.requestTimeout of 0.2 s" in message
+    assert f"127.0.0.1:{failing.port} (500), 127.0.0.1:{mute.port} (upstream_timeout)" in message
+    assert not other.requests
+    assert vitals(started)["mute"].failures == 1
+    await idle(started)
+
+
+async def test_a_slow_client_is_not_its_endpoints_fault(
+    line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """Time that passes until the client's body is here tells nothing of an endpoint."""
+    provider = await upstream(each(answer()))
+    started = await line(
+        shares=in_order(llm(provider.port, "a"), llm(provider.port, "b")),
+        policies=RoutePolicies(timeout=Timeout(request=0.2)),
+    )
+    wire = await connect(started.port)
+    await wire.send(call()[:-1])
+    assert (await wire.message()).status == 504
+    assert not provider.requests
+    assert (vitals(started)["a"].failures, vitals(started)["a"].health) == (0, 1.0)
+    await idle(started)
+
+
+# what is told
+
+
+async def test_headers_that_tell(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """With `attemptHeaders` an answer names its endpoint and those that had failed, an error all that were tried."""
+    failing, good = await upstream(each(answer(500))), await upstream(each(answer(fields=b"x-torana-endpoint: x\r\n")))
+    port = free_port()
+    settings = Settings(ipv6=False, attempt_headers=True)
+    started = await line(shares=in_order(llm(failing.port), llm(good.port)), settings=settings)
+    got = await ask(started, connect)
+    assert [value for name, value in got.fields if name == b"x-torana-endpoint"] == [b"127.0.0.1:%d" % good.port]
+    assert got.value(b"x-torana-attempts") == b"127.0.0.1:%d 500" % failing.port
+    started = await line(shares=in_order(llm(failing.port), llm(port)), settings=settings)
+    got = await ask(started, connect)
+    tried = b"127.0.0.1:%d 500, 127.0.0.1:%d upstream_connect_failed" % (failing.port, port)
+    assert (got.status, got.value(b"x-torana-attempts")) == (503, tried)
+    started = await line(good.port, settings=settings)
+    got = await ask(started, connect)
+    assert (got.value(b"x-torana-endpoint"), got.value(b"x-torana-attempts")) == (b"127.0.0.1:%d" % good.port, None)
+
+
+async def test_headers_that_do_not_tell(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Without it nobody learns where the gateway's requests go."""
+    failing, good = await upstream(each(answer(500))), await upstream(each(answer()))
+    started = await line(shares=in_order(llm(failing.port), llm(good.port)))
+    assert not [name for name in (await ask(started, connect)).names if name.startswith(b"x-torana")]
+
+
+# affinity
+
+
+async def test_affinity(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Requests with the same header go to the same endpoint; those without it go to all."""
+    providers = [await upstream(each(answer())) for _ in range(3)]
+    group = tuple(llm(provider.port) for provider in providers)
+    started = await line(shares=(BackendRef((group,), affinity=Affinity(header="X-User")),))
+
+    async def used(fields: Callable[[int], bytes]) -> list[int]:
+        before = [len(provider.requests) for provider in providers]
+        for number in range(30):
+            assert (await ask(started, connect, call(fields=fields(number)))).status == 200
+        return sorted(len(one.requests) - count for one, count in zip(providers, before, strict=True))
+
+    assert await used(lambda _: b"X-User: ann\r\n") == [0, 0, 30]
+    assert (await used(lambda number: b"X-User: %d\r\n" % number))[0] > 0
+    assert (await used(lambda _: b""))[1] > 0
