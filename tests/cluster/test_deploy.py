@@ -150,7 +150,12 @@ def test_values_change_the_chart(run_helm: Helm) -> None:
     assert pod["affinity"] == {"podAntiAffinity": {}}
     assert pod["terminationGracePeriodSeconds"] == 115
     assert (gateway["image"], gateway["imagePullPolicy"]) == ("registry.example.com/torana:9.9.9", "Always")
-    assert gateway["args"] == ["kubernetes", "--controller-name", "example.com/torana", "--workers", "4"]
+    assert gateway["args"] == [
+        "kubernetes",
+        "--controller-name=example.com/torana",
+        f"--publish-service={SPACE}/torana",
+        "--workers=4",
+    ]
     assert {"name": "CONNECTION_TERMINATION_DEADLINE", "value": "100s"} in gateway["env"]
     assert {"name": "SSL_CERT_FILE", "value": "/etc/ca/ca.pem"} in gateway["env"]
     assert gateway["ports"][0] == {"name": "http-alt", "containerPort": 8080}

@@ -169,6 +169,15 @@ async def test_a_request_that_is_wrong_is_wrong_everywhere(
     await idle(started)
 
 
+async def test_so_many_are_asked(line: StartLine, connect: Connect) -> None:
+    """Ten attempts are enough, however many endpoints there are."""
+    port = free_port()
+    group = tuple(llm(port, f"number {number}") for number in range(12))
+    started = await line(shares=(BackendRef((group,)),))
+    assert (await ask(started, connect)).status == 503
+    assert sum(started.worker.state().failures.values()) == 10
+
+
 # shares
 
 
@@ -200,10 +209,10 @@ async def test_an_evicted_share_gives_way(line: StartLine, upstream: StartUpstre
 async def test_what_is_no_call_keeps_to_its_share(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """Shares of plain backends divide the requests: one that cannot be reached is not made up for by another."""
     other = await upstream(each(answer()))
-    port = free_port()
     shares = (
-        BackendRef(((Backend("gone", Target("127.0.0.1", port)),),), weight=1_000_000),
+        BackendRef(((Backend("gone", Target("127.0.0.1", free_port())),),), weight=1_000_000),
         BackendRef(((Backend("other", Target("127.0.0.1", other.port)),),), weight=1),
+        BackendRef(((llm(other.port),),), weight=1),
     )
     started = await line(shares=shares)
     assert (await ask(started, connect)).status == 503

@@ -13,7 +13,6 @@ from tests.http.wire import Script, Upstream, Wire, each, free_port, until
 from torana.model.backend import Backend, BackendRef, Target
 from torana.model.config import Limits
 from torana.model.policy import Eviction, Health, Retry, RoutePolicies, Timeout
-from torana.proxy import failover
 
 OK = answer(200, b"fine")
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -116,6 +115,15 @@ async def test_a_lone_endpoint_is_asked_again(line: StartLine, upstream: StartUp
     assert started.worker.state().retries == 2
 
 
+async def test_only_one_counts(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """The number of an attempt takes the place of the one that another gateway in front has sent."""
+    provider = await upstream(each(answer(503), answer(503), OK))
+    started = await line(shares=in_order(plain(provider.port)), policies=retry(2, 503))
+    assert (await ask(started, connect, b"GET / HTTP/1.1\r\nHost: a\r\nX-Retry-Attempt: 7\r\n\r\n")).status == 200
+    sent = [[value for name, value in one.fields if name == b"x-retry-attempt"] for one in provider.requests]
+    assert sent == [[b"7"], [b"1"], [b"2"]]
+
+
 async def test_attempts_end(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """After the last repetition the client gets what the upstream said to it."""
     provider = await upstream(each(answer(503, b"1"), answer(503, b"2"), answer(503, b"3"), OK))
@@ -201,17 +209,6 @@ async def test_the_budget_does_not_stop_failover(line: StartLine, upstream: Star
     for _ in range(10):
         assert (await ask(started, connect, GET)).status == 200
     assert len(bad.requests) == 10
-
-
-async def test_so_often_at_most(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """However many attempts the policy allows, ten are enough."""
-    provider = await upstream(each(answer(503)))
-    started = await line(shares=in_order(plain(provider.port)), policies=retry(100, 503, budget=1.0))
-    for _ in range(20):
-        await ask(started, connect, GET)
-    provider.requests.clear()
-    assert (await ask(started, connect, GET)).status == 503
-    assert len(provider.requests) <= failover._MOST_ATTEMPTS
 
 
 async def test_a_client_that_leaves_in_a_pause(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:

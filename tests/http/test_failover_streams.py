@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from time import perf_counter
@@ -245,7 +246,17 @@ async def test_the_first_byte_timeout_begins_with_the_request(
     line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
     """A client that takes its time to send its call has not used up that of the endpoint."""
-    provider = await upstream(each(HEAD + chunk(ROLE) + chunk(WHOLE) + END))
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(stream(ROLE, end=b""))
+            await asyncio.sleep(0.05)  # the gateway begins to wait, which it tells nobody
+            await wire.send(chunk(WHOLE) + END)
+
+        return script
+
+    provider = await upstream(make)
     started = await line(provider.port, policies=RoutePolicies(timeout=Timeout(first_byte=0.5)))
     wire = await connect(started.port)
     await wire.send(call(STREAM)[:-1])

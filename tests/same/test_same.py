@@ -57,7 +57,8 @@ def _route(config: Config, provider: str) -> Route:
         msgspec.structs.replace(ref, groups=tuple(tuple(map(_nameless, group)) for group in ref.groups))
         for ref in route.backends
     )
-    return msgspec.structs.replace(route, name="", backends=refs)
+    mirrors = tuple(msgspec.structs.replace(each, backend=_nameless(each.backend)) for each in route.mirrors)
+    return msgspec.structs.replace(route, name="", backends=refs, mirrors=mirrors)
 
 
 def _nameless(backend: Backend) -> Backend:
@@ -77,3 +78,145 @@ def test_same_route(provider: str) -> None:
     route = _route(kubernetes, provider)
     assert len(route.backends) == 1
     assert route == _route(standalone, provider)
+
+
+# --- What keeps traffic flowing -------------------------------------------------------------------------------------
+
+_RULE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: models}
+spec:
+  parentRefs: [{name: gateway}]
+  rules:
+  - matches: [{path: {value: /models}}]
+    retry: {codes: [500, 503], attempts: 3, backoff: 100ms}
+    timeouts: {request: 10s, backendRequest: 2s}
+    filters:
+    - type: RequestMirror
+      requestMirror: {percent: 25, backendRef: {group: gateway.kgateway.dev, kind: Backend, name: copy}}
+    backendRefs: [{group: %s, kind: %s, name: models}]
+---
+apiVersion: gateway.kgateway.dev/v1alpha1
+kind: Backend
+metadata: {name: copy}
+spec: {type: Static, static: {hosts: [{host: copy.example.com, port: 8080}]}}
+---
+"""
+_KGATEWAY = (
+    _RULE % ("gateway.kgateway.dev", "Backend")
+    + """
+apiVersion: gateway.kgateway.dev/v1alpha1
+kind: Backend
+metadata: {name: models}
+spec:
+  type: AI
+  ai:
+    priorityGroups:
+    - providers:
+      - name: near
+        openai: {authToken: {kind: Inline, inline: sk-x}, model: a}
+        host: near.example.com
+        port: 8000
+        path: {full: /v1/chat/completions}
+      - name: far
+        openai: {authToken: {kind: Passthrough}, model: a}
+        host: far.example.com
+        port: 8000
+        path: {full: /v1/chat/completions}
+    - providers:
+      - name: last
+        openai: {authToken: {kind: Inline, inline: sk-x}, model: b}
+        host: last.example.com
+        port: 8000
+        path: {full: /v1/chat/completions}
+"""
+)
+_POLICIES = """
+  policies:
+    health:
+      unhealthyCondition: response.code >= 500
+      eviction: {duration: 10s, consecutiveFailures: 5, healthThreshold: 40, restoreHealth: 50}
+    http: {requestTimeout: 30s}
+    tcp: {connectTimeout: 2s, keepalive: {time: 60s, interval: 30s, retries: 3}}
+"""
+_AGENTGATEWAY = (
+    _RULE % ("agentgateway.dev", "AgentgatewayBackend")
+    + """
+apiVersion: agentgateway.dev/v1alpha1
+kind: AgentgatewayBackend
+metadata: {name: models}
+spec:
+  ai:
+    groups:
+    - providers:
+      - name: near
+        openai: {model: a}
+        host: near.example.com
+        port: 8000
+        path: /v1/chat/completions
+        policies: {auth: {key: sk-x}}
+      - {name: far, openai: {model: a}, host: far.example.com, port: 8000, path: /v1/chat/completions}
+    - providers:
+      - name: last
+        openai: {model: b}
+        host: last.example.com
+        port: 8000
+        path: /v1/chat/completions
+        policies: {auth: {key: sk-x}}
+"""
+)
+_FILE = """
+binds:
+- port: 8080
+  listeners:
+  - routes:
+    - name: models
+      matches: [{path: {pathPrefix: /models}}]
+      policies:
+        retry: {codes: [500, 503], attempts: 3, backoff: 100ms}
+        timeout: {requestTimeout: 10s, backendRequestTimeout: 2s}
+        requestMirror: {percentage: 0.25, backend: {host: copy.example.com:8080}}
+      backends:
+      - POLICIES
+        ai:
+          groups:
+          - providers:
+            - name: near
+              provider: {openAI: {model: a}}
+              hostOverride: near.example.com:8000
+              pathOverride: /v1/chat/completions
+              policies: {backendAuth: {key: sk-x}}
+            - name: far
+              provider: {openAI: {model: a}}
+              hostOverride: far.example.com:8000
+              pathOverride: /v1/chat/completions
+          - providers:
+            - name: last
+              provider: {openAI: {model: b}}
+              hostOverride: last.example.com:8000
+              pathOverride: /v1/chat/completions
+              policies: {backendAuth: {key: sk-x}}
+"""
+_FILE_POLICIES = """policies:
+          health:
+            unhealthyExpression: response.code >= 500
+            eviction: {duration: 10s, consecutiveFailures: 5, healthThreshold: 0.4, restoreHealth: 0.5}
+          http: {requestTimeout: 30s}
+          tcp: {connectTimeout: 2s, keepalives: {time: 60s, interval: 30s, retries: 3}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("manifests", "file_policies"),
+    [(_KGATEWAY, "weight: 1"), (_AGENTGATEWAY, "weight: 1"), (_AGENTGATEWAY + _POLICIES, _FILE_POLICIES)],
+    ids=["kgateway", "agentgateway", "agentgateway with policies"],
+)
+def test_same_traffic(manifests: str, file_policies: str) -> None:
+    """Groups of providers, retries, timeouts, mirrors and what a backend says of its health are equal routes."""
+    kubernetes = translate(objects(manifests), Options(implicit_gateway=8080))
+    assert [str(problem) for problem in kubernetes.problems if "is absent" not in problem.what] == []
+    standalone = load(_FILE.replace("POLICIES", file_policies), "same.yaml", {}, _SEED).config
+    route = _route(kubernetes.config, "models")
+    assert [len(group) for group in route.backends[0].groups] == [2, 1]
+    assert route == _route(standalone, "models")

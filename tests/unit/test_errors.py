@@ -15,7 +15,7 @@ from torana.proxy.reply import error_reply, render_reply, request_id
 
 _LABELS = {
     "DirectResponse", "NotFound", "NoHealthyBackend", "Internal", "InvalidRequest", "Timeout", "UpstreamFailure",
-    "ClientClosed", "RateLimit",
+    "Authorization", "ClientClosed", "RateLimit",
 }  # fmt: skip
 """Reference 4.2, and ClientClosed for what no answer can reach."""
 

@@ -174,6 +174,10 @@ def kubernetes(
     lease_namespace: Annotated[
         str | None, typer.Option(help="Where the lease of those who write statuses is; by default the own namespace.")
     ] = None,
+    publish_service: Annotated[
+        str | None,
+        typer.Option(metavar="NAMESPACE/NAME", help="The Service whose addresses Gateways of a cluster have."),
+    ] = None,
 ) -> None:
     """Serve by Kubernetes resources: those of --manifests, or without them those of a cluster, which is watched."""
     from torana.cli import kubernetes as run
@@ -186,8 +190,12 @@ def kubernetes(
     if not paths:
         if validate_only or address or port_map:
             raise typer.BadParameter("give --manifests PATH")
-        run.serve_cluster(kubeconfig, context, lease_namespace, options, resolve=resolve or [], workers=workers)
+        run.serve_cluster(
+            kubeconfig, context, lease_namespace, publish_service, options, resolve=resolve or [], workers=workers
+        )
         return
+    if publish_service:
+        raise typer.BadParameter("--publish-service is for a cluster, not for --manifests")
     reading = run.reading(
         paths,
         options,

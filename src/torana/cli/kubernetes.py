@@ -26,6 +26,7 @@ from torana.model.config import Settings
 
 _IPV6 = 6
 _PORTS = re.compile(r"([0-9]{1,5})=([0-9]{1,5})")
+_NAMESPACED = re.compile(r"([a-z0-9-]+)/([a-z0-9-]+)")
 _SERVICE = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+):([0-9]{1,5})=(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]=]+):([0-9]{1,5})")
 
 
@@ -41,6 +42,7 @@ def serve_cluster(
     kubeconfig: Path | None,
     context: str | None,
     lease_namespace: str | None,
+    publish_service: str | None,
     how: Options,
     *,
     resolve: list[str],
@@ -50,12 +52,14 @@ def serve_cluster(
     try:
         from torana.config.kubernetes.api import ClusterError
         from torana.config.kubernetes.cluster import Cluster, Way
+        from torana.config.kubernetes.watcher import Name
     except ModuleNotFoundError:
         give_up(StartError("cluster mode needs more: pip install 'torana[kubernetes]'"))
 
     overrides = parse_overrides(resolve)
+    published = Name(*_service_name(publish_service)) if publish_service is not None else None
     try:
-        follow(Cluster(Way(kubeconfig, context, lease_namespace), how), overrides, workers)
+        follow(Cluster(Way(kubeconfig, context, lease_namespace, published), how), overrides, workers)
     except ClusterError as error:
         give_up(StartError(f"{error}; to serve manifest files without a cluster, give --manifests PATH"))
     except (ConfigError, StartError) as error:
@@ -127,6 +131,15 @@ def _ports(entries: list[str]) -> dict[int, int]:
             raise typer.BadParameter(f"{entry!r} is not PORT=PORT, for example 80=8080", param_hint="--port-map")
         ports[int(match[1])] = int(match[2])
     return ports
+
+
+def _service_name(text: str) -> tuple[str, str]:
+    """`torana-system/torana`. Exits 2 for anything else."""
+    match = _NAMESPACED.fullmatch(text)
+    if match is None:
+        message = f"{text!r} is not NAMESPACE/NAME, for example torana-system/torana"
+        raise typer.BadParameter(message, param_hint="--publish-service")
+    return match[1], match[2]
 
 
 def _services(entries: Iterable[str]) -> dict[ServicePort, Endpoint]:

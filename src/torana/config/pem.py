@@ -6,8 +6,8 @@ Every function gives the reason why not, or None. OpenSSL's own words are not pa
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from torana.http.tls import NoKeyFileError, load_pair
 
 
 def certificates_fault(pem: str) -> str | None:
@@ -27,14 +27,11 @@ def key_fault(cert: str, key: str) -> str | None:
         return "holds no private key in PEM form (`-----BEGIN PRIVATE KEY-----`)"
     if "ENCRYPTED" in key:
         return "is encrypted; a gateway that starts by itself has nobody to ask for the password"
-    # The ssl module reads key and certificate from files only. The folder is readable by this user alone.
-    with TemporaryDirectory(prefix="torana-") as folder:
-        cert_file, key_file = Path(folder, "cert.pem"), Path(folder, "key.pem")
-        cert_file.write_text(cert)
-        key_file.write_text(key)
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file)
-        except ssl.SSLError as error:
-            mismatch = error.reason == "KEY_VALUES_MISMATCH"
-            return "is not the key of this certificate" if mismatch else "holds no private key that can be read"
+    try:
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
+    except NoKeyFileError as error:
+        return f"cannot be looked at: {error.strerror}"
+    except ssl.SSLError as error:
+        mismatch = error.reason == "KEY_VALUES_MISMATCH"
+        return "is not the key of this certificate" if mismatch else "holds no private key that can be read"
     return None

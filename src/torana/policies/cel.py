@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _TOKEN: Final = re.compile(
     r"""//[^\n]*|\s+"""
     r"""|(?P<literal>[rRbB]{0,2}(?:"{3}(?:\\.|[^\\])*?"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))"""
-    r"""|(?P<name>[A-Za-z_]\w*)|(?P<other>.)""",
+    r"""|(?P<number>\d\w*(?:\.\d\w*)?)|(?P<name>[A-Za-z_]\w*)|(?P<other>.)""",
     re.DOTALL,
 )
 _MACROS: Final = frozenset(("all", "exists", "exists_one", "existsOne", "map", "filter"))

@@ -39,6 +39,8 @@ from torana.telemetry.record import Placement, Record
 
 _log = logging.getLogger(__name__)
 
+_ATTEMPT = b"x-retry-attempt"
+
 
 class Gateway:
     """Serves requests by its `snapshot`, which may be replaced at any time."""
@@ -155,10 +157,11 @@ class Gateway:
             call = await read_call(inbound, exchange, upstream, operation, limit)
         elif route.retry is not None:
             await inbound.gather_if_short(limit)
+        if number:  # in the place of what a gateway before this one said
+            others = (each for each in exchange.fields if each[0] != _ATTEMPT)
+            exchange.fields = [*others, (_ATTEMPT, _ATTEMPT, b"%d" % number)]
         plain = call is not None and (call.prepared.stream or call.translation is not None)
         outgoing = upstream.compose(exchange, target, plain=plain)
-        if number:
-            outgoing.parts.append(b"x-retry-attempt: %d\r\n" % number)
         asking = Asking(exchange, upstream, outgoing, self.metrics, upstream.attempt_limit)
         vitals = upstream.endpoint.vitals
         vitals.pending += 1

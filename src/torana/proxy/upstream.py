@@ -46,8 +46,8 @@ class Upstream:
 
     __slots__ = (
         "_credential", "_drops", "_headers", "_host_of", "_modify", "_path_of", "_paths", "after", "aliases",
-        "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "is_llm", "model", "provider", "redirect",
-        "translations", "unhealthy",
+        "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "is_llm", "model", "provider",
+        "redirect", "translations", "unhealthy",
     )  # fmt: skip
 
     def __init__(self, backend: Backend, runtime: Runtime, timeout: Timeout | None = None) -> None:

@@ -124,6 +124,7 @@ def test_a_value_that_is_not_true_does_not_hold() -> None:
         ("request", [("request", None, None)]),
         ("'request.path' == \"foo\" // bar", []),
         ("[1].map(x, x * 2)", []),
+        ("[1u, 0xff, 1.5e3, 2e-1].size() > 1", []),
     ],
 )
 def test_only_what_is_mentioned_is_put_together(text: str, found: list[tuple[str, str | None, str | None]]) -> None:

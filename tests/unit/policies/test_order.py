@@ -6,8 +6,19 @@ import pytest
 
 from tests.unit.exchanges import exchange, fields, shown
 from torana.exchange import Exchange, LocalReply
-from torana.model.policy import Cors, DirectResponse, HeaderModifier, Redirect, RoutePolicies
-from torana.policies.order import Chains, compile_route
+from torana.model.policy import (
+    BodyBuffer,
+    Buffer,
+    Conditional,
+    Cors,
+    Csrf,
+    Delay,
+    DirectResponse,
+    HeaderModifier,
+    Redirect,
+    RoutePolicies,
+)
+from torana.policies.order import Chains, RequestPolicy, compile_route
 
 CORS = Cors(allow_origins=("*",))
 HEADERS = HeaderModifier(set=(("x-set", "1"),))
@@ -77,3 +88,38 @@ def test_answers_go_back_the_other_way() -> None:
     for policy in chains.after:
         policy(request, answer)
     assert shown(answer) == ["x-a: 1", "access-control-allow-origin: *"]
+
+
+def test_who_is_waited_for_stands_between_the_others() -> None:
+    """A request is gathered before its origin is looked at, and delayed before it is answered, not before it is moved.
+
+    The policies before and after each wait stay in order.
+    """
+    policies = RoutePolicies(
+        cors=CORS,
+        request_headers=HEADERS,
+        redirect=Redirect(),
+        direct_response=DirectResponse(200),
+        csrf=Csrf(),
+        delay=Delay(1.0),
+        buffer=Buffer(BodyBuffer(1)),
+        conditional_responses=(Conditional(None, DirectResponse(200)),),
+    )
+    chains = compile_route(policies)
+    names = [[policy.__self__.__class__.__name__ for policy in chain] for chain in _chains(chains)]  # type: ignore[attr-defined]
+    assert names == [
+        ["CorsPolicy"],
+        ["CsrfPolicy", "HeaderModifierPolicy", "RequestRedirectPolicy"],
+        ["ConditionalResponsesPolicy", "DirectResponsePolicy"],
+    ]
+    waits = [stage.wait.__self__.__class__.__name__ for stage in chains.stages]  # type: ignore[attr-defined]
+    assert waits == ["RequestBuffer", "DelayPolicy"]
+
+
+def test_a_buffer_for_answers_alone_is_no_wait() -> None:
+    """Requests are not waited for where only answers are gathered."""
+    assert compile_route(RoutePolicies(buffer=Buffer(response=BodyBuffer(1)))).stages == ()
+
+
+def _chains(chains: Chains) -> list[tuple[RequestPolicy, ...]]:
+    return [chains.before, *(stage.then for stage in chains.stages)]

@@ -7,8 +7,8 @@ import pytest
 from tests.unit.exchanges import exchange, shown
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
-from torana.model.policy import Authority, AuthorityKind, DirectResponse, PathKind, PathRule, Redirect
-from torana.policies.direct_response import DirectResponsePolicy
+from torana.model.policy import Authority, AuthorityKind, Conditional, DirectResponse, PathKind, PathRule, Redirect
+from torana.policies.direct_response import ConditionalResponsesPolicy, DirectResponsePolicy
 from torana.policies.request_redirect import RequestRedirectPolicy
 
 
@@ -32,6 +32,34 @@ def test_direct_response(direct: DirectResponse, lines: list[str], body: str) ->
     reply = DirectResponsePolicy(direct).on_request(request)
     assert (reply.status, shown(reply.fields), reply.body.decode()) == (direct.status, lines, body)
     assert request.record.reason == "DirectResponse"
+
+
+@pytest.mark.parametrize(
+    ("tier", "status"), [("gold", None), ("free", 403), ("none", 402)], ids=["none holds", "the first", "the second"]
+)
+def test_the_first_condition_that_holds_answers(tier: str, status: int | None) -> None:
+    """Of conditional replies the first whose condition holds is given; where none holds, the request goes on."""
+    policy = ConditionalResponsesPolicy(
+        (
+            Conditional("request.headers['x-tier'] == 'free'", DirectResponse(403)),
+            Conditional("request.headers['x-tier'] != 'gold'", DirectResponse(402)),
+        )
+    )
+    reply = policy.on_request(exchange("/", ("X-Tier", tier)))
+    assert (reply.status if reply is not None else None) == status
+
+
+def test_a_reply_without_a_condition_is_for_the_rest() -> None:
+    """A conditional reply that has no condition is always given, when none before it was."""
+    policy = ConditionalResponsesPolicy(
+        (
+            Conditional("request.method == 'POST'", DirectResponse(403)),
+            Conditional(None, DirectResponse(410)),
+        )
+    )
+    reply = policy.on_request(exchange())
+    assert reply is not None
+    assert reply.status == 410
 
 
 def test_a_reply_is_nobody_elses() -> None:

@@ -19,6 +19,7 @@ from torana.config.kubernetes.api import Api
 from torana.config.kubernetes.kinds import WATCHED
 from torana.config.kubernetes.leader import Leader
 from torana.config.kubernetes.objects import Key, Object, Options, Translation
+from torana.config.kubernetes.published import addresses_of
 from torana.config.kubernetes.status_writer import StatusWriter
 from torana.config.kubernetes.translate import translate
 from torana.config.kubernetes.watcher import Change, Kept, Name, Watcher
@@ -39,11 +40,15 @@ Apply = Callable[[Loaded], Awaitable[Effect]]
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How to get into the cluster, and where the lease of status writers is. None is found out as kubectl does."""
+    """How to get into the cluster, and where the lease of status writers is. None is found out as kubectl does.
+
+    `published`: the Service whose addresses Gateways have in their status; None is no addresses.
+    """
 
     kubeconfig: Path | None = None
     context: str | None = None
     lease_namespace: str | None = None
+    published: Name | None = None
 
 
 class Cluster:
@@ -52,6 +57,8 @@ class Cluster:
     def __init__(self, way: Way, options: Options) -> None:
         self.settings: Settings = options.settings
         self._options = options
+        self._published = Key("", "Service", *way.published) if way.published is not None else None
+        self._addresses: tuple[str, ...] = ()
         self._api = Api(way.kubeconfig, way.context)
         self._changes = asyncio.Event()
         self._retry: asyncio.TimerHandle | None = None
@@ -67,7 +74,7 @@ class Cluster:
     def troubles(self) -> tuple[Trouble, ...]:
         """Why what runs may not be the newest, and why statuses are not written."""
         watched = (watcher.trouble for watcher in self._watchers.values())
-        found = (self._fault, *watched, self._leader.trouble, *self._statuses.troubles)
+        found = (self._fault, *watched, self._unpublished(), self._leader.trouble, *self._statuses.troubles)
         return tuple(trouble for trouble in found if trouble is not None)
 
     async def follow(self, apply: Apply) -> None:
@@ -91,7 +98,8 @@ class Cluster:
             if not all(watcher.listed or (watcher.refused and not watcher.needed) for watcher in watchers):
                 continue  # half of a cluster would take down what the other half serves
             unread = frozenset((watcher.group, watcher.kind) for watcher in watchers if not watcher.listed)
-            options = msgspec.structs.replace(self._options, unread=unread)
+            self._addresses = self._found_addresses()
+            options = msgspec.structs.replace(self._options, unread=unread, addresses=self._addresses)
             try:
                 # In a thread, for requests under way in this process must not wait for it.
                 objects = self._objects()
@@ -133,9 +141,20 @@ class Cluster:
         return [kept.object for watcher in self._watchers.values() for kept in tuple(watcher.objects.values())]
 
     def _changed(self, change: Change) -> None:
-        if change is Change.SPEC:
+        if change is Change.SPEC or self._found_addresses() != self._addresses:
             self._changes.set()
         self._statuses.wake()
+
+    def _found_addresses(self) -> tuple[str, ...]:
+        kept = self._look(self._published) if self._published is not None else None
+        return addresses_of(kept.object.spec, kept.status) if kept is not None else ()
+
+    def _unpublished(self) -> Trouble | None:
+        """What a slip in --publish-service would leave unseen. A kind that may not be read tells so itself."""
+        service = self._published
+        if service is None or not self._watchers["", "Service"].listed or self._look(service) is not None:
+            return None
+        return Trouble("Service", "unpublished", f"{service} is absent, so that Gateways have no address", stale=False)
 
     def _led(self) -> None:
         self._statuses.leads = self._leader.leads

@@ -120,7 +120,8 @@ class Gateways:
                 listener.accepted = Fault(UNSUPPORTED, "the Gateway's spec.tls is not supported yet")
         find_conflicts(listeners)
         state = GatewayState(obj.key, obj, listeners, _fault(written))
-        wanted = [each.value for each in written.addresses if each.value and each.value not in self._options.addresses]
+        served = self._options.addresses or ()
+        wanted = [each.value for each in written.addresses if each.value and each.value not in served]
         if wanted:
             what = f"spec.addresses: {wanted[0]} is not an address of this gateway, which serves on its own"
             state.unusable = Fault("AddressNotUsable", what)
@@ -193,7 +194,7 @@ class Gateways:
             ],
             "listeners": [listener.status(obj.generation) for listener in state.listeners],
         }
-        if self._options.addresses:
+        if self._options.addresses is not None:
             status["addresses"] = [{"type": _type(text), "value": text} for text in self._options.addresses]
         return status
 

@@ -186,7 +186,7 @@ def _options(reading: Reading, objects: Iterable[Object]) -> Options:
     """
     unread = frozenset({(DISCOVERY, "EndpointSlice")})
     reached = tuple(address for address in reading.addresses if not ip_address(address).is_unspecified)
-    options = msgspec.structs.replace(reading.options, addresses=reached, unread=unread)
+    options = msgspec.structs.replace(reading.options, addresses=reached or None, unread=unread)
     if options.class_names:
         return options
     described = {found.name for found in objects if found.kind == "GatewayClass" and found.group == GATEWAY_API}

@@ -37,7 +37,7 @@ def merged(present: Json, wanted: Json, controllers: tuple[str, ...], now: str) 
         elif member == "listeners":
             names = {entry.get("name"): entry for entry in former or []}
             result[member] = [_with_times(names.get(entry.get("name")), entry, now) for entry in value]
-        else:
+        elif value or former is not None:  # nothing where there is nothing is no difference
             result[member] = value
     return _unordered_same(present, result)
 

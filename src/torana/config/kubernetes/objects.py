@@ -97,14 +97,14 @@ class Options(msgspec.Struct, frozen=True):
     `controller_names`: GatewayClasses with one of these are ours; the first is the one written into statuses.
     `class_names`: classes that are ours where no GatewayClass object says otherwise, as in files.
     `implicit_gateway`: the port of the Gateways that are supplied for parents that are absent; None supplies none.
-    `addresses`: where the gateway is reached, for the status of Gateways.
+    `addresses`: where the gateway is reached, for the status of Gateways; None says nothing of it, as in files.
     `unread`: group and kind of what the API server does not let us read; that none is here says nothing about them.
     """
 
     controller_names: tuple[str, ...] = (CONTROLLER_NAME,)
     class_names: tuple[str, ...] = (CLASS_NAME,)
     implicit_gateway: int | None = None
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[str, ...] | None = None
     unread: frozenset[tuple[str, str]] = frozenset()
     settings: Settings = Settings()
     limits: Limits = Limits()
