@@ -52,13 +52,13 @@ class _ToolCall:
         self.index = index
         self.id = call_id
         self.name = ""
-        self.arguments = ""
+        self.arguments: list[str] = []
         self.block: int | None = None
         self.open = True
 
     def complete(self) -> bool:
         try:
-            _object(self.arguments)
+            _object("".join(self.arguments))
         except UNREADABLE:
             return False
         return True
@@ -187,13 +187,13 @@ class MessagesStream:
         if not call.open:
             return  # it was complete; no more can belong to it
         arguments = delta.arguments()
-        call.arguments += arguments
+        call.arguments.append(arguments)
         call.name = call.name or delta.name()
         if call.block is None:
             if not call.name:
                 return
             call.block = self._start(ToolUse(call.id, call.name, NO_INPUT))
-            arguments = call.arguments
+            arguments = "".join(call.arguments)
         if arguments:
             self._add(call.block, InputDelta(arguments))
 
