@@ -17,6 +17,7 @@ from torana.config.kubernetes.filters import Filters, RuleTrouble, of_backend, r
 from torana.config.kubernetes.objects import Object
 from torana.config.kubernetes.resources import route as schema
 from torana.config.syntax import header_name_fault, method_fault, path_fault
+from torana.model import pattern
 from torana.model.backend import BackendRef
 from torana.model.policy import DirectResponse, RoutePolicies, Timeout
 from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
@@ -175,8 +176,8 @@ def _value_match(match: schema.ValueMatch) -> ValueMatch:
     return ValueMatch(match.name, match.value, regex)
 
 
-def _check_regex(pattern: str) -> None:
+def _check_regex(text: str) -> None:
     try:
-        re.compile(pattern.encode())
-    except (re.error, RecursionError, OverflowError) as error:
-        raise RuleTrouble(f'"{pattern}" is no regular expression: {error}') from error
+        pattern.check(text)
+    except pattern.PatternError as error:
+        raise RuleTrouble(f'"{text}" is no regular expression: {error}') from error
