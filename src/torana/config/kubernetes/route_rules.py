@@ -11,7 +11,8 @@ import msgspec
 from torana.config.duration import seconds
 from torana.config.kubernetes import filters
 from torana.config.kubernetes.backends import Backends, Share, shared
-from torana.config.kubernetes.conditions import Fault
+from torana.config.kubernetes.conditions import UNSUPPORTED, Fault
+from torana.config.kubernetes.decode import unknown
 from torana.config.kubernetes.drafts import Draft
 from torana.config.kubernetes.filters import Filters, RuleTrouble, of_backend, redirect_at
 from torana.config.kubernetes.objects import Object
@@ -31,6 +32,9 @@ _FORBIDDEN = re.compile(r"//|/\.\.?(?:/|$)|%2f", re.IGNORECASE)
 """Gateway API, HTTPPathMatch: no empty or dot segments and no escaped slash; they would never match as meant."""
 
 _DURATION = re.compile(r"(?:[0-9]{1,5}(?:h|m|s|ms)){1,4}")  # GEP-2257
+
+_TUNING: Final = frozenset({"timeouts", "retry", "sessionPersistence"})
+"""The parts of a rule whose unknown fields are told and passed over."""
 
 _NO_ENDPOINT = DirectResponse(
     503,
@@ -87,7 +91,22 @@ class Rule(msgspec.Struct, frozen=True):
 def read(obj: Object, route: schema.HTTPRoute, backends: Backends) -> Iterator[Rule]:
     for index, rule in enumerate(route.rules or (schema.Rule(),)):
         name = f"{obj.namespace}/{obj.name}/{rule.name or index}"
-        yield _rule(name, rule, obj.namespace, backends)
+        made = _rule(name, rule, obj.namespace, backends)
+        strange = _strange(obj, index)
+        yield (
+            made
+            if made.fault is not None or not strange
+            else msgspec.structs.replace(made, fault=Fault(UNSUPPORTED, strange))
+        )
+
+
+def _strange(obj: Object, index: int) -> str:
+    """What nobody here knows of a rule, without which it might take or send on more than its author means."""
+    rules = obj.spec.get("rules") or ()
+    if index >= len(rules):
+        return ""
+    rule = {name: part for name, part in rules[index].items() if name not in _TUNING}
+    return unknown(schema.Rule, rule, f"spec.rules[{index}]")
 
 
 def _rule(name: str, rule: schema.Rule, namespace: str, backends: Backends) -> Rule:
