@@ -86,6 +86,9 @@ class Watcher:
                     await asyncio.sleep(_scattered(_SHORT_WATCH))
             except ApiError as error:
                 await self._recover(error)
+            except Exception:
+                self._version = ""  # what was under way is lost: the next run lists all of it
+                raise
 
     async def _list(self) -> None:
         for resource in self._versions:
