@@ -18,7 +18,8 @@ class TranslatedRequest(msgspec.Struct, frozen=True):
     what the upstream reads, `asked_model` what the client wrote (None: nothing, or no text).
 
     A chat request does not ask for its stream's usage here: `torana.llm.request.prepare` adds that to `body`, as to any
-    client's, and can take it back where a provider refuses `stream_options`.
+    client's, and can take it back where a provider refuses `stream_options`. `usage_event` tells that the client asked
+    for the event that tells it its stream's usage (chat's `stream_options.include_usage`).
     """
 
     body: bytes
@@ -26,6 +27,7 @@ class TranslatedRequest(msgspec.Struct, frozen=True):
     model: str
     asked_model: str | None
     stream: bool
+    usage_event: bool = False
 
 
 class StreamTranslation(Protocol):
@@ -82,6 +84,9 @@ class Translation(Protocol):
         """An upstream's error answer, of any form, in the client's form."""
         ...
 
-    def stream(self, asked_model: str | None) -> StreamTranslation:
-        """A new translation for the answer of one streaming request."""
+    def stream(self, asked_model: str | None, *, usage_event: bool = False) -> StreamTranslation:
+        """A new translation for the answer of one streaming request; `usage_event` is the translated request's.
+
+        It has a meaning for clients of chat alone: streams of the other APIs always tell their usage.
+        """
         ...

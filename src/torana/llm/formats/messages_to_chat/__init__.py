@@ -28,7 +28,7 @@ class _MessagesToChat:
     def error(self, status: int, body: bytes) -> bytes:
         return translate_error(status, body)
 
-    def stream(self, asked_model: str | None) -> StreamTranslation:
+    def stream(self, asked_model: str | None, *, usage_event: bool = False) -> StreamTranslation:  # noqa: ARG002 - Messages tells it unasked
         return MessagesStream(asked_model)
 
 
