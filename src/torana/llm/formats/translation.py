@@ -73,8 +73,10 @@ class Translation(Protocol):
         """
         ...
 
-    def answer(self, body: bytes, asked_model: str | None) -> bytes:
+    def answer(self, body: bytes, asked_model: str | None, memo: bytes = b"") -> bytes:
         """A whole 2xx answer in the client's form; `asked_model` is the name the client knows the model by.
+
+        `memo` is the translated request's; without it the answer tells nothing of what was asked.
 
         Raises GatewayError BAD_ANSWER when the body is no answer of the upstream's API.
         """
