@@ -19,7 +19,8 @@ class TranslatedRequest(msgspec.Struct, frozen=True):
 
     A chat request does not ask for its stream's usage here: `torana.llm.request.prepare` adds that to `body`, as to any
     client's, and can take it back where a provider refuses `stream_options`. `usage_event` tells that the client asked
-    for the event that tells it its stream's usage (chat's `stream_options.include_usage`).
+    for the event that tells it its stream's usage (chat's `stream_options.include_usage`). `memo` is what else the
+    answer's translation must know of the request; only the pair itself reads it.
     """
 
     body: bytes
@@ -28,6 +29,7 @@ class TranslatedRequest(msgspec.Struct, frozen=True):
     asked_model: str | None
     stream: bool
     usage_event: bool = False
+    memo: bytes = b""
 
 
 class StreamTranslation(Protocol):
@@ -73,10 +75,11 @@ class Translation(Protocol):
         """
         ...
 
-    def answer(self, body: bytes, asked_model: str | None, memo: bytes = b"") -> bytes:
+    def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"") -> bytes:
         """A whole 2xx answer in the client's form; `asked_model` is the name the client knows the model by.
 
-        `memo` is the translated request's; without it the answer tells nothing of what was asked.
+        `memo` is the translated request's. It has a meaning for clients of Responses alone, whose answers repeat what
+        was asked.
 
         Raises GatewayError BAD_ANSWER when the body is no answer of the upstream's API.
         """
@@ -86,9 +89,9 @@ class Translation(Protocol):
         """An upstream's error answer, of any form, in the client's form."""
         ...
 
-    def stream(self, asked_model: str | None, *, usage_event: bool = False) -> StreamTranslation:
-        """A new translation for the answer of one streaming request; `usage_event` is the translated request's.
+    def stream(self, asked_model: str | None, *, usage_event: bool = False, memo: bytes = b"") -> StreamTranslation:
+        """A new translation for the answer of one streaming request; `usage_event` and `memo` are the translated one's.
 
-        It has a meaning for clients of chat alone: streams of the other APIs always tell their usage.
+        `usage_event` has a meaning for clients of chat alone: streams of the other APIs always tell their usage.
         """
         ...

@@ -22,13 +22,19 @@ class _MessagesToChat:
     def request(self, body: bytes, model: str | None) -> TranslatedRequest:
         return translate_request(body, model)
 
-    def answer(self, body: bytes, asked_model: str | None, memo: bytes = b"") -> bytes:  # noqa: ARG002 - needs none
+    def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"") -> bytes:  # noqa: ARG002 - needs none
         return translate_answer(body, asked_model)
 
     def error(self, status: int, body: bytes) -> bytes:
         return translate_error(status, body)
 
-    def stream(self, asked_model: str | None, *, usage_event: bool = False) -> StreamTranslation:  # noqa: ARG002 - Messages tells it unasked
+    def stream(
+        self,
+        asked_model: str | None,
+        *,
+        usage_event: bool = False,  # noqa: ARG002 - Messages tells it unasked
+        memo: bytes = b"",  # noqa: ARG002 - needs none
+    ) -> StreamTranslation:
         return MessagesStream(asked_model)
 
 
