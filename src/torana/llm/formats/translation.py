@@ -18,9 +18,9 @@ class TranslatedRequest(msgspec.Struct, frozen=True):
     what the upstream reads, `asked_model` what the client wrote (None: nothing, or no text).
 
     A chat request does not ask for its stream's usage here: `torana.llm.request.prepare` adds that to `body`, as to any
-    client's, and can take it back where a provider refuses `stream_options`. `usage_event` tells that the client asked
-    for the event that tells it its stream's usage (chat's `stream_options.include_usage`). `memo` is what else the
-    answer's translation must know of the request; only the pair itself reads it.
+    client's, and can take it back where a provider refuses `stream_options`.
+
+    `memo` is what the answer's translation must know of the request; only the pair itself reads it.
     """
 
     body: bytes
@@ -28,7 +28,6 @@ class TranslatedRequest(msgspec.Struct, frozen=True):
     model: str
     asked_model: str | None
     stream: bool
-    usage_event: bool = False
     memo: bytes = b""
 
 
@@ -78,8 +77,7 @@ class Translation(Protocol):
     def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"") -> bytes:
         """A whole 2xx answer in the client's form; `asked_model` is the name the client knows the model by.
 
-        `memo` is the translated request's. It has a meaning for clients of Responses alone, whose answers repeat what
-        was asked.
+        `memo` is the translated request's: answers of Responses repeat what was asked.
 
         Raises GatewayError BAD_ANSWER when the body is no answer of the upstream's API.
         """
@@ -89,9 +87,9 @@ class Translation(Protocol):
         """An upstream's error answer, of any form, in the client's form."""
         ...
 
-    def stream(self, asked_model: str | None, *, usage_event: bool = False, memo: bytes = b"") -> StreamTranslation:
-        """A new translation for the answer of one streaming request; `usage_event` and `memo` are the translated one's.
+    def stream(self, asked_model: str | None, *, memo: bytes = b"") -> StreamTranslation:
+        """A new translation for the answer of one streaming request, whose `memo` it is.
 
-        `usage_event` has a meaning for clients of chat alone: streams of the other APIs always tell their usage.
+        Streams of Responses repeat what was asked; those of chat tell their usage when they were asked to.
         """
         ...

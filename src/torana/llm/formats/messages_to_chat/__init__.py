@@ -28,13 +28,7 @@ class _MessagesToChat:
     def error(self, status: int, body: bytes) -> bytes:
         return translate_error(status, body)
 
-    def stream(
-        self,
-        asked_model: str | None,
-        *,
-        usage_event: bool = False,  # noqa: ARG002 - Messages tells it unasked
-        memo: bytes = b"",  # noqa: ARG002 - needs none
-    ) -> StreamTranslation:
+    def stream(self, asked_model: str | None, *, memo: bytes = b"") -> StreamTranslation:  # noqa: ARG002 - needs none
         return MessagesStream(asked_model)
 
 
