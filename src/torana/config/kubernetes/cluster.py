@@ -17,7 +17,7 @@ import msgspec
 from torana.config.kubernetes import ports
 from torana.config.kubernetes.api import Api
 from torana.config.kubernetes.kinds import LEASE, WATCHED
-from torana.config.kubernetes.leader import Leader
+from torana.config.kubernetes.leader import Leader, lease_name
 from torana.config.kubernetes.objects import Key, Object, Options, Translation
 from torana.config.kubernetes.status_writer import StatusWriter
 from torana.config.kubernetes.translate import translate
@@ -61,7 +61,7 @@ class Cluster:
             (watched.group, watched.kind): Watcher(self._api, watched, self._changed) for watched in WATCHED
         }
         self._statuses = StatusWriter(self._api, options.controller_names, self._look, self._members)
-        lease = options.controller_names[0].replace("/", "-")
+        lease = lease_name(options.controller_names[0])
         self._leader = Leader(self._api, way.lease_namespace or self._api.namespace, lease, self._led)
         self._upkeep: tuple[Upkeep, ...] = ()
 
