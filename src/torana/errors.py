@@ -32,6 +32,7 @@ class Reason(Enum):
     BAD_HTTP = Fault(400, _CLIENT, "bad_http_request", "InvalidRequest")
     BAD_JSON = Fault(400, _CLIENT, "invalid_request_body", "InvalidRequest")
     MODEL_MISSING = Fault(400, _CLIENT, "missing_model", "InvalidRequest")
+    UNTRANSLATABLE = Fault(400, _CLIENT, "not_supported_by_provider", "InvalidRequest")
     CSRF_FAILED = Fault(403, _CLIENT, "csrf_validation_failed", "Authorization")
     NO_ROUTE = Fault(404, _CLIENT, "route_not_found", "NotFound")
     METHOD_NOT_ALLOWED = Fault(405, _CLIENT, "method_not_allowed", "InvalidRequest")

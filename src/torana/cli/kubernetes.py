@@ -84,7 +84,6 @@ def options(controller_names: list[str], class_names: list[str], implicit_gatewa
     return Options(
         controller_names=tuple(controller_names) or (CONTROLLER_NAME,),
         class_names=tuple(class_names),
-        accept_agentgateway=True,
         implicit_gateway=implicit_gateway,
         settings=settings,
     )

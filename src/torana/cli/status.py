@@ -1,7 +1,7 @@
 """`torana status`: what a cluster would write into the `.status` of manifests, as a table like kubectl's or whole.
 
-The exit code is for CI: 1 when an object is refused, or one of its conditions Accepted, ResolvedRefs and Programmed is
-not true, or a route belongs to no Gateway here.
+The exit code is for CI: 1 when anything is told as an error, or one of the conditions Accepted, ResolvedRefs and
+Programmed is not true, or a route belongs to no Gateway here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 from torana.cli.serve import give_up
 from torana.config.kubernetes.manifests import Examined, Manifests, Reading
 from torana.config.kubernetes.objects import Key, Status
-from torana.config.problem import ConfigError
+from torana.config.problem import ConfigError, Severity
 
 _WATCHED = ("Accepted", "ResolvedRefs", "Programmed")
 _KINDS = ("GatewayClass", "Gateway", "HTTPRoute", "BackendTLSPolicy", "Backend", "AgentgatewayBackend")
@@ -65,7 +65,9 @@ def status(reading: Reading, output: Output) -> None:
         case Output.JSON:
             listed = msgspec.json.encode(_list(examined.translation.statuses))
             typer.echo(msgspec.json.format(listed, indent=2).decode())
-    sys.exit(0 if all(row.is_good for row in rows) else 1)
+    # A policy that no Gateway leads to has no condition to say what is wrong with it.
+    errors = any(problem.severity is Severity.ERROR for problem in examined.warnings)
+    sys.exit(1 if errors or not all(row.is_good for row in rows) else 0)
 
 
 def _rows(examined: Examined) -> Iterator[Row]:

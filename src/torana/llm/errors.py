@@ -27,7 +27,12 @@ def error_body(error: GatewayError) -> bytes:
     Source: https://platform.openai.com/docs/guides/error-codes
     """
     fault = error.reason.fault
-    return _encode(_Body(_Error(error.message, fault.type, error.param, fault.code)))
+    return body_of(error.message, fault.type, fault.code, error.param)
+
+
+def body_of(message: str, kind: str, code: str | None, param: str | None = None) -> bytes:
+    """The same for an error that is not the gateway's own."""
+    return _encode(_Body(_Error(message, kind, param, code)))
 
 
 def error_event(error: GatewayError) -> bytes:
@@ -35,4 +40,8 @@ def error_event(error: GatewayError) -> bytes:
 
     When the client has half an event (`StreamReader.mid_event`), that must be ended first, with two line feeds.
     """
-    return b"data: " + error_body(error) + b"\n\n"
+    return event_of(error_body(error))
+
+
+def event_of(body: bytes) -> bytes:
+    return b"data: " + body + b"\n\n"

@@ -198,7 +198,7 @@ class StreamReader:
         if self.model is None and chunk.model and isinstance(chunk.model, str):
             self.model = chunk.model
         if chunk.error is not None:
-            self.error = _kind_of(chunk.error)
+            self.error = kind_of(chunk.error)
         if chunk.type is not None:
             self._read_typed(chunk)
 
@@ -231,7 +231,7 @@ class StreamReader:
         if isinstance(model, str) and model:
             self.model = model
         if error is not None:
-            self.error = _kind_of(error)
+            self.error = kind_of(error)
         self._add_usage(answer.get("usage"))
 
     def _add_usage(self, value: Any) -> None:
@@ -308,7 +308,7 @@ def _is_output(delta: Any) -> bool:
 _WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z").match
 
 
-def _kind_of(error: Any) -> str:
+def kind_of(error: Any) -> str:
     """Type and code; never the message, which may well quote the prompt, or a key."""
     kinds = [error.get(name) for name in ("type", "code")] if isinstance(error, dict) else []
     words = [str(kind) for kind in kinds if isinstance(kind, str | int) and _WORD(str(kind))]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.kubernetes.manifests import from_body, objects
-from torana.config.kubernetes.objects import Object, Options, Translation
+from torana.config.kubernetes.objects import AGENTGATEWAY_CLASS, CLASS_NAME, Object, Options, Translation
 from torana.config.kubernetes.store import GATEWAY_API, VERSIONS
 from torana.config.kubernetes.translate import translate
 from torana.config.problem import Severity
@@ -20,7 +22,7 @@ from torana.model.codec import dump
 
 _GOLDEN = Path(__file__).parents[2] / "golden" / "kubernetes"
 _FAMILIES = sorted(_GOLDEN.glob("*/full.yaml"))
-_OPTIONS = Options(implicit_gateway=8080, accept_agentgateway=True)
+_OPTIONS = Options(implicit_gateway=8080, class_names=(CLASS_NAME, AGENTGATEWAY_CLASS))
 _ALL = [each for path in _FAMILIES for each in objects(path.read_text(), path.parent.name)]
 
 
@@ -197,12 +199,41 @@ def test_an_unknown_version_is_told() -> None:
     }
 
 
+def test_a_gateway_that_cannot_be_supplied() -> None:
+    """A port that has TLS already cannot have a Gateway without it: the route that would need it is told."""
+    issued = trustme.CA().issue_cert("a.example")
+    pem = {"tls.crt": issued.cert_chain_pems[0].bytes(), "tls.key": issued.private_key_pem.bytes()}
+    data = ", ".join(f"{name}: {b64encode(value).decode()}" for name, value in pem.items())
+    listener = "{name: s, port: 8080, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}"
+    text = f"""
+apiVersion: v1
+kind: Secret
+metadata: {{name: cert}}
+data: {{{data}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: taken}}
+spec: {{gatewayClassName: torana, listeners: [{listener}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: chat}}
+spec: {{parentRefs: [{{name: absent}}]}}
+"""
+    statuses = translate(objects(text), _OPTIONS).statuses
+    (route,) = [status for status in statuses if status.kind == "HTTPRoute"]
+    accepted = route.status["parents"][0]["conditions"][0]
+    assert (accepted["status"], accepted["reason"]) == ("False", "NoMatchingParent")
+    assert "cannot be supplied: port 8080 has another protocol" in accepted["message"]
+
+
 @pytest.mark.parametrize(
     ("names", "options", "ours"),
     [
         ("torana", Options(), True),
         ("agentgateway", Options(), False),
-        ("agentgateway", Options(accept_agentgateway=True), True),
+        ("agentgateway", Options(class_names=("agentgateway",)), True),
         ("other", Options(class_names=("other",)), True),
         ("torana", Options(class_names=()), False),
     ],

@@ -108,6 +108,8 @@ def problems(text: str, env: Mapping[str, str] | None = None) -> list[str]:
         (ROUTE, "value: /chat", "value: on", 11, "must be text, and is true or false"),
         (SECRET, "sk-secret", "$API_KEY", 6, "a variable that nobody has filled in"),
         (SECRET, "sk-secret", '"${API_KEY}"', 6, "give --expand-env"),
+        (SECRET, "sk-secret", "Bearer $API_KEY", 6, "a variable that nobody has filled in"),
+        (SECRET, "name: key", 'name: "key\\n"', 4, "metadata.name: Invalid value: must match the pattern"),
         (SECRET, "sk-secret", "12345", 6, "must be text; put it in quotes"),
         (SECRET, "stringData", "data", 6, "is not base64; plain text belongs under stringData"),
         (SECRET, "Authorization:", "my key:", 6, "a key has letters, digits"),
@@ -163,6 +165,13 @@ def test_nothing_to_read(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         Manifests(Reading(paths=(str(tmp_path / name),))).examine()
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n---\n"])
+def test_no_object_at_all(text: str) -> None:
+    """What made the manifests may have failed: no object is an error, as it is for kubectl."""
+    (problem,) = problems(text)
+    assert problem.startswith("--manifests: error: there is no object in them")
 
 
 def test_not_yaml() -> None:

@@ -63,3 +63,18 @@ def test_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr()
     assert (ended.value.code, told.out) == (1, "")
     assert "spec.listeners: Required value" in told.err
+
+
+def test_an_error_without_a_condition(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A policy that no Gateway leads to has no condition; what is wrong with it fails in CI all the same."""
+    validation = {"hostname": "api.x.ai", "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "absent"}]}
+    policy: dict[str, object] = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "BackendTLSPolicy",
+        "metadata": {"name": "tls"},
+        "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": "chat"}], "validation": validation},
+    }
+    with pytest.raises(SystemExit) as ended:
+        status(reading(tmp_path, GATEWAY, policy), Output.TABLE)
+    assert ended.value.code == 1
+    assert "error: BackendTLSPolicy default/tls: ConfigMap default/absent not found" in capsys.readouterr().err

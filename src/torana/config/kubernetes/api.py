@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
 import msgspec
+import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig
 from lightkube.core.exceptions import ConfigError as KubeconfigError
@@ -97,8 +98,9 @@ class Api:
 
         Raises ClusterError.
         """
+        named = kubeconfig or os.environ.get("KUBECONFIG")
+        where = named or f"{DEFAULT_KUBECONFIG}, $KUBECONFIG, {SERVICE_ACCOUNT}"
         try:
-            named = kubeconfig or os.environ.get("KUBECONFIG")
             found = KubeConfig.from_file(named) if named else KubeConfig.from_env(SERVICE_ACCOUNT)
             config = found.get(context)
             if config is None:
@@ -108,9 +110,10 @@ class Api:
                 config, ConnectionParams(timeout=httpx2.Timeout(_CALL_TIMEOUT))
             )
         except (KubeconfigError, OSError, ValueError, KeyError) as error:
-            places = f"{DEFAULT_KUBECONFIG}, $KUBECONFIG, {SERVICE_ACCOUNT}"
-            where = kubeconfig or places
             raise ClusterError(f"no way into a cluster ({where}): {error}") from error
+        except (yaml.YAMLError, AttributeError, TypeError, AssertionError) as error:
+            # The text of a YAML error quotes lines, and one of them may be a token's.
+            raise ClusterError(f"no way into a cluster ({where}): this is no kubeconfig") from error
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -138,14 +141,12 @@ class Api:
             **_selected(resource),
         }
         timeout = httpx2.Timeout(_CALL_TIMEOUT, read=_SILENCE)
-        try:
+        with _answered():
             async with self._client.stream("GET", resource.path(), params=parameters, timeout=timeout) as answer:
                 if answer.is_error:
                     await answer.aread()
                 _check(answer)
                 yield _events(answer)
-        except httpx2.HTTPError as error:
-            raise _unreachable(error) from error
 
     async def serves(self, resource: Resource) -> bool:
         """Whether there is such a kind, which every user may ask. Raises ApiError."""
@@ -186,12 +187,10 @@ class Api:
     ) -> Json:
         content = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": content_type} if body is not None else {}
-        try:
+        with _answered():
             answer = await self._client.request(method, path, params=parameters, content=content, headers=headers)
-        except (httpx2.HTTPError, KubeconfigError) as error:
-            raise _unreachable(error) from error
-        _check(answer)
-        return msgspec.json.decode(answer.content, type=Json)
+            _check(answer)
+            return msgspec.json.decode(answer.content, type=Json)
 
 
 async def _events(answer: httpx2.Response) -> AsyncIterator[Event]:
@@ -217,5 +216,20 @@ def _check(answer: httpx2.Response) -> None:
     raise ApiError(answer.status_code, message or f"the API server answered {answer.status_code}")
 
 
-def _unreachable(error: Exception) -> ApiError:
-    return ApiError(0, f"the API server cannot be reached: {str(error) or type(error).__name__}")
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Whatever keeps an answer away is an ApiError: one that is not caught would end the following of the cluster.
+
+    lightkube reads the credentials, or asks a plugin for them, at each call: that fails in as many ways as there are.
+    """
+    try:
+        yield
+    except httpx2.LocalProtocolError as error:
+        # Its text quotes the header that cannot be sent: the one with the token.
+        raise ApiError(0, "the request cannot be sent: is there a line break in the token?") from error
+    except httpx2.HTTPError as error:
+        raise ApiError(0, f"the API server cannot be reached: {str(error) or type(error).__name__}") from error
+    except msgspec.MsgspecError as error:
+        raise ApiError(0, f"the API server's answer cannot be read: {error}") from error
+    except (KubeconfigError, OSError, ValueError, KeyError) as error:
+        raise ApiError(0, f"no credentials for the API server: {type(error).__name__}: {error}") from error

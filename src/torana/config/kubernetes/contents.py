@@ -19,6 +19,15 @@ from torana.model.secret import Secret
 TOKEN_KEY: Final = "Authorization"  # noqa: S105 - the name of the key, not what it holds
 """The key of a Secret that holds a provider's token (kgateway, Secret format)."""
 
+AUTHORITIES_KEY: Final = "ca.crt"
+"""The key of a ConfigMap or a Secret that holds CA certificates (Gateway API, BackendTLSPolicy)."""
+
+TOO_LARGE: Final = "tooLarge"
+"""The member of a Secret's copy that names the keys whose values were let go."""
+
+_LARGEST = 64 * 1024  # bytes of a token
+_ANY_SIZE = frozenset({"tls.crt", "tls.key", AUTHORITIES_KEY})
+
 _BEARER = "Bearer "
 
 INVALID_CERTIFICATE: Final = "InvalidCertificateRef"
@@ -52,6 +61,11 @@ def token(store: Store, namespace: str, name: str, key: str = TOKEN_KEY) -> Secr
     return made
 
 
+def is_too_large(key: str, encoded: object) -> bool:
+    """Whether a value in base64 can be nothing that is read here, and need not be kept."""
+    return key not in _ANY_SIZE and isinstance(encoded, str) and len(encoded) * 3 // 4 > _LARGEST
+
+
 def bare_token(text: str) -> Secret:
     """White space around it and one leading `Bearer ` are dropped: people copy tokens with both."""
     return Secret(text.strip().removeprefix(_BEARER).strip())
@@ -82,7 +96,7 @@ def authorities(store: Store, target: Key) -> str | Fault:
     obj = store.get(target)
     if obj is None:
         return Fault(INVALID_CA, f"{where} {store.absence(target)}")
-    pem = _value(obj, "ca.crt")
+    pem = _value(obj, AUTHORITIES_KEY)
     if isinstance(pem, Fault):
         return Fault(INVALID_CA, f"{where} missing ca.crt value")
     fault = certificates_fault(pem)
@@ -101,6 +115,8 @@ def _value(obj: Object, key: str) -> str | Fault:
         return text
     encoded = _member(obj, "data", key)
     if encoded is None:
+        if key in obj.body.get(TOO_LARGE, ()):
+            return Fault("SecretInvalid", f"{where}: {key} is over 64 KiB, which no token is")
         return missing
     try:
         return base64.b64decode("".join(encoded.split()), validate=True).decode()

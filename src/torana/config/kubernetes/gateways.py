@@ -11,7 +11,7 @@ from torana.config.kubernetes.conditions import UNSUPPORTED, Fault, judged, stat
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.grants import Grants
 from torana.config.kubernetes.listeners import ListenerState, find_conflicts
-from torana.config.kubernetes.objects import AGENTGATEWAY_CLASS, Key, Object, Options, Status
+from torana.config.kubernetes.objects import Key, Object, Options, Status
 from torana.config.kubernetes.resources import gateway as schema
 from torana.config.kubernetes.store import GATEWAY_API, Store
 from torana.model.config import Protocol
@@ -106,8 +106,7 @@ class Gateways:
         obj = self._store.get(Key(GATEWAY_API, "GatewayClass", "", name))
         if obj is not None:
             return obj.spec.get("controllerName") in self._options.controller_names
-        accepted = self._options.accept_agentgateway and name == AGENTGATEWAY_CLASS
-        return accepted or name in self._options.class_names
+        return name in self._options.class_names
 
     def _judge(self, obj: Object, grants: Grants) -> GatewayState:
         written = self._store.read(schema.Gateway, obj)

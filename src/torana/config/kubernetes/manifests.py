@@ -35,8 +35,9 @@ from torana.model.secret import Secret
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """Kubernetes puts it on every namespace; selectors of allowedRoutes count on it."""
 
-
 _LOWEST_FREE = 1024  # ports below it are root's
+_NOTHING = Problem("--manifests", 0, 0, "", "there is no object in them", "what was to print them may have failed")
+"""kubectl refuses this, too: what makes manifests for a pipe prints nothing when it fails."""
 
 
 class OnDuplicate(Enum):
@@ -112,6 +113,8 @@ class Manifests:
                 problems += faults
                 _take_all(found, admission)
         problems += admission.problems
+        if not problems and not admission.objects:
+            problems.append(_NOTHING)
         objects, duplicates = _unique(admission.objects, reading.on_duplicate)
         objects, unresolved = with_endpoints(objects, reading.services)
         problems += [*duplicates, *unresolved]

@@ -14,7 +14,7 @@ CONTROLLER_NAME = "torana.dev/gateway-controller"
 
 CLASS_NAME = "torana"
 AGENTGATEWAY_CLASS = "agentgateway"
-"""The class that agentgateway's documentation uses; taken when `Options.accept_agentgateway` is set."""
+"""The class that agentgateway's documentation uses; ours in files, and where `Options.class_names` has it."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -78,11 +78,6 @@ class Object(msgspec.Struct, frozen=True):
         return created if isinstance(created, str) else ""
 
     @property
-    def uid(self) -> str:
-        uid = self.metadata.get("uid")
-        return uid if isinstance(uid, str) else ""
-
-    @property
     def labels(self) -> dict[str, str]:
         labels = _mapping(self.metadata.get("labels"))
         return {name: value for name, value in labels.items() if isinstance(value, str)}
@@ -108,7 +103,6 @@ class Options(msgspec.Struct, frozen=True):
 
     controller_names: tuple[str, ...] = (CONTROLLER_NAME,)
     class_names: tuple[str, ...] = (CLASS_NAME,)
-    accept_agentgateway: bool = False
     implicit_gateway: int | None = None
     addresses: tuple[str, ...] | None = None
     unread: frozenset[tuple[str, str]] = frozenset()

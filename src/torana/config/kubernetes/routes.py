@@ -201,6 +201,8 @@ def _find(
     ref: schema.ParentRef, state: GatewayState, namespace: str, hostnames: tuple[str, ...], store: Store
 ) -> list[tuple[ListenerState, tuple[str, ...]]] | Fault:
     """The listeners that take the route, with the hostnames both have (Gateway API, ParentReference)."""
+    if state.supplied and (conflict := state.listeners[0].conflict) is not None:
+        return Fault("NoMatchingParent", f"{state.key} is absent, and cannot be supplied: {conflict.message}")
     named = list(_named(ref, state))
     if not named:
         what = f"no listener of {state.key} has sectionName {ref.section_name or '-'} and port {ref.port or '-'}"

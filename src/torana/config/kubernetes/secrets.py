@@ -16,8 +16,8 @@ from torana.config.kubernetes.documents import Manifest
 from torana.config.problem import Problem, Severity
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
-_VARIABLE = re.compile(r"\$\{?[A-Z_][A-Z0-9_]*\}?")
-"""A value that is nothing but a variable; a password with a dollar sign in it is left in peace."""
+_VARIABLE = re.compile(r"(?:Bearer )?\$\{?[A-Z_][A-Z0-9_]*\}?")
+"""A value that is nothing but a variable, or a token that is; a password with a dollar sign in it is left in peace."""
 _REFERENCE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?::-(?P<otherwise>[^}]*))?\})"
 )

@@ -150,7 +150,8 @@ def _number(value: float, schema: Schema, path: Path, faults: list[Fault]) -> No
 
 @cache
 def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.ASCII)
+    """As in Go, where `$` is the very end: in Python it is also before a line break there."""
+    return re.compile(re.sub(r"(?<!\\)\$(?=[|)]|\Z)", r"\\Z", text), re.ASCII)
 
 
 # --- Words ----------------------------------------------------------------------------------------------------------

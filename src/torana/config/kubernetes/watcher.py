@@ -14,9 +14,8 @@ from enum import Enum, auto
 from time import monotonic
 from typing import Any, NamedTuple
 
-import msgspec
-
 from torana.config.kubernetes.api import Api, ApiError, Json, Resource
+from torana.config.kubernetes.contents import TOO_LARGE, is_too_large
 from torana.config.kubernetes.kinds import Watched
 from torana.config.kubernetes.objects import Object
 from torana.telemetry.trouble import Trouble
@@ -27,7 +26,8 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.2, 10.0  # seconds between attempts; doubled each 
 _ABSENT_PAUSE = 2.0  # seconds between looks for a kind whose CRD is not installed
 _REFUSALS = 3  # in a row; a server that has just started refuses for a moment what it will grant
 _SHORT_WATCH = 1.0  # seconds; a server that ends watches sooner is not asked again at once
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds a Secret's values once more
+_METADATA = frozenset({"name", "namespace", "generation", "creationTimestamp", "labels"})
+"""What is read of it. Among the rest kubectl's annotation has a Secret's values once more, and leases change often."""
 
 
 class Name(NamedTuple):
@@ -68,6 +68,8 @@ class Watcher:
         self.refused = False
         self._api = api
         self._versions = watched.versions
+        self._verbs = watched.verbs
+        self._keys = watched.keys
         self._changed = changed
         self._resource = watched.versions[0]
         self._version = ""
@@ -86,8 +88,9 @@ class Watcher:
                     await asyncio.sleep(_scattered(_SHORT_WATCH))
             except ApiError as error:
                 await self._recover(error)
-            except msgspec.MsgspecError as error:
-                await self._recover(ApiError(0, f"the API server's answer cannot be read: {error}"))
+            except Exception:
+                self._version = ""  # what was under way is lost: the next run lists all of it
+                raise
 
     async def _list(self) -> None:
         for resource in self._versions:
@@ -149,7 +152,7 @@ class Watcher:
     def _words(self, error: ApiError) -> str:
         if error.code != 403:
             return str(error)
-        rule = self._resource.rule("get", "list", "watch")
+        rule = self._resource.rule(*self._verbs)
         return f"may not be read ({error}); grant it by a ClusterRole with the rule {rule}"
 
     def _in_step(self) -> None:
@@ -181,15 +184,23 @@ class Watcher:
             self._changed(Change.STATUS)
 
     def _kept(self, body: Json) -> Kept:
-        """Taken apart, so that a status of our own writing is not taken for a change of what users want."""
-        metadata: dict[str, Any] = {**body.get("metadata", {})}
-        version = metadata.pop("resourceVersion", "")
-        metadata.pop("managedFields", None)
-        if annotations := metadata.pop("annotations", None):
-            metadata["annotations"] = {name: text for name, text in annotations.items() if name != _LAST_APPLIED}
+        """Taken apart, so that a status of our own writing is not taken for a change of what users want.
+
+        What nobody here reads is let go: others' objects must not fill our memory, nor their changes keep us busy.
+        """
+        whole = body.get("metadata", {})
+        version = whole.get("resourceVersion", "")
+        metadata: dict[str, Any] = {name: part for name, part in whole.items() if name in _METADATA}
         # Items of a list do not say what they are.
         written = {**body, "apiVersion": self._resource.api_version, "kind": self.kind, "metadata": metadata}
         status = written.pop("status", None) or {}
+        data = written.get("data") or {}
+        if self._keys is not None:
+            written.pop("binaryData", None)
+            written["data"] = {key: text for key, text in data.items() if key in self._keys}
+        elif large := sorted(key for key, text in data.items() if is_too_large(key, text)):
+            written["data"] = {key: text for key, text in data.items() if key not in large}
+            written[TOO_LARGE] = large
         thing = Object(
             self._resource.api_version, self.kind, metadata.get("namespace", ""), metadata.get("name", ""), written
         )

@@ -1,0 +1,145 @@
+"""A form on its way upstream: its `model` is read, and set, while the files beside it stream by untouched.
+
+Forms (RFC 7578) carry what is too large to be gathered: audio and images. Only the head of each part and the value of
+`model` are ever held, a few KiB at most; what cannot be read as a form passes as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+_MOST_HEAD: Final = 8 * 1024  # bytes of a part's fields; a longer head is no field we know
+_MOST_VALUE: Final = 1024  # bytes of the value of `model`
+_NAME: Final = re.compile(rb';[ \t]*name=(?:"([^"]*)"|([^;\s"]+))', re.IGNORECASE)
+_BOUNDARY: Final = re.compile(rb';[ \t]*boundary=(?:"([^"]{1,200})"|([^;\s"]{1,200}))', re.IGNORECASE)
+
+
+def boundary_of(content_type: bytes) -> bytes | None:
+    """The boundary of a `multipart/form-data` content type; None when it is another, or has none."""
+    if not content_type.lower().startswith(b"multipart/form-data"):
+        return None
+    found = _BOUNDARY.search(content_type)
+    return (found[1] or found[2]) if found else None
+
+
+class ModelField:
+    """Feeds a form through. With a `model` every field of that name gets it, and a form without one gets one added.
+
+    The length of the form changes with it. `asked` is the client's model, the first if it names several, once that has
+    passed.
+    """
+
+    __slots__ = ("_delimiter", "_head", "_met", "_model", "_passed", "_rest", "_state", "asked")
+
+    def __init__(self, boundary: bytes, model: str | None) -> None:
+        self._delimiter = b"\r\n--" + boundary
+        self._model = model.encode() if model else None
+        self._rest = b"\r\n"  # so that the first delimiter, which begins the body, is one like any other
+        self._passed = -2
+        self._head = b""
+        self._state: Callable[[list[bytes]], bool] = self._content
+        self._met = False
+        self.asked: str | None = None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What may go on now."""
+        self._rest += chunk
+        out: list[bytes] = []
+        while self._state(out):
+            pass
+        return self._cut(b"".join(out))
+
+    def finish(self) -> bytes:
+        """The form has ended; what was held back, which is all of it where the form is none."""
+        rest, self._rest = self._head + self._rest, b""
+        self._head = b""
+        return self._cut(rest)
+
+    # Each of these takes from `_rest` what it can; False when it needs more to go on.
+
+    def _content(self, out: list[bytes]) -> bool:
+        """A part whose content is not looked at, up to the delimiter behind it."""
+        at = self._rest.find(self._delimiter)
+        if at < 0:
+            keep = len(self._delimiter) - 1
+            if len(self._rest) > keep:
+                out.append(self._rest[:-keep])
+                self._rest = self._rest[-keep:]
+            return False
+        out.append(self._rest[:at])
+        self._rest = self._rest[at:]
+        self._state = self._boundary
+        return True
+
+    def _boundary(self, out: list[bytes]) -> bool:
+        """The delimiter, and whether it is the last one."""
+        size = len(self._delimiter)
+        if len(self._rest) < size + 2:
+            return False
+        if self._rest[size : size + 2] == b"--":
+            if self._model is not None and not self._met:
+                out.append(self._delimiter + b'\r\nContent-Disposition: form-data; name="model"\r\n\r\n' + self._model)
+            self._state = self._trailer
+            return True
+        self._head, self._rest = self._rest[:size], self._rest[size:]
+        self._state = self._fields
+        return True
+
+    def _fields(self, out: list[bytes]) -> bool:
+        """The head of a part."""
+        end = self._rest.find(b"\r\n\r\n")
+        if end < 0 and len(self._rest) <= _MOST_HEAD:
+            return False
+        head = self._rest[: end + 4] if end >= 0 else b""
+        self._rest = self._rest[len(head) :]
+        out.append(self._head + head)
+        self._head = b""
+        found = _NAME.search(head)
+        is_model = found is not None and (found[1] or found[2]) == b"model"
+        self._state = self._value if is_model else self._content
+        return True
+
+    def _value(self, out: list[bytes]) -> bool:
+        """The client's model."""
+        at = self._rest.find(self._delimiter)
+        if at < 0:
+            if len(self._rest) <= _MOST_VALUE + len(self._delimiter):
+                return False
+            self._met = True
+            self._state = self._content  # no model has such a name; whoever answers will say so
+            if self._model is not None:
+                out.append(self._model)
+                self._state = self._dropped
+            return True
+        asked, self._rest = self._rest[:at], self._rest[at:]
+        if not self._met:
+            self.asked = asked.decode("utf-8", "replace") or None
+        out.append(asked if self._model is None else self._model)
+        self._met = True
+        self._state = self._boundary
+        return True
+
+    def _dropped(self, _: list[bytes]) -> bool:
+        """What is left of a value whose place was taken."""
+        at = self._rest.find(self._delimiter)
+        if at < 0:
+            self._rest = self._rest[1 - len(self._delimiter) :]
+            return False
+        self._rest = self._rest[at:]
+        self._state = self._boundary
+        return True
+
+    def _trailer(self, out: list[bytes]) -> bool:
+        out.append(self._rest)
+        self._rest = b""
+        return False
+
+    def _cut(self, out: bytes) -> bytes:
+        """`out` without the two bytes that were put before the body."""
+        if self._passed < 0:
+            skipped = min(-self._passed, len(out))
+            self._passed += skipped
+            return out[skipped:]
+        return out

@@ -1,0 +1,115 @@
+"""Calls of the Kubernetes API: whatever keeps an answer away has one name, so that nothing ends the following."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torana.config.kubernetes.api import Api, ApiError, ClusterError
+from torana.config.kubernetes.kinds import LEASE
+
+_NO_JSON = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n<html></html>"
+
+
+def _kubeconfig(folder: Path, user: dict[str, Any], port: int = 1) -> Path:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "only",
+        "contexts": [{"name": "only", "context": {"cluster": "only", "user": "only"}}],
+        "clusters": [{"name": "only", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "only", "user": user}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def _plugin(program: str) -> dict[str, Any]:
+    version = "client.authentication.k8s.io/v1beta1"
+    return {"exec": {"apiVersion": version, "command": sys.executable, "args": ["-c", program]}}
+
+
+async def _list(api: Api) -> None:
+    await api.list(LEASE)
+
+
+async def _watch(api: Api) -> None:
+    async with api.watch(LEASE, "1") as events:
+        async for _ in events:
+            pass
+
+
+async def _asked(kubeconfig: Path, call: Callable[[Api], Awaitable[None]]) -> ApiError:
+    api = Api(kubeconfig)
+    try:
+        with pytest.raises(ApiError) as caught:
+            await asyncio.wait_for(call(api), 30)
+    finally:
+        await api.close()
+    return caught.value
+
+
+@pytest.mark.parametrize("call", [_list, _watch])
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        (_plugin("exit(3)"), "no credentials for the API server"),
+        (_plugin("print('no JSON')"), "no credentials for the API server"),
+        (_plugin("print('{}')"), "no credentials for the API server"),
+        ({"exec": {**_plugin("")["exec"], "command": "/no/such/plugin"}}, "no credentials for the API server"),
+        ({"tokenFile": "/no/such/token"}, "no credentials for the API server"),
+        ({}, "the API server cannot be reached"),
+    ],
+)
+async def test_no_answer(tmp_path: Path, user: dict[str, Any], words: str, call: Callable[[Api], Any]) -> None:
+    """A credential that cannot be had is told like a server that cannot be reached, in calls and in watches."""
+    error = await _asked(_kubeconfig(tmp_path, user), call)
+    assert error.reason == "unreachable"
+    assert str(error).startswith(words)
+
+
+@pytest.mark.parametrize("call", [_list, _watch])
+async def test_an_answer_that_is_no_json(tmp_path: Path, call: Callable[[Api], Any]) -> None:
+    """A page of HTML from something in between is told, and ends nothing."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(_NO_JSON)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await _asked(_kubeconfig(tmp_path, {"token": "t"}, port), call)
+    assert str(error).startswith("the API server's answer cannot be read")
+
+
+@pytest.mark.parametrize("call", [_list, _watch])
+async def test_a_token_that_no_header_can_carry(tmp_path: Path, call: Callable[[Api], Any]) -> None:
+    """A token with a line break in it is told of, and not shown."""
+
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await _asked(_kubeconfig(tmp_path, {"token": "sk-one\nsk-two"}, port), call)
+    assert str(error) == "the request cannot be sent: is there a line break in the token?"
+
+
+@pytest.mark.parametrize("text", ["token: [sk-one", "a: 1\n---\nb: 2", "- sk-one", "users: sk-one"])
+def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A file that is no kubeconfig is told by its name, and nothing of it is shown."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(ClusterError) as caught:
+        Api()
+    assert str(path) in str(caught.value)
+    assert "sk-one" not in str(caught.value)
