@@ -105,7 +105,7 @@ def test_rights_one_by_one(bed: Bed, namespace: str, gateway: StartGateway, prov
     assert f"secret {namespace}/key cannot be read: the API server does not let" in condition["message"]
     assert "Lease" not in running.said
 
-    bed.kubectl("create", "clusterrole", "lesser-secrets", "--verb=get,list,watch", "--resource=secrets")
+    bed.kubectl("create", "clusterrole", "lesser-secrets", "--verb=list,watch", "--resource=secrets")
     bed.kubectl("create", "clusterrolebinding", "lesser-2", "--clusterrole=lesser-secrets", f"--user={LESSER_USER}")
     running.until_ready()
     until(lambda: post(port, "/keyed", BODY).status == 200, "the key to be used")

@@ -67,7 +67,12 @@ def error_body(error: GatewayError, operation: Operation | None = None) -> bytes
         otherwise = "invalid_request_error" if fault.status < 500 else "api_error"
         kind = _ANTHROPIC_TYPES.get(fault.status, otherwise)
         return _encode(_AnthropicBody("error", _AnthropicError(kind, error.message)))
-    return _encode(_Body(_Error(error.message, fault.type, error.param, fault.code)))
+    return body_of(error.message, fault.type, fault.code, error.param)
+
+
+def body_of(message: str, kind: str, code: str | None, param: str | None = None) -> bytes:
+    """The same for an error that is not the gateway's own."""
+    return _encode(_Body(_Error(message, kind, param, code)))
 
 
 def error_event(error: GatewayError, operation: Operation | None = None) -> bytes:
@@ -76,9 +81,13 @@ def error_event(error: GatewayError, operation: Operation | None = None) -> byte
     When the client has half an event (`StreamReader.mid_event`), that must be ended first, with two line feeds.
     """
     if operation in _ANTHROPIC:
-        return b"event: error\ndata: " + error_body(error, operation) + b"\n\n"
+        return b"event: error\n" + event_of(error_body(error, operation))
     if operation is Operation.RESPONSES:
         # https://platform.openai.com/docs/api-reference/responses-streaming/error
         content = _ResponsesError("error", error.reason.fault.code, error.message, error.param)
-        return b"event: error\ndata: " + _encode(content) + b"\n\n"
-    return b"data: " + error_body(error) + b"\n\n"
+        return b"event: error\n" + event_of(_encode(content))
+    return event_of(error_body(error))
+
+
+def event_of(body: bytes) -> bytes:
+    return b"data: " + body + b"\n\n"

@@ -130,12 +130,13 @@ def usage_of(value: Any) -> Usage | None:
     if "input_tokens" in value or "output_tokens" in value:
         read = _count(get("cache_read_input_tokens"))
         created = _count(get("cache_creation_input_tokens"))
+        outward = _part(get("output_tokens_details"))
         return Usage(
             _count(get("input_tokens")) + read + created,
             _count(get("output_tokens")),
             read or _count(_part(get("input_tokens_details")).get("cached_tokens")),
             created,
-            _count(_part(get("output_tokens_details")).get("reasoning_tokens")),
+            _count(outward.get("reasoning_tokens")) or _count(outward.get("thinking_tokens")),
         )
     return None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from torana.exchange import Exchange, LocalReply
 from torana.http.message import Field, Fields, field
+from torana.model import pattern
 from torana.model.policy import Cors
 
 _OURS = frozenset(
@@ -70,10 +70,8 @@ def origins(allowed: tuple[str, ...]) -> Callable[[bytes], bool]:
     if "*" in allowed:
         return lambda _: True
     exact = frozenset(origin.encode() for origin in allowed if "*" not in origin)
-    patterns = [
-        re.compile(b"[^/]+".join(map(re.escape, origin.encode().split(b"*")))) for origin in allowed if "*" in origin
-    ]
-    return lambda origin: origin in exact or any(pattern.fullmatch(origin) for pattern in patterns)
+    patterns = [pattern.whole("[^/]+".join(map(pattern.escaped, each.split("*")))) for each in allowed if "*" in each]
+    return lambda origin: origin in exact or any(fits(origin) for fits in patterns)
 
 
 def _listed(names: tuple[str, ...]) -> bytes | None:

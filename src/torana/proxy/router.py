@@ -10,13 +10,13 @@ All that is compiled into dictionaries: matching costs the depth of the path, no
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar, assert_never
 from urllib.parse import unquote_to_bytes
 
 from torana.exchange import Exchange
 from torana.http.message import field
+from torana.model import pattern
 from torana.model.config import Listener
 from torana.model.route import PathMatchKind, Route, RouteMatch, ValueMatch
 
@@ -105,7 +105,7 @@ class _Paths(Generic[R]):
     def __init__(self) -> None:
         self.exact: dict[bytes, list[Candidate[R]]] = {}
         self.prefix: dict[bytes, list[Candidate[R]]] = {}
-        self.regex: list[tuple[re.Pattern[bytes], Candidate[R]]] = []
+        self.regex: list[tuple[Callable[[bytes], bool], Candidate[R]]] = []
         self._longest_prefix = -1
 
     def add(self, candidate: Candidate[R]) -> None:
@@ -117,7 +117,7 @@ class _Paths(Generic[R]):
             case PathMatchKind.PREFIX:
                 self.prefix.setdefault(value.rstrip(b"/"), []).append(candidate)
             case PathMatchKind.REGEX:
-                self.regex.append((re.compile(value), candidate))
+                self.regex.append((pattern.whole(path.value), candidate))
             case _:
                 assert_never(path.kind)
 
@@ -125,7 +125,7 @@ class _Paths(Generic[R]):
         self._longest_prefix = max(map(len, self.prefix), default=-1)
         for candidates in (*self.exact.values(), *self.prefix.values()):
             candidates.sort(key=_specificity)
-        self.regex.sort(key=lambda entry: (-len(entry[0].pattern), *_specificity(entry[1])))
+        self.regex.sort(key=lambda entry: (-len(entry[1].match.path.value.encode()), *_specificity(entry[1])))
 
     def find(self, exchange: Exchange) -> Candidate[R] | None:
         path = exchange.path
@@ -142,8 +142,8 @@ class _Paths(Generic[R]):
                     exchange.matched_prefix = end
                     return candidate
             end = path.rfind(b"/", 0, end)
-        for pattern, candidate in self.regex:
-            if pattern.fullmatch(path) and candidate.holds(exchange):
+        for fits, candidate in self.regex:
+            if fits(path) and candidate.holds(exchange):
                 return candidate
         return None
 
@@ -248,8 +248,4 @@ def _query_condition(match: ValueMatch) -> Callable[[Exchange], bool]:
 
 
 def _accepts(match: ValueMatch) -> Callable[[bytes], bool]:
-    value = match.value.encode()
-    if not match.regex:
-        return value.__eq__
-    pattern = re.compile(value)
-    return lambda text: pattern.fullmatch(text) is not None
+    return pattern.whole(match.value) if match.regex else match.value.encode().__eq__

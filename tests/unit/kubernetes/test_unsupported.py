@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -102,6 +103,53 @@ def test_no_filter_is_passed_over(unsupported: dict[str, Any], place: str) -> No
     (partly,) = (each for each in conditions(status(made, "HTTPRoute", "all")) if each["type"] == "PartiallyInvalid")
     assert partly["status"] == "True"
     assert f"filter {unsupported['type']} is not supported yet" in partly["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ((), "cookies"),
+        (("matches", 0), "cookies"),
+        (("matches", 0, "path"), "caseSensitive"),
+        (("matches", 0, "headers", 0), "invert"),
+        (("filters", 0), "requestHeaderModifer"),
+        (("filters", 0, "urlRewrite"), "query"),
+        (("backendRefs", 0), "zone"),
+    ],
+    ids=str,
+)
+def test_unknown_fields_of_a_rule(path: tuple[str | int, ...], field: str) -> None:
+    """A rule with a field that nobody here knows answers 500, and the route's status names it; other rules serve."""
+
+    def strange(body: dict[str, Any]) -> dict[str, Any]:
+        rules = json.loads(json.dumps(body["spec"]["rules"]))
+        rules[0]["matches"] = [{"path": {"value": "/x"}, "headers": [{"name": "a", "value": "b"}]}]
+        rules[0]["filters"] = [{"type": "URLRewrite", "urlRewrite": {"hostname": "a.example"}}]
+        part = rules[0]
+        for step in path:
+            part = part[step]
+        part[field] = []
+        return {**body, "spec": {**body["spec"], "rules": rules}}
+
+    made = changed(family("agentgateway"), "HTTPRoute", "all", strange)
+    assert [ref.groups for ref in backends(made, "apps/all/0")] == [()]
+    assert backends(made, "apps/all/1")[0].groups
+    (partly,) = (each for each in conditions(status(made, "HTTPRoute", "all")) if each["type"] == "PartiallyInvalid")
+    assert 'unknown field "spec.rules[0]' in partly["message"]
+    assert f'.{field}"' in partly["message"]
+
+
+@pytest.mark.parametrize("part", ["timeouts", "retry"])
+def test_unknown_fields_that_tune(part: str) -> None:
+    """Of what only tunes an unknown field is told, and the rule serves."""
+
+    def tuned(body: dict[str, Any]) -> dict[str, Any]:
+        first, *others = body["spec"]["rules"]
+        return {**body, "spec": {**body["spec"], "rules": [{**first, part: {"idle": "1s"}}, *others]}}
+
+    made = changed(family("agentgateway"), "HTTPRoute", "all", tuned)
+    assert backends(made, "apps/all/0")[0].groups
+    assert any(f"spec.rules[0].{part}" in each.what for each in made.problems)
 
 
 def test_references_of_a_wrong_rule() -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 from torana.config.kubernetes.api import Api, ApiError, Event, Page, Resource
+from torana.config.kubernetes.conditions import Fault
+from torana.config.kubernetes.contents import token
+from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.kinds import WATCHED
+from torana.config.kubernetes.store import Store
 from torana.config.kubernetes.watcher import Change, Name, Watcher
+from torana.model.secret import Secret
 
 
 class _Cluster:
@@ -44,15 +50,18 @@ def _config_map(number: int, authority: str = "pem") -> dict[str, Any]:
 
 
 async def _followed(*changed: dict[str, Any]) -> tuple[Watcher, list[Change]]:
-    kind = next(watched for watched in WATCHED if watched.kind == "ConfigMap")
     changes: list[Change] = []
-    watcher = Watcher(cast("Api", _Cluster(_config_map(1), *changed)), kind, changes.append)
+    watcher = _watcher("ConfigMap", _Cluster(_config_map(1), *changed), changes)
     await watcher._list()
     changes.clear()
     watcher.listed = True
     with suppress(ApiError):
         await watcher._watch()
     return watcher, changes
+
+
+def _watcher(kind: str, cluster: _Cluster, changes: list[Change]) -> Watcher:
+    return Watcher(cast("Api", cluster), next(each for each in WATCHED if each.kind == kind), changes.append)
 
 
 async def test_what_nobody_reads_is_let_go() -> None:
@@ -70,3 +79,22 @@ async def test_what_is_read_is_a_change() -> None:
     """Other CA certificates are a change."""
     _, changes = await _followed(_config_map(2, "other"))
     assert changes == [Change.SPEC]
+
+
+async def test_values_of_secrets_that_are_no_tokens() -> None:
+    """A large value is not kept, and who refers to it is told so; certificates are kept whatever their size."""
+    large = b64encode(b"x" * 70_000).decode()
+    body = {
+        "metadata": {"name": "one", "namespace": "a", "annotations": {"last-applied": large}},
+        "data": {"dump": large, "Authorization": "c2s=", "tls.crt": large},
+    }
+    watcher = _watcher("Secret", _Cluster(body), [])
+    await watcher._list()
+    kept = watcher.objects[Name("a", "one")].object
+    assert kept.body["data"].keys() == {"Authorization", "tls.crt"}
+    assert kept.metadata.keys() == {"name", "namespace"}
+    store = Store([kept], Findings())
+    assert token(store, "a", "one") == Secret("sk")
+    assert token(store, "a", "one", "dump") == Fault(
+        "SecretInvalid", "Secret a/one: dump is over 64 KiB, which no token is"
+    )

@@ -16,6 +16,7 @@ from torana import __version__
 from torana.cli import commands
 from torana.cli.main import app
 from torana.config.kubernetes.kinds import LEASE, WATCHED
+from torana.config.kubernetes.leader import lease_name
 from torana.config.kubernetes.objects import CONTROLLER_NAME
 from torana.config.kubernetes.process import process_settings
 from torana.config.kubernetes.schemas import CRDS, crd_text, install_text
@@ -84,18 +85,22 @@ def test_rights_are_those_that_are_used() -> None:
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    read = {(watched.group, watched.versions[0].plural) for watched in WATCHED}
+    read = {(watched.group, watched.versions[0].plural): set(watched.verbs) for watched in WATCHED}
     written = {(group, f"{plural}/status") for group, plural in read if plural in STATUS_KINDS}
-    assert set(rights) == read | written
-    assert all(rights[each] == {"get", "list", "watch"} for each in read)
+    assert set(rights) == set(read) | written
+    assert {each: rights[each] for each in read} == read
+    assert {plural for (_, plural), verbs in read.items() if "get" in verbs} == set(STATUS_KINDS)
     assert all(rights[each] == {"patch"} for each in written)
-    (lease,) = of_kind("Role")["rules"]
-    assert (lease["apiGroups"], lease["resources"]) == ([LEASE.group], [LEASE.plural])
+    held, made = of_kind("Role")["rules"]
+    assert all((rule["apiGroups"], rule["resources"]) == ([LEASE.group], [LEASE.plural]) for rule in (held, made))
+    assert (held["resourceNames"], held["verbs"]) == ([lease_name(CONTROLLER_NAME)], ["get", "update"])
+    assert made["verbs"] == ["create"]
 
 
 def test_chart_has_the_same_rights() -> None:
     """The chart's templates, with names put in, grant what the plain YAML grants, to whom it grants it."""
     text = (CHART / "templates" / "rbac.yaml").read_text()
+    text = text.replace('{{ .Values.controllerName | replace "/" "-" }}', lease_name(CONTROLLER_NAME))
     text = text.replace("{{ .Release.Name }}", "torana").replace("{{ .Release.Namespace }}", "torana-system")
     kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
     assert documents(text) == [of_kind(kind) for kind in kinds]

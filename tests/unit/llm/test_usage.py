@@ -48,6 +48,10 @@ CHAT = {
             Usage(119, 8, 100, 10),
         ),
         ({"input_tokens": 9, "cache_read_input_tokens": None, "output_tokens": 8}, Usage(9, 8)),
+        (
+            {"input_tokens": 9, "output_tokens": 8, "output_tokens_details": {"thinking_tokens": 5}},
+            Usage(9, 8, reasoning_tokens=5),
+        ),
         ({"prompt_tokens": "12", "completion_tokens": 3.0}, Usage(12, 3)),
         ({"prompt_tokens": None, "completion_tokens": True}, Usage()),
         ({"prompt_tokens": -1, "completion_tokens": "many"}, Usage()),

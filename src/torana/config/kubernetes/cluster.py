@@ -16,12 +16,13 @@ import msgspec
 
 from torana.config.kubernetes import ports
 from torana.config.kubernetes.api import Api
-from torana.config.kubernetes.kinds import WATCHED
-from torana.config.kubernetes.leader import Leader
+from torana.config.kubernetes.kinds import LEASE, WATCHED
+from torana.config.kubernetes.leader import Leader, lease_name
 from torana.config.kubernetes.objects import Key, Object, Options, Translation
 from torana.config.kubernetes.published import addresses_of
 from torana.config.kubernetes.status_writer import StatusWriter
 from torana.config.kubernetes.translate import translate
+from torana.config.kubernetes.upkeep import Upkeep
 from torana.config.kubernetes.watcher import Change, Kept, Name, Watcher
 from torana.config.loaded import Loaded
 from torana.config.sources import Effect
@@ -67,31 +68,38 @@ class Cluster:
             (watched.group, watched.kind): Watcher(self._api, watched, self._changed) for watched in WATCHED
         }
         self._statuses = StatusWriter(self._api, options.controller_names, self._look, self._members)
-        lease = options.controller_names[0].replace("/", "-")
+        lease = lease_name(options.controller_names[0])
         self._leader = Leader(self._api, way.lease_namespace or self._api.namespace, lease, self._led)
+        self._upkeep: tuple[Upkeep, ...] = ()
 
     @property
     def troubles(self) -> tuple[Trouble, ...]:
         """Why what runs may not be the newest, and why statuses are not written."""
         watched = (watcher.trouble for watcher in self._watchers.values())
-        found = (self._fault, *watched, self._unpublished(), self._leader.trouble, *self._statuses.troubles)
+        kept = (upkeep.trouble for upkeep in self._upkeep)
+        own = (self._unpublished(), self._leader.trouble, *self._statuses.troubles)
+        found = (self._fault, *kept, *watched, *own)
         return tuple(trouble for trouble in found if trouble is not None)
 
     async def follow(self, apply: Apply) -> None:
         """Hand over each new configuration, until cancelled. `apply` says what came of it."""
+        self._upkeep = (
+            *(Upkeep(each.kind, f"the watch of kind {each.kind}", each.run) for each in self._watchers.values()),
+            Upkeep("status", "the writing of statuses", self._statuses.run, stale=False),
+            Upkeep(LEASE.kind, "the holding of the lease", self._leader.run, stale=False),
+            Upkeep("Gateway", "the translation", lambda: self._translate(apply)),
+        )
         try:
             async with asyncio.TaskGroup() as group:
-                for watcher in self._watchers.values():
-                    group.create_task(watcher.run())
-                group.create_task(self._statuses.run())
-                group.create_task(self._leader.run())
-                group.create_task(self._translate(apply))
+                for upkeep in self._upkeep:
+                    group.create_task(upkeep.run())
         finally:
             await self._api.close()
 
     async def _translate(self, apply: Apply) -> None:
         running: Config | None = None
         closed: Mapping[int, str] = {}
+        self._changes.set()  # begun again, it has missed what was under way
         while True:
             await self._settled()
             watchers = self._watchers.values()

@@ -22,6 +22,12 @@ TOKEN_KEY: Final = "Authorization"  # noqa: S105 - the name of the key, not what
 AUTHORITIES_KEY: Final = "ca.crt"
 """The key of a ConfigMap or a Secret that holds CA certificates (Gateway API, BackendTLSPolicy)."""
 
+TOO_LARGE: Final = "tooLarge"
+"""The member of a Secret's copy that names the keys whose values were let go."""
+
+_LARGEST = 64 * 1024  # bytes of a token
+_ANY_SIZE = frozenset({"tls.crt", "tls.key", AUTHORITIES_KEY})
+
 _BEARER = "Bearer "
 
 INVALID_CERTIFICATE: Final = "InvalidCertificateRef"
@@ -53,6 +59,11 @@ def token(store: Store, namespace: str, name: str, key: str = TOKEN_KEY) -> Secr
     if header_value_fault(made.reveal()) is not None:
         return Fault("SecretInvalid", f"Secret {namespace}/{name} has characters in {key} that no header can carry")
     return made
+
+
+def is_too_large(key: str, encoded: object) -> bool:
+    """Whether a value in base64 can be nothing that is read here, and need not be kept."""
+    return key not in _ANY_SIZE and isinstance(encoded, str) and len(encoded) * 3 // 4 > _LARGEST
 
 
 def bare_token(text: str) -> Secret:
@@ -104,6 +115,8 @@ def _value(obj: Object, key: str) -> str | Fault:
         return text
     encoded = _member(obj, "data", key)
     if encoded is None:
+        if key in obj.body.get(TOO_LARGE, ()):
+            return Fault("SecretInvalid", f"{where}: {key} is over 64 KiB, which no token is")
         return missing
     try:
         return base64.b64decode("".join(encoded.split()), validate=True).decode()

@@ -61,6 +61,11 @@ def decode_some(kind: type[R], obj: Object, field: str) -> tuple[R, ...]:
     return tuple(made)
 
 
+def unknown(kind: type[R], value: Any, path: str) -> str:
+    """The first field in it that is not known, in words; empty without any. For parts of a readable object."""
+    return next((what for what, _, serious in _remarks(_shape(kind), _pruned(value), path) if serious), "")
+
+
 def decode_body(kind: type[R], obj: Object) -> R | None:
     """The whole object, with no word about the fields that are not ours: others wrote it for others."""
     try:

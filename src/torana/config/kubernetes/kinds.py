@@ -8,20 +8,36 @@ from torana.config.kubernetes.api import Resource
 from torana.config.kubernetes.contents import AUTHORITIES_KEY
 
 _GATEWAY_API = "gateway.networking.k8s.io"
-# Of no use to a gateway, and often the most and the largest Secrets of a cluster.
-_NOT_OURS = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"
+_NOT_OURS = ",".join(
+    f"type!={name}"
+    for name in (
+        "bootstrap.kubernetes.io/token",
+        "helm.sh/release.v1",
+        "kubernetes.io/dockercfg",
+        "kubernetes.io/dockerconfigjson",
+        "kubernetes.io/service-account-token",
+    )
+)
+"""Of no use to a gateway, and often the most and the largest Secrets of a cluster: they never come into its memory."""
 
 
 class Watched(NamedTuple):
     """A kind as the resource of each version that is read, the preferred one first; the first served one is used.
 
     `needed`: without it there is nothing to serve, so that a gateway that may not read it must not call itself ready.
-    `keys`: those of `data` that are read; None is all.
+    `told`: statuses of ours are written, for which an object that others write too is read anew.
+    `keys`: those of `data` that are read; None is all, of which those that can be no token are let go.
     """
 
     versions: tuple[Resource, ...]
     needed: bool = False
+    told: bool = False
     keys: frozenset[str] | None = None
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """What has to be granted to read it."""
+        return ("get", "list", "watch") if self.told else ("list", "watch")
 
     @property
     def kind(self) -> str:
@@ -32,8 +48,10 @@ class Watched(NamedTuple):
         return self.versions[0].group
 
 
-def _watched(group: str, versions: tuple[str, ...], kind: str, plural: str, *, needed: bool = False) -> Watched:
-    return Watched(tuple(Resource(group, version, kind, plural) for version in versions), needed)
+def _watched(
+    group: str, versions: tuple[str, ...], kind: str, plural: str, *, needed: bool = False, told: bool = False
+) -> Watched:
+    return Watched(tuple(Resource(group, version, kind, plural) for version in versions), needed, told)
 
 
 WATCHED: tuple[Watched, ...] = (
@@ -43,13 +61,15 @@ WATCHED: tuple[Watched, ...] = (
     Watched((Resource("", "v1", "Namespace", "namespaces", namespaced=False),)),
     _watched("", ("v1",), "Service", "services"),
     _watched("discovery.k8s.io", ("v1",), "EndpointSlice", "endpointslices"),
-    Watched((Resource(_GATEWAY_API, "v1", "GatewayClass", "gatewayclasses", namespaced=False),), needed=True),
-    _watched(_GATEWAY_API, ("v1",), "Gateway", "gateways", needed=True),
-    _watched(_GATEWAY_API, ("v1",), "HTTPRoute", "httproutes", needed=True),
+    Watched(
+        (Resource(_GATEWAY_API, "v1", "GatewayClass", "gatewayclasses", namespaced=False),), needed=True, told=True
+    ),
+    _watched(_GATEWAY_API, ("v1",), "Gateway", "gateways", needed=True, told=True),
+    _watched(_GATEWAY_API, ("v1",), "HTTPRoute", "httproutes", needed=True, told=True),
     _watched(_GATEWAY_API, ("v1", "v1beta1"), "ReferenceGrant", "referencegrants"),
-    _watched(_GATEWAY_API, ("v1", "v1alpha3"), "BackendTLSPolicy", "backendtlspolicies"),
-    _watched("gateway.kgateway.dev", ("v1alpha1",), "Backend", "backends"),
-    _watched("agentgateway.dev", ("v1alpha1",), "AgentgatewayBackend", "agentgatewaybackends"),
+    _watched(_GATEWAY_API, ("v1", "v1alpha3"), "BackendTLSPolicy", "backendtlspolicies", told=True),
+    _watched("gateway.kgateway.dev", ("v1alpha1",), "Backend", "backends", told=True),
+    _watched("agentgateway.dev", ("v1alpha1",), "AgentgatewayBackend", "agentgatewaybackends", told=True),
 )
 
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")

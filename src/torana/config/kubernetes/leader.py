@@ -28,6 +28,11 @@ _RETRY = 2.0
 _LONGEST_RETRY = 30.0  # after refusals one upon the other, which only a change of rights can end
 
 
+def lease_name(controller: str) -> str:
+    """A name without what no name may hold; the rights to it are granted by that name."""
+    return controller.replace("/", "-")
+
+
 class Leader:
     """`leads` is true while the lease is ours; `changed` is called when that turns.
 

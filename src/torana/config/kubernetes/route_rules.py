@@ -11,12 +11,14 @@ import msgspec
 
 from torana.config.kubernetes import durations, filters
 from torana.config.kubernetes.backends import Backends
-from torana.config.kubernetes.conditions import Fault
+from torana.config.kubernetes.conditions import UNSUPPORTED, Fault
+from torana.config.kubernetes.decode import unknown
 from torana.config.kubernetes.drafts import Groups, finish, finished
 from torana.config.kubernetes.filters import Filters, RuleTrouble, of_backend, redirect_at
 from torana.config.kubernetes.objects import Object
 from torana.config.kubernetes.resources import route as schema
 from torana.config.syntax import header_name_fault, method_fault, path_fault
+from torana.model import pattern
 from torana.model.backend import BackendRef, Mirror
 from torana.model.policy import DirectResponse, Retry, RoutePolicies, Timeout
 from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
@@ -28,6 +30,9 @@ _KINDS: Final = {
 }
 _FORBIDDEN = re.compile(r"//|/\.\.?(?:/|$)|%2f", re.IGNORECASE)
 """Gateway API, HTTPPathMatch: no empty or dot segments and no escaped slash; they would never match as meant."""
+
+_TUNING: Final = frozenset({"timeouts", "retry", "sessionPersistence"})
+"""The parts of a rule whose unknown fields are told and passed over."""
 
 _NO_ENDPOINT = DirectResponse(
     503,
@@ -112,7 +117,22 @@ class Rule(msgspec.Struct, frozen=True):
 def read(obj: Object, route: schema.HTTPRoute, backends: Backends) -> Iterator[Rule]:
     for index, rule in enumerate(route.rules or (schema.Rule(),)):
         name = f"{obj.namespace}/{obj.name}/{rule.name or index}"
-        yield _rule(name, rule, obj.namespace, backends)
+        made = _rule(name, rule, obj.namespace, backends)
+        strange = _strange(obj, index)
+        yield (
+            made
+            if made.fault is not None or not strange
+            else msgspec.structs.replace(made, fault=Fault(UNSUPPORTED, strange))
+        )
+
+
+def _strange(obj: Object, index: int) -> str:
+    """What nobody here knows of a rule, without which it might take or send on more than its author means."""
+    rules = obj.spec.get("rules") or ()
+    if index >= len(rules):
+        return ""
+    rule = {name: part for name, part in rules[index].items() if name not in _TUNING}
+    return unknown(schema.Rule, rule, f"spec.rules[{index}]")
 
 
 def _rule(name: str, rule: schema.Rule, namespace: str, backends: Backends) -> Rule:
@@ -233,8 +253,8 @@ def _value_match(match: schema.ValueMatch) -> ValueMatch:
     return ValueMatch(match.name, match.value, regex)
 
 
-def _check_regex(pattern: str) -> None:
+def _check_regex(text: str) -> None:
     try:
-        re.compile(pattern.encode())
-    except (re.error, RecursionError, OverflowError) as error:
-        raise RuleTrouble(f'"{pattern}" is no regular expression: {error}') from error
+        pattern.check(text)
+    except pattern.PatternError as error:
+        raise RuleTrouble(f'"{text}" is no regular expression: {error}') from error

@@ -60,6 +60,7 @@ class StatusWriter:
     async def run(self) -> None:
         """Until cancelled."""
         failures = 0
+        self.wake()  # begun again, it has missed what was under way
         while True:
             try:
                 async with asyncio.timeout(min(_LAST_AGAIN, _AGAIN * 2 ** min(failures - 1, 8)) if failures else None):

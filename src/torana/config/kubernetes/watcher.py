@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from torana.config.kubernetes.api import Api, ApiError, Json, Resource
+from torana.config.kubernetes.contents import TOO_LARGE, is_too_large
 from torana.config.kubernetes.kinds import Watched
 from torana.config.kubernetes.objects import Object
 from torana.telemetry.trouble import Trouble
@@ -67,6 +68,7 @@ class Watcher:
         self.refused = False
         self._api = api
         self._versions = watched.versions
+        self._verbs = watched.verbs
         self._keys = watched.keys
         self._changed = changed
         self._resource = watched.versions[0]
@@ -86,6 +88,9 @@ class Watcher:
                     await asyncio.sleep(_scattered(_SHORT_WATCH))
             except ApiError as error:
                 await self._recover(error)
+            except Exception:
+                self._version = ""  # what was under way is lost: the next run lists all of it
+                raise
 
     async def _list(self) -> None:
         for resource in self._versions:
@@ -147,7 +152,7 @@ class Watcher:
     def _words(self, error: ApiError) -> str:
         if error.code != 403:
             return str(error)
-        rule = self._resource.rule("get", "list", "watch")
+        rule = self._resource.rule(*self._verbs)
         return f"may not be read ({error}); grant it by a ClusterRole with the rule {rule}"
 
     def _in_step(self) -> None:
@@ -189,9 +194,13 @@ class Watcher:
         # Items of a list do not say what they are.
         written = {**body, "apiVersion": self._resource.api_version, "kind": self.kind, "metadata": metadata}
         status = written.pop("status", None) or {}
+        data = written.get("data") or {}
         if self._keys is not None:
             written.pop("binaryData", None)
-            written["data"] = {key: text for key, text in (written.get("data") or {}).items() if key in self._keys}
+            written["data"] = {key: text for key, text in data.items() if key in self._keys}
+        elif large := sorted(key for key, text in data.items() if is_too_large(key, text)):
+            written["data"] = {key: text for key, text in data.items() if key not in large}
+            written[TOO_LARGE] = large
         thing = Object(
             self._resource.api_version, self.kind, metadata.get("namespace", ""), metadata.get("name", ""), written
         )

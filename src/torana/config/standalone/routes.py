@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from torana.config.standalone.backends import Backends, OfRoute
@@ -13,6 +12,7 @@ from torana.config.standalone.schema.traffic import ConditionalRateLimits
 from torana.config.syntax import header_name_fault, hostname_fault, method_fault, path_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path, Scalar
+from torana.model import pattern
 from torana.model.backend import BackendRef, Mirror
 from torana.model.policy import RoutePolicies
 from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
@@ -159,19 +159,17 @@ def _value_match(match: schema.HeaderMatch | schema.QueryMatch, path: Path, find
     return ValueMatch(match.name, match.value.exact or "")
 
 
-def _check_regex(pattern: str, path: Path, findings: Findings) -> None:
+def _check_regex(text: str, path: Path, findings: Findings) -> None:
     """Points into the expression, when it stands in the file as it was read (without escapes and line folding)."""
     try:
-        re.compile(pattern.encode())  # as bytes, which is what requests are matched as
-    except (re.error, ValueError) as fault:
-        error = fault if isinstance(fault, re.error) else re.error(str(fault))
+        pattern.check(text)
+    except pattern.PatternError as error:
         node = findings.node(path)
         offset = node.start
         if isinstance(node, Scalar) and not findings.hides(path):
             quote = 0 if node.plain else 1
             source = findings.document.source.text
-            if source.startswith(pattern, offset + quote):
-                offset += quote + (error.pos or 0)
-        # The reason may repeat a piece of the expression.
-        reason = "is no regular expression" if findings.hides(path) else f"is no regular expression: {error.msg}"
-        findings.error(path, f"{findings.quote(path, pattern)} {reason}", offset=offset)
+            if source.startswith(text, offset + quote):
+                offset += quote + (error.position or 0)
+        reason = error.reason if findings.hides(path) else str(error)
+        findings.error(path, f"{findings.quote(path, text)} is no regular expression: {reason}", offset=offset)

@@ -20,6 +20,7 @@ _array: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
 _flag: Final = msgspec.json.Decoder(bool)
 _number: Final = msgspec.json.Decoder(float)
+_texts: Final[msgspec.json.Decoder[str | list[str]]] = msgspec.json.Decoder(str | list[str])
 _content: Final[msgspec.json.Decoder[str | list[msgspec.Raw]]] = msgspec.json.Decoder(str | list[msgspec.Raw])
 
 
@@ -41,6 +42,11 @@ class Members:
         raw = self._left.pop(name, None)
         return None if raw == _NULL else raw
 
+    def peek(self, name: str) -> msgspec.Raw | None:
+        """As `take`, but it is still to be taken."""
+        raw = self._left.get(name)
+        return None if raw == _NULL else raw
+
     def text(self, name: str) -> str | None:
         return self._typed(_text, name, "a string")
 
@@ -56,6 +62,13 @@ class Members:
 
     def number(self, name: str) -> float | None:
         return self._typed(_number, name, "a number")
+
+    def texts(self, name: str) -> list[str]:
+        """One text or an array of them; an absent one is an array of none."""
+        found = self._typed(_texts, name, "a string or an array of strings")
+        if found is None:
+            return []
+        return [found] if isinstance(found, str) else found
 
     def content(self, name: str = "content") -> str | list[msgspec.Raw]:
         """A text, or an array of blocks; an absent one is an array of none."""
@@ -75,6 +88,11 @@ class Members:
         """The objects of an array that has been read already."""
         path = self.at(name)
         return [Members(raw, f"{path}[{index}]", self.lost) for index, raw in enumerate(raws)]
+
+    def rest(self) -> dict[str, msgspec.Raw]:
+        """Whatever has not been taken yet, as it came."""
+        taken, self._left = self._left, {}
+        return taken
 
     def close(self) -> None:
         """Whatever has not been taken is lost."""

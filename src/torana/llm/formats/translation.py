@@ -19,6 +19,8 @@ class TranslatedRequest(msgspec.Struct, frozen=True):
 
     A chat request does not ask for its stream's usage here: `torana.llm.request.prepare` adds that to `body`, as to any
     client's, and can take it back where a provider refuses `stream_options`.
+
+    `memo` is what the answer's translation must know of the request; only the pair itself reads it.
     """
 
     body: bytes
@@ -26,6 +28,7 @@ class TranslatedRequest(msgspec.Struct, frozen=True):
     model: str
     asked_model: str | None
     stream: bool
+    memo: bytes = b""
 
 
 class StreamTranslation(Protocol):
@@ -71,8 +74,10 @@ class Translation(Protocol):
         """
         ...
 
-    def answer(self, body: bytes, asked_model: str | None) -> bytes:
+    def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"") -> bytes:
         """A whole 2xx answer in the client's form; `asked_model` is the name the client knows the model by.
+
+        `memo` is the translated request's: answers of Responses repeat what was asked.
 
         Raises GatewayError BAD_ANSWER when the body is no answer of the upstream's API.
         """
@@ -82,6 +87,9 @@ class Translation(Protocol):
         """An upstream's error answer, of any form, in the client's form."""
         ...
 
-    def stream(self, asked_model: str | None) -> StreamTranslation:
-        """A new translation for the answer of one streaming request."""
+    def stream(self, asked_model: str | None, *, memo: bytes = b"") -> StreamTranslation:
+        """A new translation for the answer of one streaming request, whose `memo` it is.
+
+        Streams of Responses repeat what was asked; those of chat tell their usage when they were asked to.
+        """
         ...

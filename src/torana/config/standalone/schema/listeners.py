@@ -23,7 +23,7 @@ class PathMatch(Record, frozen=True):
     path_prefix: Annotated[
         str | None, Meta(description="Its first segments: `/v1` takes `/v1` and `/v1/models`, not `/v10`.")
     ] = None
-    regex: Annotated[str | None, Meta(description="A regular expression for the whole path.")] = None
+    regex: Annotated[str | None, Meta(description="A regular expression (RE2) for the whole path.")] = None
 
 
 class TextMatch(Record, frozen=True):
@@ -32,7 +32,7 @@ class TextMatch(Record, frozen=True):
     exactly_one = ("exact", "regex")
 
     exact: Annotated[str | None, Meta(description="The whole value.")] = None
-    regex: Annotated[str | None, Meta(description="A regular expression for the whole value.")] = None
+    regex: Annotated[str | None, Meta(description="A regular expression (RE2) for the whole value.")] = None
 
 
 class HeaderMatch(Record, frozen=True):

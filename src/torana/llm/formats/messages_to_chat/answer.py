@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from torana.errors import GatewayError, Reason
-from torana.llm.formats.messages_to_chat.chat import Call, Choice, Completion, Kind, Output, decode_completion, pieces
+from torana.llm.formats.chat import Call, Choice, Completion, Kind, Output, pieces, read_answer, text_of
 from torana.llm.formats.messages_to_chat.messages import (
     Block,
     Message,
@@ -25,21 +25,15 @@ NO_INPUT: Final = msgspec.Raw(b"{}")
 
 
 def translate_answer(body: bytes, asked_model: str | None) -> bytes:
-    """See `Translation.answer`. The first choice is the answer; Messages cannot ask for more."""
-    try:
-        completion = decode_completion(body)
-    except UNREADABLE:
-        raise GatewayError(Reason.BAD_ANSWER, "The provider's answer is not a chat completion.") from None
-    choice = completion.choices[0] if completion.choices else None
-    if choice is None or choice.message is None:
-        raise GatewayError(Reason.BAD_ANSWER, "The provider's answer has no message.")
+    """See `Translation.answer`."""
+    completion, choice, output = read_answer(body)
     message_id = id_of(completion)
-    stop = stop_of(choice, called=bool(choice.message.tool_calls), refused=bool(choice.message.refusal))
+    stop = stop_of(choice, called=bool(output.tool_calls), refused=bool(output.refusal))
     message = Message(
         message_id,
         "assistant",
         asked_model or text_of(completion.model),
-        _blocks(message_id, choice, choice.message),
+        _blocks(message_id, choice, output),
         stop.stop_reason,
         stop.stop_sequence,
         tokens_of(usage_of(completion.usage)),
@@ -55,10 +49,6 @@ def id_of(completion: Completion) -> str:
 def call_id(message_id: str, number: int) -> str:
     """For a call whose provider gave it no id: no other call of the conversation has it."""
     return f"{message_id}_{number}"
-
-
-def text_of(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _blocks(message_id: str, choice: Choice, output: Output) -> list[Block]:

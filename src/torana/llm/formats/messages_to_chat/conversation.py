@@ -12,16 +12,14 @@ from typing import Any, Final
 import msgspec
 
 from torana.errors import GatewayError, Reason
+from torana.llm.formats.chat import REASONING
+from torana.llm.formats.chat_request import ChatMessage, Part, plain, text_part
 from torana.llm.formats.members import Members
-from torana.llm.formats.messages_to_chat.chat import REASONING
-
-_Message = dict[str, Any]
-_Part = dict[str, Any]
 
 
-def chat_messages(asked: Members) -> list[_Message]:
+def chat_messages(asked: Members) -> list[ChatMessage]:
     """The whole conversation. Raises GatewayError BAD_JSON, and UNTRANSLATABLE for what a user sent in no chat form."""
-    messages: list[_Message] = _system(asked, "system")
+    messages: list[ChatMessage] = _system(asked, "system")
     said = asked.items("messages")
     if not said:
         raise GatewayError(Reason.BAD_JSON, "`messages` must hold at least one message.", param="messages")
@@ -41,7 +39,7 @@ def chat_messages(asked: Members) -> list[_Message]:
     return messages
 
 
-def _system(owner: Members, name: str) -> list[_Message]:
+def _system(owner: Members, name: str) -> list[ChatMessage]:
     content = owner.content(name)
     if isinstance(content, list):
         content = "\n".join(part["text"] for block in owner.blocks(name, content) for part in _only(block, "text"))
@@ -51,13 +49,13 @@ def _system(owner: Members, name: str) -> list[_Message]:
 # --- what the user said ---
 
 
-def _user(message: Members) -> list[_Message]:
+def _user(message: Members) -> list[ChatMessage]:
     content = message.content()
     if isinstance(content, str):
         return [{"role": "user", "content": content}]
-    results: list[_Message] = []
-    shown: list[_Part] = []
-    said: list[_Part] = []
+    results: list[ChatMessage] = []
+    shown: list[Part] = []
+    said: list[Part] = []
     for block in message.blocks("content", content):
         kind = block.needed_text("type")
         if kind == "tool_result":
@@ -68,17 +66,17 @@ def _user(message: Members) -> list[_Message]:
             said += _parts(block, kind)
     parts = shown + said
     if parts or not results:
-        results.append({"role": "user", "content": _plain(parts)})
+        results.append({"role": "user", "content": plain(parts)})
     return results
 
 
-def _tool_result(block: Members) -> tuple[_Message, list[_Part]]:
+def _tool_result(block: Members) -> tuple[ChatMessage, list[Part]]:
     """A tool message, which has text alone, and what else the tool returned, which the user must show."""
     call = block.needed_text("tool_use_id")
     failed = block.flag("is_error")
     content = block.content()
     texts: list[str] = []
-    others: list[_Part] = []
+    others: list[Part] = []
     if isinstance(content, str):
         texts.append(content)
     else:
@@ -93,32 +91,32 @@ def _tool_result(block: Members) -> tuple[_Message, list[_Part]]:
     if failed and not text.lower().startswith("error"):
         text = f"Error: {text}"
     if others:
-        others.insert(0, _text(f"Returned by tool call {call}:"))
+        others.insert(0, text_part(f"Returned by tool call {call}:"))
     block.close()
     return {"role": "tool", "tool_call_id": call, "content": text}, others
 
 
-def _parts(block: Members, kind: str) -> list[_Part]:
+def _parts(block: Members, kind: str) -> list[Part]:
     """The parts that say what a block of the user's says; the block is closed."""
     match kind:
         case "text":
-            parts = [_text(block.needed_text("text"))]
+            parts = [text_part(block.needed_text("text"))]
         case "image":
             parts = [{"type": "image_url", "image_url": {"url": _image(block)}}]
         case "document":
             parts = _document(block)
         case "search_result":
-            parts = [_text(f"{block.needed_text('title')}\n{block.needed_text('source')}")]
+            parts = [text_part(f"{block.needed_text('title')}\n{block.needed_text('source')}")]
             parts += [part for inner in block.items("content") for part in _only(inner, "text")]
         case "tool_reference":
-            parts = [_text(block.needed_text("tool_name"))]
+            parts = [text_part(block.needed_text("tool_name"))]
         case _:
             raise _untranslatable(block.path, f"is a block of type `{kind}`")
     block.close()
     return parts
 
 
-def _only(block: Members, *kinds: str) -> list[_Part]:
+def _only(block: Members, *kinds: str) -> list[Part]:
     """As `_parts`, where not every kind of block may stand."""
     kind = block.needed_text("type")
     if kind not in kinds:
@@ -139,7 +137,7 @@ def _image(block: Members) -> str:
     return url
 
 
-def _document(block: Members) -> list[_Part]:
+def _document(block: Members) -> list[Part]:
     source = _source(block)
     match source.needed_text("type"):
         case "base64":
@@ -148,11 +146,11 @@ def _document(block: Members) -> list[_Part]:
             parts = [{"type": "file", "file": {"filename": name, "file_data": _data_url(source)}}]
         case "text":
             source.take("media_type")  # text/plain; there is no other
-            parts = [_text(source.needed_text("data"))]
+            parts = [text_part(source.needed_text("data"))]
         case "content":
             content = source.content()
             if isinstance(content, str):
-                parts = [_text(content)]
+                parts = [text_part(content)]
             else:
                 parts = [part for inner in source.blocks("content", content) for part in _only(inner, "text", "image")]
         case other:
@@ -178,7 +176,7 @@ def _data_url(source: Members) -> str:
 _NO_ARGUMENTS: Final = msgspec.Raw(b"{}")
 
 
-def _assistant(message: Members) -> _Message:
+def _assistant(message: Members) -> ChatMessage:
     """One answer of the model. Blocks that only Claude understands, as of tools that ran at Anthropic, are lost."""
     content = message.content()
     if isinstance(content, str):
@@ -199,7 +197,7 @@ def _assistant(message: Members) -> _Message:
             case _:
                 block.lose()
     # OpenAI: content is required, unless there are tool calls.
-    out: _Message = {"role": "assistant", "content": "".join(texts) if texts or not calls else None, **thoughts}
+    out: ChatMessage = {"role": "assistant", "content": "".join(texts) if texts or not calls else None, **thoughts}
     if calls:
         out["tool_calls"] = calls
     return out
@@ -223,19 +221,6 @@ def _carry_thought(block: Members, thoughts: dict[str, str]) -> None:
         block.close()
     else:
         block.lose()
-
-
-# --- parts ---
-
-
-def _text(text: str) -> _Part:
-    return {"type": "text", "text": text}
-
-
-def _plain(parts: list[_Part]) -> str | list[_Part]:
-    if all(part["type"] == "text" for part in parts):
-        return "\n".join([part["text"] for part in parts])
-    return parts
 
 
 def _untranslatable(path: str, what: str) -> GatewayError:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from torana.llm.formats.messages_to_chat.chat import Choice
+from torana.llm.formats.chat import Choice
 from torana.llm.usage import Usage
 
 encode: Final = msgspec.json.Encoder().encode

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
 
+from torana.llm.formats.chat_request import CHAT_OPTIONS, limit_name
 from torana.llm.formats.members import Members
 from torana.llm.formats.messages_to_chat.conversation import chat_messages
 from torana.llm.formats.messages_to_chat.tools import carry_tools
@@ -14,15 +14,6 @@ from torana.llm.formats.translation import TranslatedRequest
 from torana.llm.request import prepare
 
 _encode = msgspec.json.Encoder().encode
-
-# The same name and meaning in both, or chat's own, which a client of Messages can only mean for this upstream.
-_SAME: Final = (
-    "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "logit_bias", "response_format",
-    "reasoning_effort", "verbosity", "prompt_cache_key", "safety_identifier", "user",
-)  # fmt: skip
-
-# These refuse `max_tokens` and want `max_completion_tokens`, which many servers of other models do not know.
-_NEEDS_COMPLETION_TOKENS: Final = re.compile(r"(?:.*/)?(?:o[1-9]|gpt-[5-9])(?![a-z0-9])").match
 
 # OpenAI refuses a longer `user`; Claude Code's `user_id` is longer.
 _LONGEST_USER: Final = 64
@@ -46,11 +37,11 @@ def translate_request(body: bytes, model: str | None) -> TranslatedRequest:
 
     limit = asked.take("max_tokens")
     if limit is not None:
-        out["max_completion_tokens" if _NEEDS_COMPLETION_TOKENS(prepared.model) else "max_tokens"] = limit
+        out[limit_name(prepared.model)] = limit
     stop = asked.take("stop_sequences")
     if stop is not None:
         out["stop"] = stop
-    for name in _SAME:
+    for name in CHAT_OPTIONS:
         value = asked.take(name)
         if value is not None:
             out[name] = value

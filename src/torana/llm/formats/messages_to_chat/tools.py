@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from torana.errors import GatewayError, Reason
+from torana.llm.formats.chat_request import NO_PARAMETERS
 from torana.llm.formats.members import Members
 
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
-_NO_PARAMETERS: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
 
 
 def carry_tools(asked: Members, out: dict[str, Any]) -> None:
@@ -46,7 +44,7 @@ def _function(tool: Members) -> dict[str, Any]:
         value = tool.take(member)
         if value is not None:
             function[member] = value
-    function["parameters"] = tool.take("input_schema") or _NO_PARAMETERS
+    function["parameters"] = tool.take("input_schema") or NO_PARAMETERS
     tool.close()
     return {"type": "function", "function": function}
 

@@ -11,6 +11,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from torana.errors import GatewayError, Reason
+from torana.llm.usage import UNREADABLE
+
 REASONING: Final = ("reasoning_content", "reasoning")
 """Members that hold the model's thoughts: DeepSeek's and most servers' name, and that of vLLM, OpenRouter and Groq."""
 
@@ -54,6 +57,7 @@ class Choice(msgspec.Struct, gc=False):
     delta: Output | None = None
     finish_reason: str | None = None
     stop_reason: Any = None
+    logprobs: Any = None
     usage: Any = None
 
 
@@ -61,7 +65,9 @@ class Completion(msgspec.Struct, gc=False):
     """`object` and `message` stand for an error in vLLM's older form."""
 
     id: Any = None
+    created: Any = None
     model: Any = None
+    service_tier: Any = None
     choices: list[Choice] | None = None
     usage: Any = None
     error: Any = None
@@ -70,6 +76,33 @@ class Completion(msgspec.Struct, gc=False):
 
 
 decode_completion: Final = msgspec.json.Decoder(Completion).decode
+
+
+class Answer(NamedTuple):
+    """A whole completion, its first choice and that one's message."""
+
+    completion: Completion
+    choice: Choice
+    message: Output
+
+
+def read_answer(body: bytes) -> Answer:
+    """The first choice is the answer: no form that is translated here can ask for more.
+
+    Raises GatewayError BAD_ANSWER when the body is no chat completion with a message.
+    """
+    try:
+        completion = decode_completion(body)
+    except UNREADABLE:
+        raise GatewayError(Reason.BAD_ANSWER, "The provider's answer is not a chat completion.") from None
+    choice = completion.choices[0] if completion.choices else None
+    if choice is None or choice.message is None:
+        raise GatewayError(Reason.BAD_ANSWER, "The provider's answer has no message.")
+    return Answer(completion, choice, choice.message)
+
+
+def text_of(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 class Kind(Enum):

@@ -1,0 +1,67 @@
+"""Errors of upstreams, of any form: the words in them, and the type that Anthropic's API gives a status.
+
+https://docs.claude.com/en/api/errors
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from torana.llm.usage import UNREADABLE
+
+_TYPES: Final = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+# Anthropic's names, which OpenAI's types partly are too.
+NAMES: Final = frozenset(_TYPES.values()) | {"invalid_request_error", "api_error"}
+
+# A page of a proxy in between is not worth more.
+_LONGEST_MESSAGE: Final = 2_000
+
+# `{"detail": [{"msg": "..."}]}` is the deepest of the known forms.
+_DEEPEST_MESSAGE: Final = 4
+
+_decode = msgspec.json.Decoder().decode
+
+
+def type_of(status: int) -> str:
+    """The type that Anthropic's table has for a status, and the general one of its class for any other."""
+    return _TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
+
+
+def decoded(body: bytes) -> Any:
+    """An error's body as JSON, else as the text it is; nothing of a page of HTML, which nobody wants to read."""
+    try:
+        return _decode(body)
+    except UNREADABLE:
+        text = body.decode("utf-8", "replace").strip()
+        return "" if text.startswith("<") else text
+
+
+def message_of(value: Any) -> str:
+    """The words of an error: OpenAI's `error.message`, in a list with Google, and the forms of smaller servers."""
+    for _ in range(_DEEPEST_MESSAGE):
+        match value:
+            case str():
+                return value[:_LONGEST_MESSAGE]
+            case [first, *_]:
+                value = first
+            case {"error": dict() | str() as inner}:
+                value = inner
+            case {"message": str(inner)} | {"msg": str(inner)} | {"detail": inner}:  # `detail` is FastAPI's
+                value = inner
+            case _:
+                break
+    return ""
