@@ -39,6 +39,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     operation: Operation | None = None
     translation: Translation | None = None
     lost: tuple[str, ...] = ()
+    memo: bytes = b""
 
     def without_usage(self) -> bytes:
         """The body that goes on where the upstream does not know the usage option."""
@@ -139,7 +140,7 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes) -> C
         add_usage = translation.operation.takes_usage_option and upstream.endpoint.takes_usage_option
         prepared = prepare(translated.body, None, add_usage)
         prepared = msgspec.structs.replace(prepared, asked_model=translated.asked_model)
-        return Call(translated.body, prepared, None, operation, translation, translated.lost)
+        return Call(translated.body, prepared, None, operation, translation, translated.lost, translated.memo)
     try:
         prepared = prepare(body, model, operation.takes_usage_option and upstream.endpoint.takes_usage_option)
     except GatewayError as error:

@@ -37,8 +37,8 @@ def translated(head: ResponseHead, record: Record, call: Call, translation: Tran
     kind, encoding = described(head)
     asked = call.prepared.asked_model
     if head.status < 300 and kind.lower().startswith(b"text/event-stream") and encoding in (b"", b"identity"):
-        return Events(record, TranslatedReader(translation.stream(asked)), call.operation, resized=True)
-    return Rewritten(translation, head.status, encoding.decode("latin-1"), asked)
+        return Events(record, TranslatedReader(translation.stream(asked, memo=call.memo)), call.operation, resized=True)
+    return Rewritten(translation, head.status, encoding.decode("latin-1"), call)
 
 
 def described(head: ResponseHead) -> tuple[bytes, bytes]:
@@ -156,11 +156,11 @@ class Document(Unread):
 class Rewritten(Unread):
     """An answer, or an error, that the client gets in the words of its own API, once all of it is here."""
 
-    def __init__(self, translation: Translation, status: int, encoding: str, asked_model: str | None) -> None:
+    def __init__(self, translation: Translation, status: int, encoding: str, call: Call) -> None:
         self._translation = translation
         self._status = status
         self._encoding = encoding
-        self._asked_model = asked_model
+        self._call = call
         self._answer: Answer | None = None
 
     def whole(self, body: bytes) -> bytes:
@@ -171,7 +171,7 @@ class Rewritten(Unread):
         if self._status >= 300:
             return self._translation.error(self._status, content)
         self._answer = read_answer(content)
-        return self._translation.answer(content, self._asked_model)
+        return self._translation.answer(content, self._call.prepared.asked_model, memo=self._call.memo)
 
     def tell(self, record: Record) -> None:
         if self._answer is not None:
