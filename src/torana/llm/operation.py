@@ -94,7 +94,11 @@ _BY_PATH = {prefix + suffix: operation for prefix in _PREFIXES for suffix, opera
 
 
 def operation_of(path: bytes) -> Operation | None:
-    """The operation with the longest suffix of `path` (query removed); `/models/{id}` is MODELS; else None."""
+    """The operation with the longest suffix of `path` (query removed); `/models/{id}` is MODELS; else None.
+
+    None too for what is asked for now and fetched later (Perplexity's `/async/chat/completions`): such a body holds
+    that of the operation within it.
+    """
     return _BY_PATH.get(path) or _by_suffix(path)
 
 
@@ -111,6 +115,8 @@ def _by_suffix(path: bytes) -> Operation | None:
             del segments[-1:]
         elif segment not in {b"", b"."}:
             segments.append(segment)
+    if b"async" in segments:
+        return None
     # Two segments are the longest suffix in the table.
     for count in (2, 1):
         operation = _BY_SUFFIX.get(b"/" + b"/".join(segments[-count:]))

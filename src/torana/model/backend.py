@@ -36,11 +36,27 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class ProviderKind(Enum):
-    """The API family an AI backend speaks; each is one file in `llm/providers/`."""
+    """The provider an AI backend is: where it is and what it serves; each is one file in `llm/providers/`."""
 
     OPENAI = "openai"
     CUSTOM = "custom"
     ANTHROPIC = "anthropic"
+    BASETEN = "baseten"
+    CEREBRAS = "cerebras"
+    COHERE = "cohere"
+    DEEPINFRA = "deepinfra"
+    DEEPSEEK = "deepseek"
+    FIREWORKS = "fireworks"
+    GROQ = "groq"
+    HUGGINGFACE = "huggingface"
+    LMSTUDIO = "lmstudio"
+    MISTRAL = "mistral"
+    OLLAMA = "ollama"
+    OPENROUTER = "openrouter"
+    PERPLEXITY = "perplexity"
+    TOGETHERAI = "togetherai"
+    VLLM = "vllm"
+    XAI = "xai"
 
 
 class Format(msgspec.Struct, frozen=True):

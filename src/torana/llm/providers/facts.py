@@ -10,7 +10,7 @@ from torana.llm.operation import Operation, model_id_of, operation_of
 
 
 class ProviderFacts(msgspec.Struct, frozen=True):
-    """`name` is OpenTelemetry's `gen_ai.provider.name`. `host` None: the configuration must say where it is.
+    """`name` is what logs and metrics call it. `host` None: the configuration must say where it is.
 
     `base` is the path its operations' suffixes are put on. `operations` are those it serves, with their paths where
     these are not made so; None is any. `headers` are added where the client sent none of that name. The key goes into
@@ -49,7 +49,7 @@ def path_under(base: str, path: bytes) -> bytes:
         model_id = model_id_of(path) if operation is Operation.MODELS else b""
         return path_for(base, operation) + (b"/" + model_id if model_id else b"")
     if path == b"/v1" or path.startswith(b"/v1/"):
-        return base.rstrip("/").encode() + path[3:]
+        return base.rstrip("/").encode() + path[3:] or b"/"
     return path
 
 
