@@ -47,10 +47,14 @@ def test_rows(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_reply(reason: Reason) -> None:
-    """An answer has the row's status, OpenAI's form with four keys, and the id; the detail is for the log only."""
+    """An answer has the row's status, OpenAI's form with four keys, and the id; the detail is for the log only.
+
+    An SDK that would ask again is told when that is of no use.
+    """
     reply = error_reply(GatewayError(reason, 'No "é"\n.', "a detail", "messages[0]"), "id-1")
     assert reply.status == reason.fault.status
-    assert reply.fields == fields(("content-type", "application/json"), ("x-request-id", "id-1"))
+    hint = [] if reason.fault.mends else [("x-should-retry", "false")]
+    assert reply.fields == fields(("content-type", "application/json"), ("x-request-id", "id-1"), *hint)
     assert json.loads(reply.body) == {
         "error": {
             "message": 'No "é"\n.',
@@ -62,6 +66,14 @@ def test_reply(reason: Reason) -> None:
     head = b"".join(render_reply(reply)).split(b"\r\n")
     assert head[0].startswith(b"HTTP/1.1 %d " % reason.fault.status)
     assert b"content-length: %d" % len(reply.body) in head
+
+
+def test_what_mends() -> None:
+    """A client is told not to repeat what is wrong with its request or with the configuration."""
+    assert {reason for reason in Reason if reason.fault.mends} == {
+        Reason.REQUEST_TIMEOUT, Reason.RATE_LIMITED, Reason.INTERNAL, Reason.BAD_ANSWER, Reason.UPSTREAM_CLOSED,
+        Reason.CONNECT_FAILED, Reason.OVERLOADED, Reason.CONNECT_TIMEOUT, Reason.UPSTREAM_TIMEOUT,
+    }  # fmt: skip
 
 
 def test_no_param() -> None:

@@ -92,6 +92,8 @@ _BY_SUFFIX = {operation.suffix: operation for operation in Operation}
 _PREFIXES = (b"", b"/v1", b"/openai/v1", b"/inference/v1", b"/api/v1", b"/v1/openai", b"/v1beta/openai")
 _BY_PATH = {prefix + suffix: operation for prefix in _PREFIXES for suffix, operation in _BY_SUFFIX.items()}
 
+_WITH_MESSAGES = frozenset((b"threads", b"completions"))  # OpenAI's, whose messages are lists: nothing of Anthropic's
+
 
 def operation_of(path: bytes) -> Operation | None:
     """The operation with the longest suffix of `path` (query removed); `/models/{id}` is MODELS; else None.
@@ -120,6 +122,8 @@ def _by_suffix(path: bytes) -> Operation | None:
     # Two segments are the longest suffix in the table.
     for count in (2, 1):
         operation = _BY_SUFFIX.get(b"/" + b"/".join(segments[-count:]))
+        if operation is Operation.MESSAGES and not _WITH_MESSAGES.isdisjoint(segments):
+            return None
         if operation is not None:
             return operation
     return Operation.MODELS if b"models" in segments else None

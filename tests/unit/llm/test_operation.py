@@ -25,6 +25,19 @@ from torana.llm.providers.facts import path_for, path_under
         (b"/v1/models", Operation.MODELS),
         (b"/v1/models/gpt-4o", Operation.MODELS),
         (b"/v1/models/meta-llama/Llama-3-8b", Operation.MODELS),
+        (b"/v1/responses/compact", Operation.RESPONSES_COMPACT),
+        (b"/v1/moderations", Operation.MODERATIONS),
+        (b"/v1/images/generations", Operation.IMAGES_GENERATIONS),
+        (b"/v1/images/edits", Operation.IMAGES_EDITS),
+        (b"/v1/images/variations", Operation.IMAGES_VARIATIONS),
+        (b"/v1/audio/speech", Operation.AUDIO_SPEECH),
+        (b"/openai/v1/audio/transcriptions", Operation.AUDIO_TRANSCRIPTIONS),
+        (b"/v1/audio/translations", Operation.AUDIO_TRANSLATIONS),
+        (b"/v1/realtime", Operation.REALTIME),
+        (b"/v1/files", Operation.FILES),
+        (b"/v1/vector_stores/vs_1/files", Operation.FILES),
+        (b"/v1/batches", Operation.BATCHES),
+        (b"/v1/messages/batches", Operation.BATCHES),
     ],
 )
 def test_the_longest_suffix_tells(path: bytes, operation: Operation) -> None:
@@ -51,8 +64,9 @@ def test_spelling_does_not_hide_an_operation(path: bytes) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [b"", b"/", b"*", b"/v1", b"/v1/chat", b"/v1/xcompletions", b"/v1/chat/completions/id", b"/v1/responses/compact",
-     b"/v1/images/generations", b"/v1/realtime", b"/v1/%zz"],
+    [b"", b"/", b"*", b"/v1", b"/v1/chat", b"/v1/xcompletions", b"/v1/chat/completions/id", b"/v1/responses/id",
+     b"/v1/images", b"/v1/audio", b"/v1/files/f1", b"/v1/threads/t1/messages", b"/v1/chat/completions/c1/messages",
+     b"/v1/%zz"],
 )  # fmt: skip
 def test_other_paths_are_no_operation(path: bytes) -> None:
     """A path that ends otherwise is passed on unread."""
@@ -63,7 +77,6 @@ def test_only_chat_and_completions_take_the_usage_option() -> None:
     """`stream_options.include_usage` exists in OpenAI's chat completions and completions and nowhere else."""
     takes = {operation for operation in Operation if operation.takes_usage_option}
     assert takes == {Operation.CHAT_COMPLETIONS, Operation.COMPLETIONS}
-    assert all(operation.streams for operation in takes)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +93,11 @@ def test_only_chat_and_completions_take_the_usage_option() -> None:
         ("/api/v1", b"/v1", b"/api/v1"),
         ("/api/v1", b"/v1beta/files", b"/v1beta/files"),
         ("/api/v1", b"/files", b"/files"),
+        ("/api/v1", b"/v1/files", b"/api/v1/files"),
+        ("/api/v1", b"/v1/vector_stores/vs_1/files", b"/api/v1/vector_stores/vs_1/files"),
+        ("/api/v1", b"/v1/messages/batches", b"/api/v1/messages/batches"),
+        ("/api/v1", b"/realtime", b"/api/v1/realtime"),
+        ("/api/v1", b"/v1/audio/speech", b"/api/v1/audio/speech"),
     ],
 )
 def test_the_path_under_a_base(base: str, path: bytes, sent: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -33,6 +34,9 @@ def serving(*operations: Operation, **paths: str) -> dict[Operation, str | None]
     return dict.fromkeys(operations) | {Operation[name]: path for name, path in paths.items()}
 
 
+_OF_MANY: Final = frozenset((Operation.FILES, Operation.BATCHES))
+
+
 def path_for(base: str, operation: Operation) -> bytes:
     """An operation's path under `base`: `/v1` and CHAT_COMPLETIONS give `/v1/chat/completions`. For compile time."""
     return base.rstrip("/").encode() + operation.suffix
@@ -42,10 +46,11 @@ def path_under(base: str, path: bytes) -> bytes:
     """The path that goes on for a client's `path` (query removed) under PathKind.BASE.
 
     A known operation: `base` and its suffix (for one model also its id). Any other path: its leading `/v1` is swapped
-    for `base`; one without `/v1` stays.
+    for `base`; one without `/v1` stays. So it is with files and batches, which many things have
+    (`/v1/vector_stores/ID/files`, `/v1/messages/batches`).
     """
     operation = operation_of(path)
-    if operation is not None:
+    if operation is not None and operation not in _OF_MANY:
         model_id = model_id_of(path) if operation is Operation.MODELS else b""
         return path_for(base, operation) + (b"/" + model_id if model_id else b"")
     if path == b"/v1" or path.startswith(b"/v1/"):
