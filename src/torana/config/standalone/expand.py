@@ -8,7 +8,7 @@ original: comments are left alone, and all missing variables are reported at onc
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import yaml
@@ -52,6 +52,14 @@ def expand(text: str, where: str, env: Mapping[str, str]) -> Expansion:
         spans.append(Span(start, length, match.start(), done))
     pieces.append(text[done:])
     return Expansion(Source(where, text, "".join(pieces), tuple(spans)), tuple(problems))
+
+
+def references(text: str) -> Iterator[re.Match[str]]:
+    """The references to variables outside comments, in order."""
+    found = [match for match in _REFERENCE.finditer(text) if match["name"] or match["braced"]]
+    masked = _REFERENCE.sub(lambda match: "x" * len(match[0]), text)
+    comments = _commented(masked, [match.start() for match in found])
+    return (match for match in found if match.start() not in comments)
 
 
 class _Fault(NamedTuple):
