@@ -29,7 +29,7 @@ from torana.model.policy import BackendTls, CredentialPlace
 from torana.model.route import RouteMatch
 from torana.model.secret import MASK
 from torana.model.shown import shown, shown_text, shown_value
-from torana.proxy.call import made_call, operation_for, reads_body
+from torana.proxy.call import made_call, operation_for, reads_body, set_in_query
 from torana.proxy.gateway import before, match
 from torana.proxy.router import Candidate
 from torana.proxy.runtime import Runtime
@@ -217,6 +217,9 @@ def _tell(
         operation = exchange.operation or operation_for(exchange, target)
         if operation in upstream.detours and operation is not None:
             target = upstream.directed(target, operation)
+        if operation is not None and operation.model is ModelPlace.QUERY:
+            target = set_in_query(target, upstream, exchange.record)
+            told["model"] = exchange.record.model
     told["path"] = shown_text(target.decode("latin-1"), _parameter(upstream))
     if upstream.is_llm:
         told["provider"] = upstream.provider

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import httptools
 
@@ -16,6 +16,7 @@ from torana.errors import GatewayError, Reason
 from torana.http.body import Body, Source
 from torana.http.message import Fields, Framing, ResponseHead
 from torana.http.sweep import INTERVAL, Sweep, intervals
+from torana.http.upgrade import names_websocket
 
 _MAX_HEAD = 256 * 1024  # bytes of an answer's head; upstreams are trusted more than clients, not endlessly
 _MAX_FIELDS = 1000
@@ -30,13 +31,21 @@ class Through(Protocol):
     def finish(self) -> bytes: ...
 
 
+class Handed(NamedTuple):
+    """A connection that speaks another protocol from now on, and what has come of that already."""
+
+    transport: asyncio.Transport
+    early: bytes
+
+
 class UpstreamConnection(asyncio.Protocol):
     """A connection to one upstream address. Raises nothing into the event loop: faults end the request under way."""
 
     __slots__ = (
         "_answer", "_answer_intervals", "_broken", "_coupled", "_fields", "_framing", "_loop", "_no_body",
         "_on_idle_close", "_overhead", "_parser", "_phrase", "_pieces", "_pieces_size", "_quiet", "_reading_paused",
-        "_silence", "_sweep", "_trailers", "_transport", "_uploading", "body", "busy", "complete", "received",
+        "_silence", "_surplus", "_sweep", "_trailers", "_transport", "_uploading", "body", "busy", "complete", "offers",
+        "received",
     )  # fmt: skip
 
     def __init__(self, sweep: Sweep, answer_timeout: float) -> None:
@@ -65,6 +74,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._pieces_size = 0
         self._uploading = False
         self._coupled: Source | None = None
+        self._surplus: bytes | None = None  # what came after a 101
+        self.offers = False  # the request offers WebSocket, so a 101 is an answer
         self.body: Body
         self.received = False
         self.complete = False
@@ -126,6 +137,11 @@ class UpstreamConnection(asyncio.Protocol):
         """The longest silence of the upstream within the answer under way; anything it sends ends one."""
         self._silence = intervals(seconds)
 
+    def hand_over(self) -> Handed:
+        """After a 101: the connection is the caller's from now on."""
+        self._sweep.members.discard(self)
+        return Handed(self._transport, self._surplus or b"")
+
     def abandon(self, error: GatewayError) -> None:
         """End the wait of `answer`, and the connection, with `error`."""
         self._settle(error)
@@ -133,7 +149,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self.complete and not (self._broken or self._uploading or self._transport.is_closing())
+        return self.complete and not (self._broken or self._uploading or self.offers or self._transport.is_closing())
 
     def join_pool(self, on_close: Callable[[UpstreamConnection], None]) -> None:
         """Wait in a pool; `on_close` is told when the upstream ends the connection meanwhile."""
@@ -179,10 +195,14 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()  # nobody asked: what comes now would be taken for the next request's answer
             return
         self.received = True
+        if self._surplus is not None:
+            self._surplus += data
+            return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._spoil("it switched to another protocol")
+        except httptools.HttpParserUpgrade as upgrade:
+            self.pause()  # until the connection is handed over
+            self._surplus = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
             self._spoil(str(cause or error))
@@ -229,7 +249,9 @@ class UpstreamConnection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200:
             if status == 101:
-                raise ValueError("it switched to another protocol")
+                if not (self.offers and self._parser.should_upgrade() and names_websocket(self._fields)):
+                    raise ValueError("it switched to another protocol")
+                self._settle(ResponseHead(status, self._phrase, self._fields, Framing.NONE))
             return
         fields, self._fields = self._fields, []  # what follows are trailers, and not passed on
         if len(fields) > _MAX_FIELDS:

@@ -16,52 +16,46 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from torana.errors import GatewayError, Reason
-from torana.http.body import Body, Source
-from torana.http.message import Fields, Framing
-from torana.http.request import Request, check_head, framing_lines
+from torana.http.answering import AnsweringConnection
+from torana.http.body import Body
+from torana.http.message import Fields
+from torana.http.request import Request, check_head, framing_lines, head_too_large, size_of_head
 from torana.http.sweep import intervals
+from torana.http.upgrade import offers_websocket
 
 if TYPE_CHECKING:
     from torana.http.server import Server
 
 _log = logging.getLogger(__name__)
 
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINGER = 2.0  # seconds a refused request may go on being sent, so that its client reads the refusal (RFC 9112, 9.6)
 _WRITE_HIGH = 64 * 1024  # bytes waiting for the client before its upstream is paused
 
 
-class ServerConnection(asyncio.Protocol):
-    """One client connection. The handler answers with `respond`, or with `start`, `write` and `finish`."""
+class ServerConnection(AnsweringConnection):
+    """One client connection, whose reading is here and whose answers are its base's."""
 
     __slots__ = (
-        "_age", "_coupled", "_deaf", "_fields", "_framing", "_idle", "_in_head", "_incoming", "_lingering", "_lived",
-        "_loop", "_offer", "_overhead", "_parser", "_pieces", "_pieces_size", "_quiet", "_reading_paused",
-        "_refusal", "_stalled", "_started", "_target", "_task", "_transport", "_unsent", "_waiting", "_write_paused",
-        "active", "closing", "peer", "server", "sni", "tls",
+        "_age", "_deaf", "_fields", "_idle", "_in_head", "_incoming", "_lingering", "_loop", "_offer", "_overhead",
+        "_parser", "_pieces", "_pieces_size", "_quiet", "_reading_paused", "_refusal", "_stalled", "_target", "_unsent",
+        "_waiting", "peer", "sni", "tls",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
-        # configured
-        self.server = server
+        super().__init__(server)
         self._loop = asyncio.get_running_loop()
         # per connection
-        self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Request] = deque()
-        self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None  # what the task waits for when there is no request
         self._quiet = 0  # sweeps since the last byte came in
         self._stalled = 0  # sweeps since the client last took something of what waits for it
         self._unsent = 0  # bytes that waited for it then
         self._age = 0  # sweeps since the request being received began
-        self._lived = 0  # sweeps since the connection was made
         self._reading_paused = False
-        self._write_paused = False
         self._lingering = 0
         self._deaf = False  # the parser has met something it cannot read on from
         self._refusal: GatewayError | None = None  # the answer to it, once the requests before it are answered
-        self.closing = False
         self.tls = False
         self.sni: str | None = None
         self.peer = ""
@@ -74,11 +68,6 @@ class ServerConnection(asyncio.Protocol):
         self._offer: Request | None = None  # it offers another protocol and has a body, see `_decline_upgrade`
         self._pieces: list[bytes] = []
         self._pieces_size = 0
-        # per request being answered
-        self.active: Request | None = None
-        self._coupled: Source | None = None
-        self._framing = Framing.NONE
-        self._started = False
 
     # the transport's side
 
@@ -124,14 +113,16 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._quiet = 0
+        if self._held is not None:
+            self._hold(data)
+            return
         self.server.received_bytes += len(data)
         while data and not self._deaf:  # what comes for deaf ears is thrown away
             self._overhead += len(data)
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]
-                self._decline_upgrade()
+                data = self._upgraded(data[upgrade.args[0] :])
             except httptools.HttpParserCallbackError as error:
                 cause = error.__context__
                 if not isinstance(cause, GatewayError):
@@ -146,7 +137,7 @@ class ServerConnection(asyncio.Protocol):
         if self._pieces:
             self._deliver()
         if self._overhead > self.server.limits.max_header_bytes and self._incoming is not None:
-            self._refuse(self._head_too_large())
+            self._refuse(self._too_large())
 
     def swept(self) -> None:
         """One interval has passed: end what has been quiet for too long."""
@@ -194,9 +185,9 @@ class ServerConnection(asyncio.Protocol):
         limits = self.server.limits
         most = limits.max_header_bytes
         if len(request.fields) > limits.max_headers or (
-            self._overhead > most and _size_of_head(request, self._target) > most
+            self._overhead > most and size_of_head(request, self._target) > most
         ):
-            raise self._head_too_large()
+            raise self._too_large()
         self._fields = []  # trailers; not forwarded (RFC 9110, 6.5.1 lets an intermediary discard them)
         request.method = parser.get_method()
         request.keep_alive = parser.should_keep_alive()
@@ -204,8 +195,12 @@ class ServerConnection(asyncio.Protocol):
         request.body = Body(self._loop, self, self._continue if waits else None)
         self._in_head = False
         self._overhead = 0
-        if parser.should_upgrade() and framing_lines(request):
-            self._offer = request
+        if parser.should_upgrade():
+            if framing_lines(request):
+                self._offer = request
+            elif offers_websocket(request):
+                request.upgrade = True
+                self._held = b""
         if self.active is None and not self._write_paused:
             self._begin(request)
         else:
@@ -228,84 +223,7 @@ class ServerConnection(asyncio.Protocol):
         if self._waiting:
             self.pause()
 
-    # the handler's side
-
-    def respond(self, head: list[bytes], body: bytes) -> None:
-        """A whole answer in one write. `head` ends before the blank line and has Content-Length in it."""
-        self._started = True
-        self._framing = Framing.LENGTH
-        self._close_header(head)
-        head += (b"\r\n", body)
-        self._send(b"".join(head))
-
-    def start(self, head: list[bytes], framing: Framing) -> None:
-        """The head of an answer whose body follows by `write`, with what the framing needs; nothing is sent yet."""
-        self._started = True
-        request = self.active
-        assert request is not None
-        if framing is Framing.CHUNKED and request.version == "1.0":
-            framing = Framing.CLOSE
-        self._framing = framing
-        if framing is Framing.CHUNKED:
-            head.append(b"transfer-encoding: chunked\r\n")
-        elif framing is Framing.CLOSE:
-            request.keep_alive = False
-        self._close_header(head)
-        head.append(b"\r\n")
-
-    def write(self, chunks: list[bytes], before: list[bytes] | None = None) -> None:
-        """Body octets, in the chunks they came in, all in one write; `before` is a head not sent yet."""
-        out = before if before is not None else []
-        if self._framing is Framing.CHUNKED:
-            for chunk in chunks:
-                if chunk:  # an empty chunk would be the end
-                    out += (b"%x\r\n" % len(chunk), chunk, b"\r\n")
-        else:
-            out += chunks
-        if out:
-            self._send(b"".join(out))
-
-    def finish(self, before: list[bytes] | None = None, chunks: list[bytes] | None = None) -> None:
-        """The end of the answer, with the head and the last chunks when they have not been sent yet."""
-        out = before if before is not None else []
-        if self._framing is Framing.CHUNKED:
-            for chunk in chunks or ():
-                if chunk:
-                    out += (b"%x\r\n" % len(chunk), chunk, b"\r\n")
-            out.append(b"0\r\n\r\n")
-        elif chunks:
-            out += chunks
-        if out:
-            self._send(b"".join(out))
-
-    def abort(self) -> None:
-        """Cut the connection, so that no client takes what it has got for complete."""
-        self.closing = True
-        self._transport.abort()
-
-    def cut(self) -> None:
-        """Close without an ending, after what has been written is sent: an incomplete message (RFC 9112, 8)."""
-        if self._framing is Framing.CLOSE:
-            self.abort()  # only a reset tells that something is missing
-        else:
-            self._close()
-
-    def couple(self, source: Source | None) -> None:
-        """While the client takes no more, `source` is paused; None undoes it."""
-        self._coupled = source
-        if source is not None and self._write_paused:
-            source.pause()
-
-    @property
-    def answer_started(self) -> bool:
-        return self._started
-
-    @property
-    def will_close(self) -> bool:
-        request = self.active
-        if self.server.draining or request is None or not request.keep_alive:
-            return True
-        return self.server.age_intervals is not None and self._lived >= self.server.age_intervals
+    # the server's side
 
     def close_when_idle(self) -> None:
         if self.active is None and self._incoming is None and not self._waiting:
@@ -354,6 +272,8 @@ class ServerConnection(asyncio.Protocol):
                 self._close()
                 return
             self._next()
+            if request.upgrade:
+                self._read_on()
 
     async def _following(self) -> Request:
         """The next request, when it comes."""
@@ -382,27 +302,6 @@ class ServerConnection(asyncio.Protocol):
         request = self._incoming
         assert request is not None
         request.body.feed(pieces, size)
-
-    def _continue(self) -> None:
-        if not self._started and not self._transport.is_closing():
-            self.server.sweep.outbox.write(self._transport, _CONTINUE)
-
-    def _send(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            return  # the client has left; its request is being cancelled
-        server = self.server
-        server.sent_bytes += len(data)
-        server.sweep.outbox.write(self._transport, data)
-
-    def _close_header(self, head: list[bytes]) -> None:
-        request = self.active
-        assert request is not None
-        if not request.body.done:
-            request.keep_alive = False  # answered before it was received: what is left of it will not be read
-        if self.will_close:
-            head.append(b"connection: close\r\n")
-        elif request.version == "1.0":
-            head.append(b"connection: keep-alive\r\n")
 
     def _refuse(self, error: GatewayError) -> None:
         """Something that is no request, or too much of one: answer it in its turn, and close."""
@@ -449,6 +348,29 @@ class ServerConnection(asyncio.Protocol):
         if self._offer is not None:
             self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing_lines(self._offer) + b"\r\n")
 
+    def _upgraded(self, rest: bytes) -> bytes:
+        """For llhttp, `rest` is not HTTP. What of it is to be read on as such, now."""
+        if self._held is None:
+            self._decline_upgrade()
+            return rest
+        self.server.received_bytes -= len(rest)  # counted when it is known what it is
+        self._hold(rest)
+        return b""
+
+    def _hold(self, data: bytes) -> None:
+        """What follows an offer of WebSocket is that protocol's or the next request, by what the upstream answers."""
+        if data:
+            assert self._held is not None
+            self._held += data
+            self.pause()
+
+    def _read_on(self) -> None:
+        """The offer was not taken: what came after it was HTTP."""
+        held, self._held = self._held, None
+        self._decline_upgrade()
+        if held:
+            self.data_received(held)
+
     def _left(self) -> None:
         """The client takes no more answers: what is under way for it ends."""
         self.closing = self._deaf = True
@@ -457,23 +379,6 @@ class ServerConnection(asyncio.Protocol):
             self._task.cancel()
             self._task = None
 
-    def _close(self) -> None:
-        """After what has been written is sent."""
-        self.closing = True
-        self.server.sweep.outbox.flush()
-        self._transport.close()
-
-    def _head_too_large(self) -> GatewayError:
+    def _too_large(self) -> GatewayError:
         limits = self.server.limits
-        if len(self._target) > limits.max_header_bytes // 2:
-            size = len(self._target)
-            return GatewayError(Reason.TARGET_TOO_LONG, f"The request target is too long ({size:,} bytes so far).")
-        return GatewayError(
-            Reason.HEADERS_TOO_LARGE,
-            f"The request's header or trailer is over the limit of {limits.max_headers} fields or "
-            f"{limits.max_header_bytes:,} bytes.",
-        )
-
-
-def _size_of_head(request: Request, target: bytes) -> int:
-    return len(target) + sum(len(name) + len(value) + 4 for name, _, value in request.fields)
+        return head_too_large(self._target, limits.max_headers, limits.max_header_bytes)

@@ -26,7 +26,9 @@ class Target(NamedTuple):
 class Request:
     """One request: its head, checked, and its body, still arriving."""
 
-    __slots__ = ("body", "content_length", "fields", "host", "keep_alive", "method", "path", "query", "version")
+    __slots__ = (
+        "body", "content_length", "fields", "host", "keep_alive", "method", "path", "query", "upgrade", "version",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.fields: Fields = []
@@ -37,6 +39,7 @@ class Request:
         self.version = "1.1"
         self.content_length: int | None = None
         self.keep_alive = True
+        self.upgrade = False  # it offers WebSocket (RFC 6455, 4.1)
         self.body: Body
 
     @property
@@ -117,6 +120,21 @@ def framing_lines(request: Request) -> bytes:
     if request.content_length is not None:
         return b"content-length: %d\r\n" % request.content_length
     return b"transfer-encoding: chunked\r\n" if field(request.fields, b"transfer-encoding") is not None else b""
+
+
+def size_of_head(request: Request, target: bytes) -> int:
+    """Its bytes on the wire, near enough for a limit."""
+    return len(target) + sum(len(name) + len(value) + 4 for name, _, value in request.fields)
+
+
+def head_too_large(target: bytes, most_fields: int, most_bytes: int) -> GatewayError:
+    """What is wrong with a head, or a trailer, over the limits."""
+    if len(target) > most_bytes // 2:
+        return GatewayError(Reason.TARGET_TOO_LONG, f"The request target is too long ({len(target):,} bytes so far).")
+    return GatewayError(
+        Reason.HEADERS_TOO_LARGE,
+        f"The request's header or trailer is over the limit of {most_fields} fields or {most_bytes:,} bytes.",
+    )
 
 
 def _bad(what: str) -> GatewayError:

@@ -39,7 +39,7 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
     whole = route.response_buffer is not None and await route.response_buffer.gather(head, body)
     record.status = head.status
     if route.after or asked.upstream.after is not None or record.untranslated:
-        _apply_policies(exchange, asked, route)
+        apply_policies(exchange, asked, route)
     framing = Framing.CHUNKED if head.framing is Framing.CLOSE or passage.resized else head.framing
     if whole and head.framing is not Framing.LENGTH:
         framing = Framing.LENGTH
@@ -85,7 +85,7 @@ async def _pass_rewritten(
     head.fields.append((b"content-type", b"content-type", b"application/json"))
     head.fields.append((b"content-length", b"content-length", b"%d" % len(content)))
     exchange.record.status = head.status
-    _apply_policies(exchange, asked, route)
+    apply_policies(exchange, asked, route)
     parts = _head(head, Framing.LENGTH)
     client.start(parts, Framing.LENGTH)
     client.finish(parts, [content] if exchange.method != b"HEAD" else None)
@@ -93,7 +93,7 @@ async def _pass_rewritten(
     passage.tell(exchange.record)
 
 
-def _apply_policies(exchange: Exchange, asked: Asked, route: CompiledRoute) -> None:
+def apply_policies(exchange: Exchange, asked: Asked, route: CompiledRoute) -> None:
     fields = asked.head.fields
     if asked.upstream.after is not None:
         asked.upstream.after.apply(fields)

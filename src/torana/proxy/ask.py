@@ -15,6 +15,7 @@ from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
 from torana.http.client import UpstreamConnection
 from torana.http.message import ResponseHead
+from torana.http.upgrade import LINES
 from torana.llm.request import refuses_stream_options
 from torana.proxy.call import Call
 from torana.proxy.deadlines import Limit, within
@@ -93,6 +94,9 @@ class Asking:
         """A request whose body nobody here reads: sent as it arrives, or at once when it has arrived already."""
         request = inbound.request
         body = request.body
+        if request.upgrade:
+            attempt = self._offer()
+            return await (attempt if self._limit is None else within(attempt, self._limit))
         if inbound.content is None and body.done:
             inbound.content = b"".join(body.take())
         if inbound.content is not None:
@@ -101,6 +105,12 @@ class Asking:
             return await self._send(content, had_body=had_body)
         attempt = self._stream(inbound)
         return await (attempt if self._limit is None else within(attempt, self._limit))
+
+    async def _offer(self) -> Answered:
+        """WebSocket offered to the upstream, on a connection that serves nothing else."""
+        connection = await self._connect()
+        connection.offers = True
+        return await self._converse(connection, b"".join([*self._outgoing.parts, LINES, b"\r\n"]))
 
     async def _stream(self, inbound: Inbound) -> Answered:
         connection = await self._connect()  # never a pooled one: what is streamed cannot be sent twice

@@ -19,10 +19,12 @@ from torana.http.message import field
 from torana.llm.formats.translation import Translation
 from torana.llm.multipart import ModelField, boundary_of
 from torana.llm.operation import ModelPlace, Operation, operation_of
+from torana.llm.query import model_of_query, with_model
 from torana.llm.request import Prepared, prepare
 from torana.model.route import OperationRule
 from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
+from torana.telemetry.record import Record
 
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
@@ -75,6 +77,16 @@ async def read_call(
     record.streaming = call.prepared.stream
     record.untranslated = call.lost
     return call
+
+
+def set_in_query(target: bytes, upstream: Upstream, record: Record) -> bytes:
+    """`target` of an operation that has its model in the query, with the one that it is to have."""
+    asked = model_of_query(target.partition(b"?")[2])
+    model = upstream.model or asked
+    if upstream.aliases is not None and model:
+        model = upstream.aliases.of(model) or model
+    record.model = model
+    return target if model is None or (model == asked and upstream.model is None) else with_model(target, model)
 
 
 def operation_for(exchange: Exchange, target: bytes) -> Operation | None:
@@ -155,4 +167,4 @@ def _read_form(inbound: Inbound, exchange: Exchange, upstream: Upstream) -> None
     boundary = boundary_of(field(exchange.fields, b"content-type") or b"")
     if boundary is not None:
         inbound.form = ModelField(boundary, upstream.model.encode() if upstream.model else None)
-        exchange.record.model = upstream.model
+        exchange.record.model = upstream.model  # without one, the form's own is known when it has passed

@@ -17,12 +17,12 @@ from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
 from torana.http.request import Request
 from torana.http.server import ServerConnection
-from torana.llm.operation import Operation, operation_of
+from torana.llm.operation import ModelPlace, Operation, operation_of
 from torana.policies.order import RequestPolicy
 from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asked, Asking, with_hint
 from torana.proxy.balancer import Balancer
-from torana.proxy.call import operation_for, read_call
+from torana.proxy.call import operation_for, read_call, set_in_query
 from torana.proxy.deadlines import lasting, within
 from torana.proxy.failover import Failover
 from torana.proxy.inbound import Inbound
@@ -32,6 +32,7 @@ from torana.proxy.passage import passage_for
 from torana.proxy.reply import error_reply, new_id, refusal, render_reply, request_id
 from torana.proxy.router import Candidate
 from torana.proxy.snapshot import CompiledRoute, Snapshot
+from torana.proxy.upgrade import switch
 from torana.proxy.upstream import Upstream
 from torana.telemetry.access_log import AccessLog
 from torana.telemetry.metrics import Metrics
@@ -109,7 +110,7 @@ class Gateway:
 
     async def _forward(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute) -> None:
         connection = inbound.client
-        if route.mirrors:
+        if route.mirrors and not inbound.request.upgrade:
             await self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
         upstream, limit, timeout = route.only, route.answer_limit, route.timeout
         if upstream is not None and upstream.redirect is None:
@@ -124,16 +125,19 @@ class Gateway:
                 _reply(connection, exchange, route, upstream.redirect.on_request(exchange))
                 return
             asked = await failover.run(upstream)
+        pass_to_end = pass_on if asked.head.status != 101 else switch
         try:
             if timeout is None:
-                await pass_on(exchange, connection, asked, route)
+                await pass_to_end(exchange, connection, asked, route)
             else:
                 with lasting(asked.connection, timeout, exchange.record.started):
-                    await pass_on(exchange, connection, asked, route)
+                    await pass_to_end(exchange, connection, asked, route)
         finally:
             endpoint = asked.upstream.endpoint  # `asked.release()`, without the call
             endpoint.vitals.pending -= 1
             endpoint.lane.give(asked.connection)
+            if inbound.form is not None and exchange.record.model is None:
+                exchange.record.model = inbound.form.asked
 
     async def _ask(
         self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, number: int = 0
@@ -152,8 +156,11 @@ class Gateway:
             operation = exchange.operation
             if operation is None and not exchange.opaque:
                 operation = operation_for(exchange, target)
-            if operation is not None and operation in upstream.detours:
-                target = upstream.directed(target, operation)
+            if operation is not None:
+                if operation in upstream.detours:
+                    target = upstream.directed(target, operation)
+                if operation.model is ModelPlace.QUERY:
+                    target = set_in_query(target, upstream, record)
             call = await read_call(inbound, exchange, upstream, operation, limit)
         elif route.retry is not None:
             await inbound.gather_if_short(limit)
@@ -172,7 +179,7 @@ class Gateway:
             if isinstance(error, GatewayError):
                 raise with_hint(error, upstream) from error
             raise
-        passage = passage_for(answered.head, record, call)
+        passage = passage_for(answered.head, record, call, inbound.form)
         return Asked(upstream, answered.connection, answered.head, passage, [])
 
     def _account(self, record: Record) -> None:

@@ -6,7 +6,7 @@ import difflib
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 import msgspec
 
@@ -15,6 +15,7 @@ from torana.exchange import Exchange, LocalReply
 from torana.http.message import field
 from torana.llm.multipart import ModelField, boundary_of
 from torana.llm.operation import ModelPlace, Operation, model_id_of
+from torana.llm.query import model_of_query
 from torana.llm.request import model_of
 from torana.model.route import ModelRoute
 from torana.policies.expression import Sees, compile_optional
@@ -124,7 +125,7 @@ async def asked_model(inbound: Inbound, exchange: Exchange, operation: Operation
     place = ModelPlace.JSON if operation is None else operation.model
     kind = field(exchange.fields, b"content-type") or b""
     if place is ModelPlace.QUERY:
-        return _of_query(exchange.query)
+        return model_of_query(exchange.query)
     boundary = boundary_of(kind)
     if boundary is not None:
         return await _of_form(inbound, boundary)
@@ -147,11 +148,6 @@ async def _of_form(inbound: Inbound, boundary: bytes) -> str | None:
     form = ModelField(boundary, None)
     form.feed(beginning[:_MOST_FORM])
     return form.asked
-
-
-def _of_query(query: bytes | None) -> str | None:
-    values = parse_qs((query or b"").decode("latin-1")).get("model")
-    return values[0] if values else None
 
 
 def _json(status: int, content: Any) -> LocalReply:

@@ -9,27 +9,34 @@ from torana.errors import GatewayError, Reason
 from torana.http.message import Framing, ResponseHead
 from torana.llm.errors import error_event
 from torana.llm.formats.translation import StreamTranslation, Translation
+from torana.llm.multipart import ModelField
 from torana.llm.operation import Operation
 from torana.llm.stream import StreamReader
 from torana.llm.usage import Answer, Usage, decoded_copy, read_answer
 from torana.proxy.call import Call
 from torana.telemetry.record import Record
 
+_BINARY = (b"audio/", b"image/", b"video/", b"application/octet-stream")
+"""Kinds of answers that tell nothing of usage, and may be long."""
+
 MOST_READ = 32 * 1024 * 1024  # bytes of an answer kept to read its usage; a longer one is passed on all the same
 
 
-def passage_for(head: ResponseHead, record: Record, call: Call | None) -> Passage:
-    """How the body of this answer is to be read."""
+def passage_for(head: ResponseHead, record: Record, call: Call | None, form: ModelField | None = None) -> Passage:
+    """How the body of this answer is to be read: that of a call, or of a form that was one."""
     if call is not None and call.translation is not None and head.framing is not Framing.NONE:
         return translated(head, record, call, call.translation)
-    if call is None or head.status >= 300 or head.framing is Framing.NONE:
+    if (call is None and form is None) or head.status >= 300 or head.framing is Framing.NONE:
         return Unread()
     kind, encoding = described(head)
-    if not kind.lower().startswith(b"text/event-stream"):
+    kind = kind.lower()
+    if kind.startswith(_BINARY):
+        return Unread()
+    if not kind.startswith(b"text/event-stream"):
         return Document(encoding.decode("latin-1"))
     if encoding in (b"", b"identity"):
-        reader = StreamReader(hide_usage=call.prepared.usage_added)
-        return Events(record, reader, call.operation, resized=call.prepared.usage_added)
+        hides = call is not None and call.prepared.usage_added
+        return Events(record, StreamReader(hide_usage=hides), None if call is None else call.operation, resized=hides)
     return Unread()
 
 
