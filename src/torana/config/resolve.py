@@ -19,7 +19,8 @@ import msgspec
 from torana.config.syntax import host_fault
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import ProviderKind, Target
-from torana.model.policy import Authority, AuthorityKind, BackendTls, PathKind, PathRule
+from torana.model.policy import Authority, AuthorityKind, BackendAuth, BackendTls, PathKind, PathRule
+from torana.model.secret import Secret
 
 _HTTP = 80
 _HTTPS = 443
@@ -119,6 +120,19 @@ def check_authority(authority: Authority) -> None:
         address = _parse(authority.value, Part.AUTHORITY)
         if authority.kind is AuthorityKind.HOST and address.port is not None:
             raise UnresolvableError(Part.AUTHORITY, "has a port", "write `full` in place of `host`")
+
+
+# --- Credential -----------------------------------------------------------------------------------------------------
+
+_OAUTH = "sk-ant-oat"  # Anthropic's tokens of a subscription are no keys: they go into Authorization
+
+
+def credential(kind: ProviderKind | None, key: Secret) -> BackendAuth:
+    """A key whose place was not said: where its provider wants it, else `Authorization: Bearer`."""
+    facts = PROVIDERS[kind] if kind is not None else None
+    if facts is None or key.reveal().startswith(_OAUTH):
+        return BackendAuth(key)
+    return BackendAuth(key, name=facts.key_header, prefix=facts.key_prefix)
 
 
 # --- Address --------------------------------------------------------------------------------------------------------

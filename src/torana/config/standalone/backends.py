@@ -8,18 +8,21 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import structs
 
 from torana.config.resolve import Destination, Part, Remark, UnresolvableError, Wish, resolve
+from torana.config.standalone.ai import aliases, edits, formats, operation_rules
 from torana.config.standalone.decode import nearest
 from torana.config.standalone.files import Files
 from torana.config.standalone.merge import Given, Place, first, merge
 from torana.config.standalone.schema import policies as schema
 from torana.config.standalone.schema.backends import Ai, AiGroup, AiProvider, NamedBackend, RouteBackend
 from torana.config.standalone.schema.connection import BackendPlace
+from torana.config.standalone.schema.providers import Provider as WrittenProvider
 from torana.config.standalone.traffic import affinity
 from torana.config.syntax import path_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
 from torana.model.backend import Backend, BackendRef, Connecting, Provider, ProviderKind, Tunnel
 from torana.model.policy import Affinity, Authority, PathRule
+from torana.model.route import OperationRule
 
 
 class OfRoute(NamedTuple):
@@ -30,6 +33,13 @@ class OfRoute(NamedTuple):
     path: Path
     authority: Authority | None
     rewrite: PathRule | None
+
+
+class Used(NamedTuple):
+    """A backend's share of a route, and what `ai.routes` says of its requests."""
+
+    ref: BackendRef
+    operations: tuple[OperationRule, ...]
 
 
 class _Written(NamedTuple):
@@ -71,7 +81,7 @@ class Backends:
         for each in self._registered:  # now that tunnels find their proxies
             self._check(each)
 
-    def translate(self, ref: RouteBackend, path: Path, index: int, route: OfRoute) -> BackendRef | None:
+    def translate(self, ref: RouteBackend, path: Path, index: int, route: OfRoute) -> Used | None:
         """None when it cannot be reached or does not exist, which is reported."""
         place = Place(ref.policies, (*path, "policies"))
         places: tuple[Place, ...] = (place,)
@@ -89,7 +99,8 @@ class Backends:
             )
         backends = [[self._backend(written, index, route) for written in group] for group in groups]
         resolved = (tuple(backend for backend in group if backend is not None) for group in backends)
-        return BackendRef(tuple(group for group in resolved if group), ref.weight, self._affinity(places))
+        made = BackendRef(tuple(group for group in resolved if group), ref.weight, self._affinity(places))
+        return Used(made, self._operations(groups, route))
 
     def mirror(self, place: BackendPlace, path: Path, route: OfRoute) -> Backend | None:
         """The backend of a route's copies. The route's credential is not for it."""
@@ -97,6 +108,15 @@ class Backends:
         return self._backend(written, 0, route._replace(policies=None)) if written is not None else None
 
     # Named backends
+
+    def _operations(self, groups: _Groups, route: OfRoute) -> tuple[OperationRule, ...]:
+        """Those of the first place that has any."""
+        for written in chain.from_iterable(groups):
+            for place in (*written.places, Place(route.policies, route.path)):
+                given = first((place,), "ai")
+                if given is not None and given.policy.routes and written.ai is not None:
+                    return operation_rules(given.policy.routes)
+        return ()
 
     def _register(self, backend: NamedBackend, path: Path) -> None:
         place = Place(backend.policies, (*path, "policies"))
@@ -112,9 +132,9 @@ class Backends:
         """A backend that no route uses is looked at too, and every place that has a policy."""
         self._affinity((named.place,))
         for each in chain.from_iterable(written.places for written in chain.from_iterable(named.groups)):
-            merged = merge((each,), None, self._findings, self._files)
+            merged = merge((each,), None, None, self._findings, self._files)
             if merged.tunnel is not None:
-                self._tunnel(merged.tunnel)
+                self.tunnel(merged.tunnel)
 
     def _find(self, reference: str, path: Path) -> _Named | None:
         found = self._named.get(reference)
@@ -160,15 +180,19 @@ class Backends:
         return tuple(written)
 
     def _backend(self, written: _Written, index: int, route: OfRoute) -> Backend | None:
-        merged = merge(written.places, Place(route.policies, route.path), self._findings, self._files)
+        spoken = written.ai.provider if written.ai is not None else None
+        outer = Place(route.policies, route.path)
+        kind = _kind(spoken) if spoken is not None else None
+        merged = merge(written.places, outer, kind, self._findings, self._files)
         how = merged.connecting
         if merged.tunnel is not None:
-            how = structs.replace(how or Connecting(), tunnel=self._tunnel(merged.tunnel))
+            how = structs.replace(how or Connecting(), tunnel=self.tunnel(merged.tunnel))
         wish = Wish(provider=None, address=written.host, tls=merged.tls, authority=route.authority, path=route.rewrite)
         name = (written.name or written.host or f"{route.name}/backend{index}") + written.label
         provider = None
-        if written.ai is not None:
-            provider, wish = self._ai(written.ai, written.path, wish)
+        if written.ai is not None and spoken is not None:
+            provider = self._provider(spoken, (*written.path, "provider"), merged.ai)
+            wish = self._wish(written.ai, written.path, provider.kind, wish)
             name = written.ai.name or name
         destination = self._resolve(wish, written, route)
         if destination is None:
@@ -189,7 +213,21 @@ class Backends:
             connecting=how,
         )
 
-    def _ai(self, ai: Ai | AiProvider, path: Path, wish: Wish) -> tuple[Provider, Wish]:
+    def _provider(self, spoken: WrittenProvider, path: Path, given: Given | None) -> Provider:
+        own = spoken.open_ai or spoken.anthropic or spoken.custom
+        custom = spoken.custom
+        return Provider(
+            _kind(spoken),
+            own.model if own is not None else None,
+            label=custom.provider_override if custom is not None else None,
+            formats=formats(custom.formats, (*path, "custom", "formats"), self._findings)
+            if custom is not None
+            else None,
+            aliases=aliases(given.policy, given.path, self._findings) if given is not None else (),
+            edits=edits(given.policy) if given is not None else None,
+        )
+
+    def _wish(self, ai: Ai | AiProvider, path: Path, kind: ProviderKind, wish: Wish) -> Wish:
         if ai.path_override is not None:
             # It is sent as it stands, so it may hold a query.
             bare = ai.path_override.partition("?")[0]
@@ -198,13 +236,8 @@ class Backends:
             self._findings.fault((*path, "pathPrefix"), ai.path_prefix, path_fault(ai.path_prefix))
         if ai.tokenize:
             self._findings.error((*path, "tokenize"), "counting tokens before the call is not supported yet")
-        spoken = ai.provider
-        if spoken is not None and spoken.open_ai is not None:
-            provider = Provider(ProviderKind.OPENAI, spoken.open_ai.model)
-        else:
-            provider = Provider(ProviderKind.CUSTOM, spoken.custom.model if spoken and spoken.custom else None)
-        return provider, Wish(
-            provider=provider.kind,
+        return Wish(
+            provider=kind,
             address=ai.host_override,
             tls=wish.tls,
             authority=wish.authority,
@@ -259,8 +292,8 @@ class Backends:
             return None
         return each
 
-    def _tunnel(self, given: Given) -> Tunnel | None:
-        """None when its proxy cannot be reached, which is reported."""
+    def tunnel(self, given: Given) -> Tunnel | None:
+        """The proxy of a `backendTunnel`; None when it cannot be reached, which is reported."""
         path = (*given.path, "proxy")
         written = self._lone(given.policy.proxy, path)
         if written is None:
@@ -269,7 +302,7 @@ class Backends:
             self._findings.error((*path, "backend"), "serves a language model, and a proxy has to be a `host`")
             return None
         places = (Place(given.policy.policies, (*given.path, "policies")), *written.places)
-        merged = merge(places, None, self._findings, self._files)
+        merged = merge(places, None, None, self._findings, self._files)
         route = OfRoute("", None, (), None, None)
         destination = self._resolve(Wish(provider=None, address=written.host, tls=merged.tls), written, route)
         if destination is None:
@@ -283,3 +316,9 @@ class Backends:
     def _affinity(self, places: tuple[Place, ...]) -> Affinity | None:
         given = first(places, "sessionAffinity")
         return affinity(given.policy, given.path, self._findings) if given is not None else None
+
+
+def _kind(spoken: WrittenProvider) -> ProviderKind:
+    if spoken.open_ai is not None:
+        return ProviderKind.OPENAI
+    return ProviderKind.ANTHROPIC if spoken.anthropic is not None else ProviderKind.CUSTOM

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from torana.config.duration import seconds
+from torana.config.resolve import credential
 from torana.config.standalone.files import Files
 from torana.config.standalone.schema import connection as schema
 from torana.config.syntax import changed_header_fault, header_name_fault, header_value_fault, host_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
-from torana.model.backend import Connecting
+from torana.model.backend import Connecting, ProviderKind
 from torana.model.policy import BackendAuth, BackendTls, CredentialPlace, Keepalive
 from torana.model.secret import Secret
 
@@ -74,20 +75,28 @@ def backend_tls(policy: schema.BackendTls, path: Path, findings: Findings, files
 # --- Credentials ----------------------------------------------------------------------------------------------------
 
 
-def backend_auth(policy: schema.BackendAuth, path: Path, findings: Findings, files: Files) -> BackendAuth | None:
-    """None is passthrough: the client's own credential goes on."""
+def backend_auth(
+    policy: schema.BackendAuth, path: Path, kind: ProviderKind | None, findings: Findings, files: Files
+) -> BackendAuth | None:
+    """None is passthrough: the client's own credential goes on. `kind` says where a key goes that has no location."""
     if policy.key is None:
         return None
     path = (*path, "key")
     if isinstance(policy.key, str):
-        return BackendAuth(_bearer(policy.key, path, findings))
+        return credential(kind, secret_of(policy.key, path, findings, files))
     location = policy.key.location
     if location is None:
-        return BackendAuth(_bearer(_key_text(policy.key, path, files), path, findings))
+        return credential(kind, _bearer(_key_text(policy.key, path, files), path, findings))
     if policy.key.value is None:
         findings.error((*path, "location"), "needs the key as `value`", "write value: {file: ...} in place of file")
     secret = _secret(_key_text(policy.key, path, files), path, findings)
     return _located(secret, location, (*path, "location"), findings)
+
+
+def secret_of(key: str | schema.KeyFile, path: Path, findings: Findings, files: Files) -> Secret:
+    """A key that goes where its provider wants it."""
+    text = key if isinstance(key, str) else _key_text(schema.Key(file=key.file), path, files)
+    return _bearer(text, path, findings)
 
 
 def _located(secret: Secret, location: schema.KeyLocation, path: Path, findings: Findings) -> BackendAuth:

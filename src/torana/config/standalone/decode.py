@@ -6,6 +6,7 @@ It never stops at the first fault: a place that is wrong is reported and passed 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -37,6 +38,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _value(shape: Shape, node: Node, path: Path, findings: Findings) -> Any:
+    if shape.anything:
+        return _json(node, path, findings)
     match node:
         case Mapping() if shape.record is not None:
             return _record(shape.record, node, path, findings)
@@ -51,6 +54,20 @@ def _value(shape: Shape, node: Node, path: Path, findings: Findings) -> Any:
         case Scalar():
             return _scalar(shape, node, path, findings)
     return _wrong(shape, node, path, findings)
+
+
+def _json(node: Node, path: Path, findings: Findings) -> Any:
+    """The value as JSON has it; numbers beyond that are none."""
+    match node:
+        case Mapping():
+            return {name: _json(entry.value, (*path, name), findings) for name, entry in node.entries.items()}
+        case Sequence():
+            return [_json(item, (*path, index), findings) for index, item in enumerate(node.items)]
+        case Scalar():
+            value = core_value(node)
+            if isinstance(value, float) and not math.isfinite(value):
+                findings.error(path, "is a number that JSON does not have")
+            return value
 
 
 # --- Objects --------------------------------------------------------------------------------------------------------
@@ -112,7 +129,8 @@ def _unknown(record: type[Record], entry: Entry, path: Path, findings: Findings)
         return
     proper = nearest(name, (*keys(record), *record.not_yet))
     if name in record.not_yet:
-        findings.error(path, f'"{name}" is not supported yet', offset=entry.key.start)
+        hint = record.instead.get(name, "")
+        findings.error(path, f'"{name}" is not supported yet', hint, offset=entry.key.start)
     elif proper is not None:
         findings.error(path, f'unknown key "{name}"', f'did you mean "{proper}"?', offset=entry.key.start)
     else:
@@ -181,7 +199,8 @@ def _text(shape: Shape, node: Scalar, path: Path, findings: Findings) -> Any:
 
 def _wrong(shape: Shape, node: Node, path: Path, findings: Findings) -> Any:
     if isinstance(node, Scalar) and node.text in shape.not_yet:
-        findings.error(path, f'"{node.text}" is not supported yet', f"use {shape.expected}")
+        hint = shape.instead.get(node.text) or f"use {shape.expected}"
+        findings.error(path, f'"{node.text}" is not supported yet', hint)
     else:
         findings.error(
             path, f"found {_found(node, findings)} where {shape.expected} is expected", _advice(shape, node, findings)

@@ -22,12 +22,21 @@ def check_expression(text: str | None, path: Path, findings: Findings, sees: See
         findings.error(path, f"{findings.quote(path, text)}: {fault}", hint)
 
 
-def check_conditions(conditions: Sequence[str | None], path: Path, findings: Findings) -> None:
-    """The entries of a `conditional` list, of which the first that is true is taken; None is always true."""
+def check_conditions(
+    conditions: Sequence[str | None],
+    path: Path,
+    findings: Findings,
+    sees: Sees = Sees.REQUEST,
+    key: str = "condition",
+) -> None:
+    """The entries of a `conditional` list, of which the first that is true is taken; None is always true.
+
+    Each entry has its condition under `key`.
+    """
     if not 1 <= len(conditions) <= _MOST_CONDITIONS:
         findings.error(path, f"has {len(conditions)} entries", f"give it from 1 to {_MOST_CONDITIONS}")
     for index, condition in enumerate(conditions):
         if condition is None and index < len(conditions) - 1:
-            hint = "give it a `condition`, or put it last"
+            hint = f"give it a `{key}`, or put it last"
             findings.error((*path, index), "has no condition, so that the entries after it are never reached", hint)
-        check_expression(condition, (*path, index, "condition"), findings, Sees.REQUEST)
+        check_expression(condition, (*path, index, key), findings, sees)

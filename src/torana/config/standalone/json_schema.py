@@ -31,10 +31,11 @@ def records() -> dict[type[Record], str]:
     while waiting:
         outer = waiting.pop(0)
         for name, key in keys(outer).items():
-            listed = key.shape.items
-            record = listed.record if listed is not None else key.shape.record
+            inner = key.shape.items or key.shape.values or key.shape
+            record = inner.record or key.shape.record
             if record is not None and record not in found:
-                found[record] = f"{found[outer]}.{name}".removeprefix(".") + ("[]" if listed is not None else "")
+                ending = "[]" if key.shape.items else ".*" if key.shape.values else ""
+                found[record] = f"{found[outer]}.{name}".removeprefix(".") + ending
                 waiting.append(record)
     return found
 

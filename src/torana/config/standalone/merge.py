@@ -12,7 +12,7 @@ from torana.config.standalone.shape import keys
 from torana.config.standalone.traffic import bound, health
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
-from torana.model.backend import Connecting
+from torana.model.backend import Connecting, ProviderKind
 from torana.model.policy import BackendAuth, BackendTls, HeaderModifier, Health, Redirect
 
 
@@ -42,6 +42,7 @@ class Merged(NamedTuple):
     request_timeout: float | None
     connecting: Connecting | None
     tunnel: Given | None
+    ai: Given | None
 
 
 def first(places: tuple[Place, ...], key: str) -> Given | None:
@@ -54,8 +55,13 @@ def first(places: tuple[Place, ...], key: str) -> Given | None:
     return None
 
 
-def merge(places: tuple[Place, ...], route: Place | None, findings: Findings, files: Files) -> Merged:
-    """`places` has the more specific ones first. How a backend is reached may come from the route at last."""
+def merge(
+    places: tuple[Place, ...], route: Place | None, kind: ProviderKind | None, findings: Findings, files: Files
+) -> Merged:
+    """`places` has the more specific ones first. What a backend needs to be reached and asked may come from the route.
+
+    `kind` is what kind of provider the backend is.
+    """
     everywhere = places if route is None else (*places, route)
     tls, auth = first(everywhere, "backendTLS"), first(everywhere, "backendAuth")
     request = first(places, "requestHeaderModifier")
@@ -64,7 +70,7 @@ def merge(places: tuple[Place, ...], route: Place | None, findings: Findings, fi
     well, http, tcp = first(places, "health"), first(places, "http"), first(places, "tcp")
     return Merged(
         tls=backend_tls(tls.policy, tls.path, findings, files) if tls else None,
-        auth=backend_auth(auth.policy, auth.path, findings, files) if auth else None,
+        auth=backend_auth(auth.policy, auth.path, kind, findings, files) if auth else None,
         request_headers=headers(request.policy, request.path, findings) if request else None,
         response_headers=headers(response.policy, response.path, findings) if response else None,
         redirect=redirect(answer.policy, answer.path, findings) if answer else None,
@@ -72,4 +78,5 @@ def merge(places: tuple[Place, ...], route: Place | None, findings: Findings, fi
         request_timeout=bound(http.policy.request_timeout) if http else None,
         connecting=connecting(tcp.policy, tcp.path, findings) if tcp else None,
         tunnel=first(everywhere, "backendTunnel"),
+        ai=first(everywhere, "ai"),
     )

@@ -66,6 +66,8 @@ def _default(value: object) -> str:
 def _type(shape: Shape) -> str:
     """Words with links to the objects; a `|` would end the cell."""
     words = [f"`{choice}`" for choice in shape.choices]
+    if shape.anything:
+        words.append("any value")
     if shape.integer or shape.number:
         words.append("number")
     if shape.boolean:

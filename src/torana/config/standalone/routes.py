@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torana.config.standalone.backends import Backends, OfRoute
+from torana.config.standalone.backends import Backends, OfRoute, Used
 from torana.config.standalone.policies import authority, path_rule, route_policies
 from torana.config.standalone.schema import listeners as schema
 from torana.config.standalone.schema import policies
@@ -15,7 +15,7 @@ from torana.config.yaml.nodes import Path, Scalar
 from torana.model import pattern
 from torana.model.backend import BackendRef, Mirror
 from torana.model.policy import RoutePolicies
-from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
+from torana.model.route import OperationRule, PathMatch, PathMatchKind, Route, RouteMatch, ValueMatch
 
 _PSEUDO_HEADERS = (":method", ":path", ":authority", ":scheme")
 
@@ -24,7 +24,8 @@ def route(written: schema.Route, path: Path, index: int, backends: Backends, fin
     name = written.name or f"route{index}"
     matches = tuple(_match(match, (*path, "matches", i), findings) for i, match in enumerate(written.matches))
     of_route = _of_route(written, name, (*path, "policies"), findings)
-    refs = [backends.translate(ref, (*path, "backends", i), i, of_route) for i, ref in enumerate(written.backends)]
+    used = [backends.translate(ref, (*path, "backends", i), i, of_route) for i, ref in enumerate(written.backends)]
+    refs = [each.ref if each is not None else None for each in used]
     _check_reachable(written, path, findings)
     _check_counted(written, refs, (*path, "policies", "localRateLimit"), findings)
     return Route(
@@ -35,6 +36,7 @@ def route(written: schema.Route, path: Path, index: int, backends: Backends, fin
         if written.policies
         else RoutePolicies(),
         backends=tuple(ref for ref in refs if ref is not None),
+        operations=_operations(used, path, findings),
         mirrors=_mirrors(written.policies, (*path, "policies", "requestMirror"), of_route, backends),
     )
 
@@ -52,6 +54,15 @@ def hostname(path: Path, name: str, findings: Findings) -> str:
     else:
         findings.fault(path, name, hostname_fault(name))
     return name.lower()
+
+
+def _operations(used: Sequence[Used | None], path: Path, findings: Findings) -> tuple[OperationRule, ...]:
+    """What a request is has to be known before its backend is chosen."""
+    told = list(dict.fromkeys(each.operations for each in used if each is not None and each.ref.groups))
+    if len(told) > 1:
+        hint = "put `ai.routes` into the policies of the route"
+        findings.error((*path, "backends"), "differ in `ai.routes`, which has to hold for all of a route", hint)
+    return told[0] if told else ()
 
 
 # --- Policies -------------------------------------------------------------------------------------------------------
@@ -135,8 +146,8 @@ def _match(match: schema.RouteMatch, path: Path, findings: Findings) -> RouteMat
     return RouteMatch(
         path=_path_match(match.path, (*path, "path"), findings) if match.path else PathMatch(),
         method=match.method,
-        headers=tuple(_value_match(header, (*path, "headers", i), findings) for i, header in enumerate(match.headers)),
-        query=tuple(_value_match(query, (*path, "query", i), findings) for i, query in enumerate(match.query)),
+        headers=tuple(value_match(header, (*path, "headers", i), findings) for i, header in enumerate(match.headers)),
+        query=tuple(value_match(query, (*path, "query", i), findings) for i, query in enumerate(match.query)),
     )
 
 
@@ -152,7 +163,7 @@ def _path_match(match: schema.PathMatch, path: Path, findings: Findings) -> Path
     return PathMatch(PathMatchKind.PREFIX, prefix)
 
 
-def _value_match(match: schema.HeaderMatch | schema.QueryMatch, path: Path, findings: Findings) -> ValueMatch:
+def value_match(match: schema.HeaderMatch | schema.QueryMatch, path: Path, findings: Findings) -> ValueMatch:
     if match.value.regex is not None:
         _check_regex(match.value.regex, (*path, "value", "regex"), findings)
         return ValueMatch(match.name, match.value.regex, regex=True)

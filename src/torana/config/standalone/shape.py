@@ -7,6 +7,7 @@ decoder asks of a node: may it be an object, a list, text, a number, and within 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -35,6 +36,8 @@ class Shape(msgspec.Struct):
     choices: tuple[str, ...] = ()
     not_yet: tuple[str, ...] = ()
     """Choices that agentgateway has and Torana does not support yet."""
+    instead: Mapping[str, str] = {}
+    """For some of these, words that tell how the same can be had."""
     text: bool = False
     pattern: re.Pattern[str] | None = None
     min_length: int = 0
@@ -46,6 +49,8 @@ class Shape(msgspec.Struct):
     least: float | None = None
     most: float | None = None
     null: bool = False
+    anything: bool = False
+    """Any JSON value."""
 
     @property
     def expected(self) -> str:
@@ -113,6 +118,8 @@ def _add(shape: Shape, described: inspect.Type) -> None:
 
 def _add_scalar(shape: Shape, described: inspect.Type) -> None:
     match described:
+        case inspect.AnyType():
+            shape.anything = True
         case inspect.NoneType():
             shape.null = True
         case inspect.BoolType():
@@ -132,4 +139,5 @@ def _add_scalar(shape: Shape, described: inspect.Type) -> None:
 
 def _add_extra(shape: Shape, extra: dict[str, Any]) -> None:
     shape.not_yet = extra.get("not_yet", shape.not_yet)
+    shape.instead = extra.get("instead", shape.instead)
     shape.expected_text = extra.get("expected", shape.expected_text)

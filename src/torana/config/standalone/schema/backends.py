@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from torana.config.standalone.schema.policies import BackendPolicies
-from torana.config.standalone.schema.record import Empty, Name, Record
-
-
-class OpenAi(Record, frozen=True):
-    """OpenAI's API, at `api.openai.com` or, with `hostOverride`, at any provider that offers the same."""
-
-    not_yet = ("moderation",)
-    empty = Empty.REFUSED
-
-    model: Annotated[
-        Name | None, Meta(description="The model to use; replaces the request's. Left out: the request's.")
-    ] = None
-
-
-class Custom(Record, frozen=True):
-    """An OpenAI-style provider without a place of its own: needs `hostOverride` or `urlRewrite.authority`."""
-
-    not_yet = ("formats", "providerOverride")
-    empty = Empty.REFUSED
-
-    model: Annotated[
-        Name | None, Meta(description="The model to use; replaces the request's. Left out: the request's.")
-    ] = None
-
-
-class Provider(Record, frozen=True):
-    """Which API the backend speaks. Give exactly one key."""
-
-    not_yet = ("anthropic", "gemini", "vertex", "bedrock", "azure", "azureOpenAI", "copilot")
-    exactly_one = ("openAI", "custom")
-    spellings: ClassVar[Mapping[str, str]] = {"openai": "openAI"}
-
-    open_ai: Annotated[OpenAi | None, Meta(description="OpenAI, or a provider that offers OpenAI's API.")] = field(
-        default=None, name="openAI"
-    )
-    custom: Annotated[Custom | None, Meta(description="An OpenAI-style provider without a place of its own.")] = None
+from torana.config.standalone.schema.providers import Provider
+from torana.config.standalone.schema.record import Name, Record
 
 
 class AiKeys(Record, frozen=True):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from torana.config.standalone.schema.ai import AiPolicy
 from torana.config.standalone.schema.connection import (
     BackendAuth,
     BackendHttp,
@@ -152,7 +153,6 @@ class BackendPolicies(Record, frozen=True):
         "transformations",
         "extAuthz",
         "authorization",
-        "ai",
         "a2a",
         "mcpAuthorization",
         "mcpAuthentication",
@@ -174,6 +174,7 @@ class BackendPolicies(Record, frozen=True):
     backend_tunnel: Annotated[
         BackendTunnel | None, Meta(description="A forward proxy that the backend is reached through.")
     ] = None
+    ai: Annotated[AiPolicy | None, Meta(description="What is done to the calls of a language model.")] = None
     http: Annotated[BackendHttp | None, Meta(description="How HTTP is spoken with the backend.")] = None
     tcp: Annotated[BackendTcp | None, Meta(description="How connections to the backend are made and kept.")] = None
     health: Annotated[Health | None, Meta(description="When the backend gets no more requests for a while.")] = None
@@ -187,7 +188,6 @@ class RoutePolicies(Record, frozen=True):
 
     not_yet = (
         "a2a",
-        "ai",
         "apiKey",
         "authorization",
         "basicAuth",
@@ -211,6 +211,9 @@ class RoutePolicies(Record, frozen=True):
     )
     request_redirect: Annotated[RequestRedirect | None, Meta(description="Answers with a redirect.")] = None
     direct_response: Annotated[DirectResponse | None, Meta(description="Answers by itself.")] = None
+    ai: Annotated[
+        AiPolicy | None, Meta(description="What is done to calls, for backends that do not say it themselves.")
+    ] = None
     timeout: Annotated[Timeout | None, Meta(description="How long an answer may take.")] = None
     retry: Annotated[Retry | None, Meta(description="What is sent once more when nobody has answered.")] = None
     local_rate_limit: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +24,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 
     not_yet: ClassVar[tuple[str, ...]] = ()
     """Keys that agentgateway has in this place and Torana does not support yet."""
+    instead: ClassVar[Mapping[str, str]] = {}
+    """For some of these, words that tell how the same can be had."""
     exactly_one: ClassVar[tuple[str, ...]] = ()
     """Keys of which one, and only one, has to be given."""
     alone: ClassVar[tuple[str, ...]] = ()
@@ -48,3 +50,5 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Expression = Annotated[str, Meta(min_length=1, extra={"expected": "an expression in CEL"})]
 
 HeaderValues = dict[str, str]
+
+JsonValues = dict[str, Any]
