@@ -34,6 +34,7 @@ class Reason(Enum):
     BAD_HTTP = Fault(400, _CLIENT, "bad_http_request", "InvalidRequest")
     BAD_JSON = Fault(400, _CLIENT, "invalid_request_body", "InvalidRequest")
     MODEL_MISSING = Fault(400, _CLIENT, "missing_model", "InvalidRequest")
+    MODEL_NO_TEXT = Fault(400, _CLIENT, "invalid_model", "InvalidRequest")
     UNTRANSLATABLE = Fault(400, _CLIENT, "not_supported_by_provider", "InvalidRequest")
     NO_TARGET = Fault(400, _CLIENT, "virtual_model_no_matching_target", "InvalidRequest")
     CSRF_FAILED = Fault(403, _CLIENT, "csrf_validation_failed", "Authorization")

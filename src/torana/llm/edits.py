@@ -1,7 +1,7 @@
 """What the configuration changes in the body of a call, before anything else looks at it.
 
-In agentgateway's order: overrides, defaults, then messages put before and behind the client's. Nested values that no
-rule touches stay the client's own bytes.
+In agentgateway's order: overrides, defaults, then messages put before and behind the client's. Every byte that no rule
+touches stays the client's own.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from torana.llm.operation import Operation
-from torana.llm.request import members_of
+from torana.llm.request import members_of, rewritten
+from torana.llm.usage import UNREADABLE
 from torana.model.backend import BodyEdits, Message
 
+_NULL: Final = msgspec.Raw(b"null")
 _encode: Final = msgspec.json.Encoder().encode
-_list_of: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_text_or_list_of: Final = msgspec.json.Decoder(str | list[msgspec.Raw]).decode
 
 _CONVERSATION: Final = {
     Operation.CHAT_COMPLETIONS: "messages",
@@ -25,6 +27,8 @@ _CONVERSATION: Final = {
 }
 """The member that holds the messages."""
 
+_WITHOUT_SYSTEM: Final = (Operation.MESSAGES, Operation.COUNT_TOKENS)
+
 
 class Edits:
     """A BodyEdits, ready to be made."""
@@ -32,52 +36,79 @@ class Edits:
     __slots__ = ("_append", "_defaults", "_overrides", "_prepend")
 
     def __init__(self, edits: BodyEdits) -> None:
-        self._overrides = {name: msgspec.Raw(value.encode()) for name, value in edits.overrides}
-        self._defaults = {name: msgspec.Raw(value.encode()) for name, value in edits.defaults}
+        self._overrides = {name: value.encode() for name, value in edits.overrides}
+        self._defaults = {name: value.encode() for name, value in edits.defaults}
         self._prepend = edits.prepend
         self._append = edits.append
 
     def made(self, body: bytes, operation: Operation) -> bytes:
         """The body with the edits in it. Raises GatewayError BAD_JSON when it is no JSON object."""
         members = members_of(body)
-        members |= self._overrides
-        members = self._defaults | members if self._defaults else members
-        if self._prepend or self._append:
-            self._add_messages(members, operation)
-        return _encode(members)
-
-    def _add_messages(self, members: dict[str, msgspec.Raw], operation: Operation) -> None:
+        changes = {name: value for name, value in self._defaults.items() if name not in members} | self._overrides
         name = _CONVERSATION.get(operation)
-        if name is None:
-            return
-        raw = members.get(name, msgspec.Raw(b"[]"))
-        try:
-            given: list[Any] = _list_of(raw)
-        except msgspec.DecodeError:
-            given = [{"role": "user", "content": raw}]  # Responses takes a text for its only message
+        if name is not None and (self._prepend or self._append):
+            after = members | {each: msgspec.Raw(value) for each, value in changes.items()}
+            changes |= self._with_messages(after, name, operation)
+        return rewritten(body, members, changes) if changes else body
+
+    def _with_messages(self, members: dict[str, msgspec.Raw], name: str, operation: Operation) -> dict[str, bytes]:
+        """What changes of the conversation in `name`; nothing where that is none, which the provider will say."""
+        given = _listed(members.get(name), operation)
+        if given is None:
+            return {}
         before, after = self._prepend, self._append
-        if operation in (Operation.MESSAGES, Operation.COUNT_TOKENS):
-            system = [message.content for message in (*before, *after) if message.role == "system"]
-            if system:
-                members["system"] = _with_system(members.get("system"), system)
-            before = tuple(message for message in before if message.role != "system")
-            after = tuple(message for message in after if message.role != "system")
-        members[name] = msgspec.Raw(_encode([*map(_written, before), *given, *map(_written, after)]))
+        if operation not in _WITHOUT_SYSTEM:
+            return {name: _encode([*map(_written, before), *given, *map(_written, after)])}
+        changes = {}
+        first, last = _texts(before), _texts(after)
+        if first or last:
+            changes["system"] = _encode([*first, *_system(members.get("system")), *last])
+        before, after = _spoken(before), _spoken(after)
+        if before or after:
+            changes[name] = _encode([*map(_written, before), *given, *map(_written, after)])
+        return changes
+
+
+def _listed(raw: msgspec.Raw | None, operation: Operation) -> list[Any] | None:
+    """The messages of a conversation. Responses takes a text for its only one."""
+    if raw is None:
+        return []
+    try:
+        given = _text_or_list_of(raw)
+    except UNREADABLE:
+        return None
+    if isinstance(given, list):
+        return given
+    return [{"role": "user", "content": raw}] if operation is Operation.RESPONSES else None
 
 
 def _written(message: Message) -> dict[str, str]:
     return {"role": message.role, "content": message.content}
 
 
-def _with_system(raw: msgspec.Raw | None, texts: list[str]) -> msgspec.Raw:
-    """Messages has no system role: what would be one stands before its `system`, a text or a list of blocks."""
-    blocks: list[Any] = [{"type": "text", "text": text} for text in texts]
-    if raw is not None:
-        try:
-            blocks += _list_of(raw)
-        except msgspec.DecodeError:
-            blocks.append({"type": "text", "text": raw})
-    return msgspec.Raw(_encode(blocks))
+# Messages has no system role; what would be one is in its `system`, a text or a list of blocks.
+
+
+def _is_system(message: Message) -> bool:
+    return message.role in ("system", "developer")
+
+
+def _spoken(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    return tuple(message for message in messages if not _is_system(message))
+
+
+def _texts(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+    return [{"type": "text", "text": message.content} for message in messages if _is_system(message)]
+
+
+def _system(raw: msgspec.Raw | None) -> list[Any]:
+    if raw is None or raw == _NULL:
+        return []
+    try:
+        given = _text_or_list_of(raw)
+    except UNREADABLE:
+        return [raw]
+    return given if isinstance(given, list) else [{"type": "text", "text": raw}]
 
 
 class Aliases:

@@ -44,15 +44,22 @@ _encode = msgspec.json.Encoder().encode
 
 _ANTHROPIC: Final = frozenset((Operation.MESSAGES, Operation.COUNT_TOKENS))
 _ANTHROPIC_TYPES: Final = {
-    400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
+    408: "timeout_error",
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
+
+
+def type_of(status: int) -> str:
+    """The type that Anthropic's table has for a status, and the general one of its class for any other."""
+    return _ANTHROPIC_TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
 
 
 def error_body(error: GatewayError, operation: Operation | None = None) -> bytes:
@@ -64,9 +71,7 @@ def error_body(error: GatewayError, operation: Operation | None = None) -> bytes
     """
     fault = error.reason.fault
     if operation in _ANTHROPIC:
-        otherwise = "invalid_request_error" if fault.status < 500 else "api_error"
-        kind = _ANTHROPIC_TYPES.get(fault.status, otherwise)
-        return _encode(_AnthropicBody("error", _AnthropicError(kind, error.message)))
+        return _encode(_AnthropicBody("error", _AnthropicError(type_of(fault.status), error.message)))
     return body_of(error.message, fault.type, fault.code, error.param)
 
 
@@ -76,7 +81,9 @@ def body_of(message: str, kind: str, code: str | None, param: str | None = None)
 
 
 def error_event(error: GatewayError, operation: Operation | None = None) -> bytes:
-    """The same as one SSE event, as the SDKs of the operation's API expect it in a stream: they raise by it.
+    """The same as one SSE event, in the form that the operation's API has for it: SDKs raise by it.
+
+    With Responses it is one event among others (`ResponseErrorEvent`), which their SDKs hand on.
 
     When the client has half an event (`StreamReader.mid_event`), that must be ended first, with two line feeds.
     """

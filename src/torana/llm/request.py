@@ -35,6 +35,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
 
 _TRUE: Final = msgspec.Raw(b"true")
 _NULL: Final = msgspec.Raw(b"null")
+_EMPTY_TEXT: Final = msgspec.Raw(b'""')
 _members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text_of = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
@@ -49,7 +50,8 @@ def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noq
     `add_usage` sets `stream_options.include_usage` on a stream whose client left it out; to ask again without it,
     prepare the client's body again. When nothing changes, `body` itself is returned, not a copy.
 
-    Raises GatewayError: BAD_JSON when the body is no JSON object in UTF-8, MODEL_MISSING when nobody names a model.
+    Raises GatewayError: BAD_JSON when the body is no JSON object in UTF-8, MODEL_MISSING when nobody names a model, and
+    MODEL_NO_TEXT when what should be its name is no text.
     """
     try:
         members = _members_of(body)
@@ -59,7 +61,7 @@ def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noq
     asked = _text(members.get("model"))
     chosen = model or asked
     if not chosen:
-        raise GatewayError(Reason.MODEL_MISSING, _NO_MODEL, param="model")
+        raise _no_model(members.get("model"))
 
     changes: dict[str, bytes] = {}
     if chosen != asked:
@@ -75,7 +77,7 @@ def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noq
             changes["stream_options"] = options
             usage_added = True
 
-    return Prepared(_rewritten(body, members, changes), chosen, asked, stream, usage_added)
+    return Prepared(rewritten(body, members, changes), chosen, asked, stream, usage_added)
 
 
 def members_of(body: bytes) -> dict[str, msgspec.Raw]:
@@ -125,8 +127,11 @@ def _with_usage(raw: msgspec.Raw | None) -> bytes | None:
 # --- writing members ---
 
 
-def _rewritten(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> bytes:
-    """`body` with `changes` in it. Each name is in the result once, whatever the body held."""
+def rewritten(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> bytes:
+    """`body`, whose top level is `members`, with `changes` in it: values as JSON, by name.
+
+    Each name is in the result once, whatever the body held; without changes the result may be `body` itself.
+    """
     after = dict(members)
     expected = len(body)
     for name, value in changes.items():
@@ -186,6 +191,12 @@ _NO_MODEL = (
     'No model: the request body has no "model" and the gateway sets none. '
     "Send one in the body, or set the model of this route's provider in the gateway's configuration."
 )
+
+
+def _no_model(given: msgspec.Raw | None) -> GatewayError:
+    if given is None or given in (_NULL, _EMPTY_TEXT):
+        return GatewayError(Reason.MODEL_MISSING, _NO_MODEL, param="model")
+    return GatewayError(Reason.MODEL_NO_TEXT, "`model` must be a string, the name of a model.", param="model")
 
 
 _FIRST_BYTES: Final = (

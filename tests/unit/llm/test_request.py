@@ -41,7 +41,7 @@ def test_the_configured_model_always_wins(body: bytes, configured: str | None, s
     assert json.loads(prepared.body)["model"] == sent
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"model":null}', b'{"model":""}', b'{"model":1}', b'{"model":{}}'])
+@pytest.mark.parametrize("body", [b"{}", b'{"model":null}', b'{"model":""}'])
 def test_no_model_anywhere(body: bytes) -> None:
     """A request without a model is refused with words that tell where to set one."""
     with pytest.raises(GatewayError) as caught:
@@ -49,6 +49,16 @@ def test_no_model_anywhere(body: bytes) -> None:
     assert caught.value.reason is Reason.MODEL_MISSING
     assert caught.value.param == "model"
     assert "configuration" in caught.value.message
+
+
+@pytest.mark.parametrize("model", ["1", "{}", "true"])
+def test_a_model_that_is_no_text(model: str) -> None:
+    """A model that is no text is told apart from none; a configured one takes its place all the same."""
+    body = b'{"model":%b}' % model.encode()
+    with pytest.raises(GatewayError) as caught:
+        prepare(body, None, add_usage=False)
+    assert (caught.value.reason, caught.value.param) == (Reason.MODEL_NO_TEXT, "model")
+    assert prepare(body, "mine", add_usage=False).body == b'{"model":"mine"}'
 
 
 # --- what is refused ---

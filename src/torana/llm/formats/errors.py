@@ -9,23 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
+from torana.llm.errors import type_of as type_of  # noqa: PLC0414 - part of what is here for all translations
 from torana.llm.usage import UNREADABLE
 
-_TYPES: Final = {
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-
 # Anthropic's names, which OpenAI's types partly are too.
-NAMES: Final = frozenset(_TYPES.values()) | {"invalid_request_error", "api_error"}
+NAMES: Final = frozenset(map(type_of, range(400, 600)))
 
 # A page of a proxy in between is not worth more.
 _LONGEST_MESSAGE: Final = 2_000
@@ -34,11 +22,6 @@ _LONGEST_MESSAGE: Final = 2_000
 _DEEPEST_MESSAGE: Final = 4
 
 _decode = msgspec.json.Decoder().decode
-
-
-def type_of(status: int) -> str:
-    """The type that Anthropic's table has for a status, and the general one of its class for any other."""
-    return _TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
 
 
 def decoded(body: bytes) -> Any:
