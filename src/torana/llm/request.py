@@ -89,8 +89,12 @@ def members_of(body: bytes) -> dict[str, msgspec.Raw]:
 
 
 def model_of(body: bytes) -> str | None:
-    """The model a body names, None when it names none. Raises GatewayError BAD_JSON when it is no JSON object."""
-    return _text(members_of(body).get("model"))
+    """The model a body names, None when it names none. Raises BAD_JSON when it is no JSON object, MODEL_NO_TEXT."""
+    raw = members_of(body).get("model")
+    model = _text(raw)
+    if model is None and raw is not None and raw != _NULL:
+        raise _no_model(raw)
+    return model or None
 
 
 def refuses_stream_options(status: int, body: bytes) -> bool:

@@ -44,7 +44,7 @@ class ModelRoute(msgspec.Struct, frozen=True, omit_defaults=True):
     """What calls of a model get. `name` is exact, `*`, or has one `*` at its beginning or its end.
 
     `headers` and `condition` (CEL) must hold too. Of several that fit, an exact name comes first, then the longest,
-    then the order. `public`: it is in the list of models. `virtual`: its name stands for others.
+    then the order. `virtual`: its name stands for others.
     """
 
     name: str
@@ -52,7 +52,6 @@ class ModelRoute(msgspec.Struct, frozen=True, omit_defaults=True):
     policies: RoutePolicies = RoutePolicies()
     headers: tuple[ValueMatch, ...] = ()
     condition: str | None = None
-    public: bool = True
     virtual: bool = False
 
 

@@ -14,8 +14,9 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from torana.errors import GatewayError, Reason
-from torana.exchange import Exchange
+from torana.exchange import Exchange, LocalReply
 from torana.http.message import field
+from torana.llm.formats.count_tokens import count_tokens
 from torana.llm.formats.translation import Translation
 from torana.llm.multipart import ModelField, boundary_of
 from torana.llm.operation import ModelPlace, Operation, operation_of
@@ -53,7 +54,7 @@ async def read_call(
 ) -> Call | None:
     """Gather the body of a call and set its model; None when the body, if any, is to be streamed.
 
-    Raises BODY_TOO_LARGE, BAD_JSON, MODEL_MISSING and UNTRANSLATABLE.
+    Raises BODY_TOO_LARGE, BAD_JSON, MODEL_MISSING, MODEL_NO_TEXT and UNTRANSLATABLE.
     """
     record = exchange.record
     record.protocol = "llm"
@@ -64,6 +65,8 @@ async def read_call(
         place = ModelPlace.JSON  # nearly always; spared the call
     else:
         place = ModelPlace.NOWHERE if exchange.opaque else reads_body(exchange, operation)
+    if operation is not None and operation in upstream.unserved and place is not ModelPlace.NOWHERE:
+        raise _not_served(operation, upstream)
     if place is ModelPlace.FORM:
         _read_form(inbound, exchange, upstream)
         return None
@@ -160,6 +163,18 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes) -> C
             return Call(body, Prepared(body, "", None, stream=False, usage_added=False), model, operation)
         raise
     return Call(body, prepared, model, operation)
+
+
+def counted_here(body: bytes, model: str | None) -> LocalReply:
+    """The answer to a count of tokens that no provider can be asked for. Raises BAD_JSON, MODEL_MISSING."""
+    fields = [(b"content-type", b"content-type", b"application/json")]
+    return LocalReply(200, fields, count_tokens(body, model))
+
+
+def _not_served(operation: Operation, upstream: Upstream) -> GatewayError:
+    what = operation.suffix.decode()
+    message = f"The provider {upstream.provider} has no {what}, and nothing that it could be translated into."
+    return GatewayError(Reason.UNTRANSLATABLE, message)
 
 
 def _read_form(inbound: Inbound, exchange: Exchange, upstream: Upstream) -> None:

@@ -57,8 +57,8 @@ class Failover:
     """The attempts of one request."""
 
     __slots__ = (
-        "_ask", "_began", "_exchange", "_inbound", "_metrics", "_number", "_others", "_pause", "_repetitions", "_retry",
-        "_route", "_share", "_tried",
+        "_ask", "_began", "_exchange", "_failed", "_inbound", "_metrics", "_number", "_others", "_pause",
+        "_repetitions", "_retry", "_route", "_share", "_tried",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +82,7 @@ class Failover:
         self._metrics = metrics
         self._began = time.monotonic()
         self._tried: list[Upstream] = []
+        self._failed: GatewayError | None = None  # what the last one that could be asked failed with
         self._number = 0
         self._repetitions = 0
         self._pause: float | None = None
@@ -105,11 +106,13 @@ class Failover:
             if why is None and isinstance(outcome, Asked):
                 return outcome
             self._note(upstream, why or "")
+            if not _untranslatable(outcome):
+                self._failed = outcome if isinstance(outcome, GatewayError) else _refused(upstream, outcome)
             following = self._following(upstream, outcome)
             if following is None:
                 if isinstance(outcome, Asked):
                     return outcome
-                raise self._told(outcome)
+                raise self._told(self._failed or outcome)
             if isinstance(outcome, Asked):
                 outcome.release()
             if following.pause:
@@ -133,6 +136,8 @@ class Failover:
         except GatewayError as error:
             if error.reason not in _NO_ANSWER:
                 vitals.unknown(self)
+                if error.reason is Reason.UNTRANSLATABLE:  # by this one; another may understand it as it is
+                    return error, error.reason.fault.code
                 raise  # of the request itself: it would be the same everywhere
             outcome, why = error, error.reason.fault.code
         except BaseException:
@@ -226,7 +231,7 @@ class Failover:
         if upstream is not None:
             return _Following(upstream, 0.0) if left > 0 else None
         retry = self._retry
-        if retry is None or self._repetitions >= retry.attempts:
+        if retry is None or _untranslatable(outcome) or self._repetitions >= retry.attempts:
             return None
         pause = retry.backoff * random.uniform(1.0, 1.5)  # noqa: S311 - so that not all come back at once
         if pause >= left or not self._route.budget.withdraw(now):
@@ -275,3 +280,12 @@ class Failover:
         tried = ", ".join(f"{attempt.endpoint} ({attempt.why})" for attempt in attempts)
         message = f"No endpoint answered; tried: {tried}. The last one: {error.message}"
         return GatewayError(error.reason, message, error.detail, retry_after=self._pause)
+
+
+def _untranslatable(outcome: Asked | GatewayError) -> bool:
+    return isinstance(outcome, GatewayError) and outcome.reason is Reason.UNTRANSLATABLE
+
+
+def _refused(upstream: Upstream, asked: Asked) -> GatewayError:
+    """An answer that the client might have got, had there not been another to ask."""
+    return GatewayError(Reason.BAD_ANSWER, f"{upstream.endpoint.text} answered {asked.head.status}.")

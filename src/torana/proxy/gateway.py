@@ -22,7 +22,7 @@ from torana.policies.order import RequestPolicy
 from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asked, Asking, with_hint
 from torana.proxy.balancer import Balancer
-from torana.proxy.call import operation_for, read_call, set_in_query
+from torana.proxy.call import counted_here, operation_for, read_call, set_in_query
 from torana.proxy.deadlines import lasting, within
 from torana.proxy.failover import Failover
 from torana.proxy.inbound import Inbound
@@ -66,19 +66,18 @@ class Gateway:
             record.placement = route.placement
             if route.operations is not None:
                 exchange.operation, exchange.opaque = route.operations(exchange.path)
-            reply = _run(route.before, exchange) if route.before else None
             inbound = Inbound(request, connection)
+            reply = _run(route.before, exchange) if route.before else None
             if route.stages and reply is None:
                 reply = await _wait(route, exchange, inbound)
             if reply is None and route.models is not None:
-                limit = self.snapshot.config.limits.max_body_bytes
-                choice = await choose(route.models, inbound, exchange, limit)
+                choice = await choose(route.models, inbound, exchange, self.snapshot.config.limits.max_body_bytes)
                 if isinstance(choice, LocalReply):
                     reply = choice
                 else:
                     route = choice
                     record.placement = route.placement
-                    reply = _run(route.before, exchange) if route.before else None
+                    reply = _run(route.before, exchange) or await _wait(route, exchange, inbound)
             if reply is not None:
                 _reply(connection, exchange, route, reply)
             else:
@@ -113,18 +112,26 @@ class Gateway:
         if route.mirrors and not inbound.request.upgrade:
             await self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
         upstream, limit, timeout = route.only, route.answer_limit, route.timeout
-        if upstream is not None and upstream.redirect is None:
-            asking = self._ask(inbound, exchange, route, upstream)
-            asked = await (asking if limit is None else within(asking, limit))
-        else:
-            ask = partial(self._ask, inbound, exchange, route)
-            failover = Failover(ask, inbound, exchange, route, pick(route), self.metrics)
-            upstream = failover.first()
-            if upstream.redirect is not None:
-                exchange.record.backend = upstream.backend.name
-                _reply(connection, exchange, route, upstream.redirect.on_request(exchange))
-                return
-            asked = await failover.run(upstream)
+        try:
+            if upstream is not None and upstream.redirect is None:
+                asking = self._ask(inbound, exchange, route, upstream)
+                asked = await (asking if limit is None else within(asking, limit))
+            else:
+                ask = partial(self._ask, inbound, exchange, route)
+                failover = Failover(ask, inbound, exchange, route, pick(route), self.metrics)
+                upstream = failover.first()
+                if upstream.redirect is not None:
+                    exchange.record.backend = upstream.backend.name
+                    _reply(connection, exchange, route, upstream.redirect.on_request(exchange))
+                    return
+                asked = await failover.run(upstream)
+        except GatewayError as error:
+            counts = exchange.record.operation == Operation.COUNT_TOKENS.text
+            if error.reason is not Reason.UNTRANSLATABLE or not counts or upstream is None:
+                raise
+            body = await inbound.gather(self.snapshot.config.limits.max_body_bytes)
+            _reply(connection, exchange, route, counted_here(body, upstream.model))
+            return
         pass_to_end = pass_on if asked.head.status != 101 else switch
         try:
             if timeout is None:
@@ -157,7 +164,7 @@ class Gateway:
             if operation is None and not exchange.opaque:
                 operation = operation_for(exchange, target)
             if operation is not None:
-                if operation in upstream.detours:
+                if operation in upstream.detours or exchange.operation is not None:
                     target = upstream.directed(target, operation)
                 if operation.model is ModelPlace.QUERY:
                     target = set_in_query(target, upstream, record)
@@ -167,8 +174,9 @@ class Gateway:
         if number:  # in the place of what a gateway before this one said
             others = (each for each in exchange.fields if each[0] != _ATTEMPT)
             exchange.fields = [*others, (_ATTEMPT, _ATTEMPT, b"%d" % number)]
-        plain = call is not None and (call.prepared.stream or call.translation is not None)
-        outgoing = upstream.compose(exchange, target, plain=plain)
+        translation = None if call is None else call.translation
+        plain = translation is not None or (call is not None and call.prepared.stream)
+        outgoing = upstream.compose(exchange, target, plain=plain, translation=translation)
         asking = Asking(exchange, upstream, outgoing, self.metrics, upstream.attempt_limit)
         vitals = upstream.endpoint.vitals
         vitals.pending += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from torana.llm.query import model_of_query
 from torana.llm.request import model_of
 from torana.model.route import ModelRoute
 from torana.policies.expression import Sees, compile_optional
+from torana.proxy.call import reads_body
 from torana.proxy.inbound import Inbound
 from torana.proxy.router import header_condition
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from torana.proxy.snapshot import CompiledRoute
 
 _MOST_FORM: Final = 64 * 1024  # bytes of a form that are looked through for its model
-_NEAREST: Final = 3
+_NEAREST: Final = 3  # names that are suggested
+_FEW: Final = 10  # names that are told instead, where none is near
+_LONGEST: Final = 200  # characters of a model's name in an error
 _STARTED: Final = int(time.time())  # what a model's `created` says here: there is nothing better to say
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -57,8 +61,7 @@ class ModelTable:
         self._listed: dict[str, None] = {}
         for model, route in entries:
             entry = _Entry(model, route)
-            if model.public:
-                self._listed[model.name] = None
+            self._listed[model.name] = None
             if "*" in model.name:
                 head, _, tail = model.name.partition("*")
                 self._patterns.append((head, tail, entry))
@@ -73,18 +76,20 @@ class ModelTable:
 
     def find(self, model: str, exchange: Exchange) -> CompiledRoute:
         """Where calls of `model` go. Raises MODEL_NOT_FOUND, naming the nearest, or NO_TARGET."""
-        entries = self._exact.get(model, [])
-        for entry in entries:
-            if entry.takes(exchange):
-                return entry.route
-        for head, tail, entry in self._patterns:
-            fits = len(model) >= len(head) + len(tail) and model.startswith(head) and model.endswith(tail)
-            if fits and entry.takes(exchange):
-                return entry.route
-        if any(entry.model.virtual for entry in entries):
-            message = f"No target of the virtual model {model!r} takes this request."
-            raise GatewayError(Reason.NO_TARGET, message, param="model")
-        raise self._unknown(model)
+        named = self._exact.get(model, [])
+        found = next((entry for entry in named if entry.takes(exchange)), None)
+        if found is None:
+            if any(entry.model.virtual for entry in named):
+                message = f"No target of the virtual model {_clipped(model)} takes this request."
+                raise GatewayError(Reason.NO_TARGET, message, param="model")
+            fitting = [entry for head, tail, entry in self._patterns if _fits(model, head, tail)]
+            found = next((entry for entry in fitting if entry.takes(exchange)), None)
+            if found is None and (named or fitting):
+                message = f"The model {_clipped(model)} is not for this request: none of its `matches` fits."
+                raise GatewayError(Reason.MODEL_NOT_FOUND, message, param="model")
+        if found is None:
+            raise self._unknown(model)
+        return found.route
 
     def otherwise(self, exchange: Exchange) -> CompiledRoute:
         """Where requests go that name no model: where any model does. Raises MODEL_MISSING."""
@@ -108,32 +113,43 @@ class ModelTable:
         return {"id": name, "object": "model", "created": _STARTED, "owned_by": "torana"}
 
     def _unknown(self, model: str) -> GatewayError:
-        nearest = difflib.get_close_matches(model, self._listed, _NEAREST, cutoff=0.5)
+        nearest = difflib.get_close_matches(model[:_LONGEST], self._listed, _NEAREST, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
-        if not hint and len(self._listed) <= 10:
+        if not hint and len(self._listed) <= _FEW:
             hint = f" There are: {', '.join(self._listed)}."
-        shown = model if len(model) <= 200 else model[:200] + "…"
-        message = f"The model {shown!r} does not exist here.{hint}"
+        message = f"The model {_clipped(model)} does not exist here.{hint}"
         return GatewayError(Reason.MODEL_NOT_FOUND, message, param="model")
+
+
+def _fits(model: str, head: str, tail: str) -> bool:
+    return len(model) >= len(head) + len(tail) and model.startswith(head) and model.endswith(tail)
+
+
+def _clipped(model: str) -> str:
+    return repr(model if len(model) <= _LONGEST else model[:_LONGEST] + "…")
 
 
 async def asked_model(inbound: Inbound, exchange: Exchange, operation: Operation | None, limit: int) -> str | None:
     """The model that a request names, wherever its operation has it; its body is gathered for that, or looked into.
 
-    Raises BODY_TOO_LARGE and BAD_JSON.
+    Raises BODY_TOO_LARGE, BAD_JSON and MODEL_NO_TEXT; of a path that is no known operation nothing is expected.
     """
-    place = ModelPlace.JSON if operation is None else operation.model
-    kind = field(exchange.fields, b"content-type") or b""
-    if place is ModelPlace.QUERY:
+    if exchange.opaque:
+        return None
+    if operation is not None and operation.model is ModelPlace.QUERY:
         return model_of_query(exchange.query)
-    boundary = boundary_of(kind)
-    if boundary is not None:
-        return await _of_form(inbound, boundary)
-    if place is ModelPlace.NOWHERE or exchange.method not in (b"POST", b"PUT", b"PATCH"):
-        return None
-    if operation is None and not kind.startswith(b"application/json"):
-        return None
-    return model_of(await inbound.gather(limit))
+    match reads_body(exchange, operation):
+        case ModelPlace.JSON if operation is None:
+            with contextlib.suppress(GatewayError):
+                return model_of(await inbound.gather(limit))
+        case ModelPlace.JSON:
+            return model_of(await inbound.gather(limit))
+        case ModelPlace.FORM:
+            boundary = boundary_of(field(exchange.fields, b"content-type") or b"")
+            return None if boundary is None else await _of_form(inbound, boundary)
+        case _:
+            pass
+    return None
 
 
 def model_id(exchange: Exchange) -> str:

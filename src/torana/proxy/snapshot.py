@@ -105,8 +105,9 @@ class CompiledRoute:
         )
         placement = Placement(self.placement.bind, self.placement.listener, f"{self.route.name}/{model.name}")
         inner = Route(model.name, policies=policies, backends=model.backends, mirrors=self.route.mirrors)
-        compiled = CompiledRoute(inner, placement, runtime, settings)
+        compiled = CompiledRoute(inner, placement, runtime, msgspec.structs.replace(settings, attempt_headers=False))
         compiled.after = (*compiled.after, *self.after)
+        compiled.response_buffer = compiled.response_buffer or self.response_buffer
         return compiled
 
     def draw(self) -> Balancer | None:

@@ -12,17 +12,18 @@ from torana.exchange import Exchange
 from torana.http.dial import Address
 from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings
 from torana.http.proxies import Environment
+from torana.llm.formats.translation import Translation
 from torana.llm.operation import Operation
 from torana.llm.request import model_of
 from torana.model.backend import Backend, Connecting
-from torana.model.policy import Health, Timeout
+from torana.model.policy import Health, PathKind, Timeout
 from torana.policies.backend_auth import compile_credential, with_cookie, with_parameter
 from torana.policies.expression import compile_optional
 from torana.policies.header_modifier import HeaderModifierPolicy
 from torana.policies.request_redirect import RequestRedirectPolicy
 from torana.policies.url_rewrite import compile_authority, compile_path
 from torana.proxy.deadlines import shortest
-from torana.proxy.language import Language, swapped
+from torana.proxy.language import CREDENTIALS, Language, translated_fields
 from torana.proxy.runtime import Endpoint, Runtime
 
 _OURS = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
@@ -41,13 +42,14 @@ class Upstream:
     """One backend of one route. Attributes that do not change with the request are rendered already.
 
     `attempt_limit` is how long one attempt may take until the head of its answer, by the route or by the backend.
-    `detours` are the operations for which its provider has a path of its own, or is asked by a translation.
+    `detours` are the operations for which its provider has a path of its own, or is asked by a translation; `unserved`
+    those that it cannot be asked.
     """
 
     __slots__ = (
-        "_credential", "_drops", "_headers", "_host_of", "_modify", "_path_of", "_paths", "after", "aliases",
-        "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "is_llm", "model", "provider",
-        "redirect", "translations", "unhealthy",
+        "_credential", "_drops", "_headers", "_host_of", "_keys", "_language", "_modify", "_path_of", "after",
+        "aliases", "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "is_llm", "model",
+        "provider", "redirect", "translations", "unhealthy", "unserved",
     )  # fmt: skip
 
     def __init__(self, backend: Backend, runtime: Runtime, timeout: Timeout | None = None) -> None:
@@ -63,19 +65,23 @@ class Upstream:
         self.eviction = health.eviction
         self.unhealthy = compile_optional(health.unhealthy)
         self.is_llm = backend.provider is not None
-        language = Language(backend.provider)
+        self._language = language = Language(backend.provider, backend.path)
         self.model = language.model
         self.provider = language.label
         self.edits = language.edits
         self.aliases = language.aliases
         self.translations = language.translations
-        self._paths = language.paths
+        self.unserved = language.unserved
+        self.detours = language.detours
         self._headers = language.headers
-        self.detours = frozenset((*self.translations, *self._paths))
         self._host_of = compile_authority(backend.authority, backend.target, tls=backend.tls is not None)
         self._path_of = compile_path(backend.path)
         self._credential = compile_credential(backend.auth)
+        # The client's keys, in whatever field, are not for a provider that has one of its own.
+        self._keys = CREDENTIALS if self.is_llm and backend.auth is not None else frozenset()
         self._drops = HOP_BY_HOP | _OURS | self._credential.drops
+        if backend.request_headers is None:
+            self._drops |= self._keys
         self._modify = HeaderModifierPolicy(backend.request_headers) if backend.request_headers else None
         self.after = HeaderModifierPolicy(backend.response_headers) if backend.response_headers else None
         self.redirect = RequestRedirectPolicy(backend.redirect) if backend.redirect else None
@@ -97,24 +103,27 @@ class Upstream:
         return (self.aliases.of(model) or model) if model else None
 
     def directed(self, target: bytes, operation: Operation) -> bytes:
-        """`target` of a detour: with the path that the provider has for it, or for what it is translated into."""
-        translation = self.translations.get(operation)
-        meant = operation if translation is None else translation.operation
-        path = self._paths.get(meant)
-        if path is None and translation is None:
-            return target
-        given, _, query = target.partition(b"?")
-        if path is None:
-            path = swapped(given, operation, meant)
-        return path + b"?" + query if query and translation is None else path
+        """`target` with the path that the provider has for an operation, or for what it is translated into.
 
-    def compose(self, exchange: Exchange, target: bytes, *, plain: bool) -> Outgoing:
+        With a translation the client's query stays behind: it was meant for the API of the client.
+        """
+        path, mark, query = target.partition(b"?")
+        path = self._language.path_of(path, operation)
+        if operation not in self.translations or self.backend.path.kind is PathKind.OVERRIDE:
+            return path + mark + query
+        return with_parameter(path, self._credential.parameter) if self._credential.parameter else path
+
+    def compose(
+        self, exchange: Exchange, target: bytes, *, plain: bool, translation: Translation | None = None
+    ) -> Outgoing:
         """The head of the upstream request. `plain` asks for an uncompressed answer, so that its events can be read."""
         credential = self._credential
         host = self._host_of(exchange)
         fields = exchange.fields
+        if translation is not None:
+            fields = translated_fields(fields, translation.operation)
         if self._modify is not None:
-            fields = [*fields]
+            fields = [each for each in fields if each[0] not in self._keys]
             self._modify.apply(fields)
         drops = self._drops
         options = connection_options(fields)

@@ -7,7 +7,7 @@ from typing import Final
 from torana.llm.operation import Operation
 from torana.llm.providers.facts import ProviderFacts, serving
 
-_OTHERS: Final = (Operation.MESSAGES, Operation.COUNT_TOKENS, Operation.RERANK)
+_OTHERS: Final = (Operation.MESSAGES, Operation.COUNT_TOKENS)  # what is not of its API; its likes have reranking too
 
 OPENAI: Final = ProviderFacts(
     "openai",
