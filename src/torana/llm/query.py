@@ -12,15 +12,15 @@ def model_of_query(query: bytes | None) -> str | None:
 
 
 def with_model(target: bytes, model: str) -> bytes:
-    """`target` with `model` wherever its query has one, else at its end; all else stays as the client wrote it."""
+    """`target` with `model` wherever its query has one, else at its end; all else stays as the client wrote it.
+
+    None is added to a query that joins a call (OpenAI's `call_id`), which has its model already.
+    """
     path, _, query = target.partition(b"?")
     value = b"model=" + quote(model, safe="").encode()
     given = query.split(b"&") if query else []
-    made = [value if _names_model(each) else each for each in given]
-    if value not in made:
+    names = [unquote_to_bytes(each.partition(b"=")[0]) for each in given]
+    made = [value if name == b"model" else each for name, each in zip(names, given, strict=True)]
+    if b"model" not in names and b"call_id" not in names:
         made.append(value)
     return path + b"?" + b"&".join(made)
-
-
-def _names_model(parameter: bytes) -> bool:
-    return unquote_to_bytes(parameter.partition(b"=")[0]) == b"model"
