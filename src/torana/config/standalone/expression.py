@@ -39,4 +39,5 @@ def check_conditions(
         if condition is None and index < len(conditions) - 1:
             hint = f"give it a `{key}`, or put it last"
             findings.error((*path, index), "has no condition, so that the entries after it are never reached", hint)
-        check_expression(condition, (*path, index, key), findings, sees)
+        body = "a member of the body is llmRequest.NAME" if sees is Sees.CALL else ""
+        check_expression(condition, (*path, index, key), findings, sees, body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,7 +14,7 @@ from torana.config.standalone.decode import nearest
 from torana.config.standalone.files import Files
 from torana.config.standalone.merge import Place, first
 from torana.config.standalone.policies import headers, route_policies
-from torana.config.standalone.routes import value_match
+from torana.config.standalone.routes import header_match
 from torana.config.standalone.schema import llm as schema
 from torana.config.standalone.schema import policies
 from torana.config.standalone.schema.providers import CustomFormats
@@ -94,7 +93,7 @@ class _Models:
         seen = self._names[model.name] = self._names.get(model.name, 0) + 1
         matches = [
             tuple(
-                value_match(header, (*path, "matches", number, "headers", i), self._findings)
+                header_match(header, (*path, "matches", number, "headers", i), self._findings)
                 for i, header in enumerate(match.headers)
             )
             for number, match in enumerate(model.matches)
@@ -212,21 +211,19 @@ class _Models:
 
     def _split(self, url: str, path: Path) -> tuple[str, str]:
         """An absolute URL as an address with its scheme and a path."""
-        parts = urlsplit(url)
+        scheme, _, rest = url.partition("://")
+        host, slash, base = rest.partition("/")
         fault = None
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            fault = "is no absolute URL with http:// or https://"
-        elif "@" in parts.netloc:
-            fault = "has user information, which does not go into a URL"
-        elif "?" in url or "#" in url:
-            fault = "has a query or a fragment; a base ends before them"
-        elif parts.path:
-            fault = path_fault(parts.path)
+        if "@" in url or "?" in url or "#" in url:  # what stands there may be a credential, so it is not quoted
+            fault = "this URL has user information, a query or a fragment, which a base has not"
+        elif scheme not in ("http", "https") or not host:
+            fault = f"{self._findings.quote(path, url)} is no absolute URL with http:// or https://"
+        elif slash and (why := path_fault(slash + base)) is not None:
+            fault = f"the path of this URL {why}"
         if fault is not None:
-            hint = "write it like https://api.example.com/v1"
-            self._findings.error(path, f"{self._findings.quote(path, url)} {fault}", hint)
+            self._findings.error(path, fault, "write it like https://api.example.com/v1")
             return "http://localhost", ""
-        return f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+        return f"{scheme}://{host}", (slash + base).rstrip("/")
 
     def _tls(self, source: _Source) -> BackendTls | None:
         for place in source.places:
@@ -272,4 +269,4 @@ class _Models:
         here = (*path, key)
         subject = f"{self._findings.quote(here, text)} " if text is not None else ""
         tell = self._findings.warning if isinstance(fault, Remark) else self._findings.error
-        tell(here, subject + fault.what, hint)
+        tell(here, subject + fault.what.replace("backendTLS", "tls"), hint.replace("backendTLS", "tls"))

@@ -113,15 +113,14 @@ def _attach(
 
 def _missing(name: str, path: Path, port: _Port | None, gateways: dict[str, _Port], findings: Findings) -> None:
     if port is not None:
-        findings.error(path, f"{findings.quote(path, name)} is no listener of this gateway")
+        what = f"{findings.quote(path, name)} is no listener of this gateway"
+        findings.error(path, what, "write the gateway's name alone for all of its listeners")
         return
     meant = None if findings.hides(path) else nearest(name, gateways)
     hint = f'did you mean "{meant}"?' if meant else "give `gateways` one of that name, with its port"
-    findings.error(path, f'there is no gateway "{name}"' if name == _DEFAULT else _unknown(name, path, findings), hint)
-
-
-def _unknown(name: str, path: Path, findings: Findings) -> str:
-    return f"{findings.quote(path, name)} is no gateway"
+    # The default may be meant without being written.
+    quoted = f'"{_DEFAULT}"' if name == _DEFAULT else findings.quote(path, name)
+    findings.error(path, f"{quoted} is no gateway", hint)
 
 
 # --- llm ------------------------------------------------------------------------------------------------------------

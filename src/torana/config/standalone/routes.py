@@ -140,14 +140,11 @@ def _always(answer: policies.DirectResponse) -> bool:
 def _match(match: schema.RouteMatch, path: Path, findings: Findings) -> RouteMatch:
     if match.method is not None:
         findings.fault((*path, "method"), match.method, method_fault(match.method))
-    for i, header in enumerate(match.headers):
-        if header.name not in _PSEUDO_HEADERS:
-            findings.fault((*path, "headers", i, "name"), header.name, header_name_fault(header.name))
     return RouteMatch(
         path=_path_match(match.path, (*path, "path"), findings) if match.path else PathMatch(),
         method=match.method,
-        headers=tuple(value_match(header, (*path, "headers", i), findings) for i, header in enumerate(match.headers)),
-        query=tuple(value_match(query, (*path, "query", i), findings) for i, query in enumerate(match.query)),
+        headers=tuple(header_match(header, (*path, "headers", i), findings) for i, header in enumerate(match.headers)),
+        query=tuple(_value_match(query, (*path, "query", i), findings) for i, query in enumerate(match.query)),
     )
 
 
@@ -163,7 +160,13 @@ def _path_match(match: schema.PathMatch, path: Path, findings: Findings) -> Path
     return PathMatch(PathMatchKind.PREFIX, prefix)
 
 
-def value_match(match: schema.HeaderMatch | schema.QueryMatch, path: Path, findings: Findings) -> ValueMatch:
+def header_match(match: schema.HeaderMatch, path: Path, findings: Findings) -> ValueMatch:
+    if match.name not in _PSEUDO_HEADERS:
+        findings.fault((*path, "name"), match.name, header_name_fault(match.name))
+    return _value_match(match, path, findings)
+
+
+def _value_match(match: schema.HeaderMatch | schema.QueryMatch, path: Path, findings: Findings) -> ValueMatch:
     if match.value.regex is not None:
         _check_regex(match.value.regex, (*path, "value", "regex"), findings)
         return ValueMatch(match.name, match.value.regex, regex=True)

@@ -96,24 +96,30 @@ class _Virtual:
         here = (*path, "model")
         entries = [entry for entry in self._ordered() if _fits(entry.name, name)]
         entry = next((entry for entry in entries if () in entry.matches), None)
+        if entry is None and entries:
+            what = (
+                f"{self._findings.quote(here, name)} has `matches`, which a virtual model's calls are not held against"
+            )
+            self._findings.error(here, what, "give `llm.models` one of that name without `matches`")
+        elif entry is None:
+            self._missing(name, here)
         if entry is None:
-            self._missing(name, here, bool(entries))
             return None
         if entry.backend is None or entry.backend.provider is None:
             return None
         provider = entry.backend.provider
-        return replace(entry.backend, provider=replace(provider, model=provider.model or name))
+        if "*" not in entry.name:
+            return entry.backend
+        # One of several behind a pattern: its health is its own, and so is its name.
+        return replace(entry.backend, name=name, provider=replace(provider, model=provider.model or name))
 
     def _ordered(self) -> list[Entry]:
         """As calls are matched: exact names first, then patterns by how much of the name they spell out."""
         return sorted(self._entries, key=lambda entry: ("*" in entry.name, -len(entry.name)))
 
-    def _missing(self, name: str, path: Path, conditional: bool) -> None:  # noqa: FBT001
+    def _missing(self, name: str, path: Path) -> None:
         quoted = self._findings.quote(path, name)
-        if conditional:
-            what = f"{quoted} has `matches`, which calls of a virtual model are not held against"
-            self._findings.error(path, what, "give it a name without `matches` as well")
-        elif name in self._virtual:
+        if name in self._virtual:
             self._findings.error(path, f"{quoted} is a virtual model itself", "name one of `llm.models`")
         else:
             known = [entry.name for entry in self._entries if not self._findings.hides((*entry.path, "name"))]
