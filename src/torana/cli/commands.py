@@ -55,6 +55,9 @@ PortMapOption = Annotated[
     list[str] | None,
     typer.Option("--port-map", metavar="PORT=PORT", help="Listen on the second port for a Gateway's first."),
 ]
+OutputOption = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where the result goes; else standard output.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +67,9 @@ def register(app: typer.Typer) -> None:
     app.command("local")(local)
     app.command("kubernetes")(kubernetes)
     app.command("status")(status)
+    app.command("migrate")(migrate)
+    app.command("import")(import_)
+    app.command("export")(export)
 
 
 def schema() -> None:
@@ -246,3 +252,41 @@ def status(
         resolve=resolve or [],
     )
     show(reading, Output(output))
+
+
+def migrate(
+    file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="The file; `-` reads standard input.")],
+    output: OutputOption = None,
+) -> None:
+    """Turn a file in the `binds` form into `llm`, `gateways` and `routes`; exit 3 when something is left to do."""
+    from torana.cli.migrate import migrate as run
+
+    run(file, output)
+
+
+def import_(
+    form: Annotated[Literal["litellm"], typer.Option("--from", help="Whose configuration it is.")],
+    file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="The file; `-` reads standard input.")],
+    output: OutputOption = None,
+) -> None:
+    """Turn another gateway's configuration into ours; exit 3 when something is left to do."""
+    from torana.cli.importing import import_litellm
+
+    assert form == "litellm"
+    import_litellm(file, output)
+
+
+def export(
+    form: Annotated[
+        Literal["litellm", "agentgateway", "kubernetes"], typer.Option("--to", help="Whose configuration to write.")
+    ],
+    file: Annotated[
+        str,
+        typer.Option("-f", "--file", metavar="FILE", help="A configuration or manifests; `-` reads standard input."),
+    ],
+    output: OutputOption = None,
+) -> None:
+    """Turn a configuration into another gateway's; exit 3 when something is left to do. Keys stay variables."""
+    from torana.cli.exporting import export as run
+
+    run(form, file, output)

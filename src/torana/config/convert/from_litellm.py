@@ -17,27 +17,43 @@ from torana.config.problem import ConfigError, Problem
 from torana.config.yaml.nodes import Mapping, Node, Scalar
 
 _AUTH: Final = "the gateway would take requests of anybody who reaches its port: guard it before it is opened to others"
+_RETRIED: Final = "what failed is sent once more, when no other model is left to take it"
+_UNTIL_HEAD: Final = "holds until the answer begins; see `totalTimeout` for the whole of it"
+_EVICTED: Final = "failures are counted in a row, not by the minute"
+_TURNED: Final[dict[str, tuple[str, str, str]]] = {
+    "router_settings.num_retries": ("retry", "attempts", _RETRIED),
+    "litellm_settings.num_retries": ("retry", "attempts", _RETRIED),
+    "router_settings.timeout": ("timeout", "requestTimeout", _UNTIL_HEAD),
+    "litellm_settings.request_timeout": ("timeout", "requestTimeout", _UNTIL_HEAD),
+    "router_settings.stream_timeout": ("timeout", "firstByteTimeout", "of streams and of other answers"),
+    "router_settings.cooldown_time": ("eviction", "duration", _EVICTED),
+    "router_settings.allowed_fails": ("eviction", "consecutiveFailures", _EVICTED),
+}
+"""A number -> the policy it goes into, its member there, and what is different."""
 _SETTINGS: Final[dict[str, tuple[Fidelity, str]]] = {
-    "router_settings.num_retries": (Fidelity.MANUAL, "`llm` has no retries; a virtual model with `failover` goes on to the next"),
-    "router_settings.retry_policy": (Fidelity.MANUAL, "`llm` has no retries; 429 and 5xx go on to the next of a virtual model"),
-    "router_settings.timeout": (Fidelity.MANUAL, "`llm` has no timeout; `timeout` is a policy of routes"),
-    "router_settings.stream_timeout": (Fidelity.MANUAL, "`llm` has no timeout; `firstByteTimeout` is a policy of routes"),
-    "router_settings.allowed_fails": (Fidelity.MANUAL, "see `health.eviction.consecutiveFailures` of a model"),
-    "router_settings.cooldown_time": (Fidelity.MANUAL, "see `health.eviction.duration` of a model"),
-    "litellm_settings.num_retries": (Fidelity.MANUAL, "`llm` has no retries; a virtual model with `failover` goes on to the next"),
-    "litellm_settings.request_timeout": (Fidelity.MANUAL, "`llm` has no timeout; `timeout` is a policy of routes"),
+    "router_settings.retry_policy": (
+        Fidelity.MANUAL,
+        "retries are not counted by the kind of error: see `retry.codes`",
+    ),
     "litellm_settings.drop_params": (
         Fidelity.APPROXIMATE,
         "what a translation cannot carry is left out and named in a header of the answer; the rest goes on",
     ),
-    "litellm_settings.set_verbose": (Fidelity.APPROXIMATE, "see `config.logging.level`"),
-    "litellm_settings.json_logs": (Fidelity.APPROXIMATE, "see `config.logging.format`"),
+    "litellm_settings.set_verbose": (Fidelity.MANUAL, "see `config.logging.level`"),
+    "litellm_settings.json_logs": (Fidelity.MANUAL, "see `config.logging.format`"),
     "general_settings.master_key": (Fidelity.MANUAL, f"keys of clients are not imported: {_AUTH}"),
     "general_settings.custom_auth": (Fidelity.MANUAL, f"it is code: {_AUTH}"),
-    "general_settings.database_url": (Fidelity.UNSUPPORTED, "the configuration is a file; nothing is kept in a database"),
+    "general_settings.database_url": (Fidelity.UNSUPPORTED, "the configuration is a file; nothing is in a database"),
 }
+_COUNTS = ("attempts", "consecutiveFailures")
 _ALIKE = ("simple-shuffle",)
-_BALANCED = ("least-busy", "latency-based-routing", "usage-based-routing", "usage-based-routing-v2", "cost-based-routing")
+_BALANCED = (
+    "least-busy",
+    "latency-based-routing",
+    "usage-based-routing",
+    "usage-based-routing-v2",
+    "cost-based-routing",
+)
 _FALLBACKS = ("fallbacks", "default_fallbacks")
 _SECTIONS = ("router_settings", "litellm_settings", "general_settings")
 
@@ -58,6 +74,8 @@ class _Import:
         self._report = report
         self._groups: dict[str, list[Deployment]] = {}
         self._virtual: dict[str, dict[str, Any]] = {}
+        self._others: dict[str, list[str]] = {}
+        self._turned: dict[str, dict[str, Any]] = {}
 
     def tree(self) -> dict[str, Any]:
         reader = Deployments(self._file, self._report)
@@ -65,33 +83,46 @@ class _Import:
             made = reader.read(entry)
             if made is not None:
                 self._groups.setdefault(made.name, []).append(made)
-        fallbacks = self._fallbacks()
-        models = [model for name, group in self._groups.items() for model in self._group(name, group, fallbacks)]
+        self._others = self._fallbacks()
+        models = [model for name, group in self._groups.items() for model in self._group(name, group)]
         self._aliases()
         self._settings()
         virtual = [{"name": name, "routing": routing} for name, routing in self._virtual.items()]
-        limits = self._limits()
-        policies = {"localRateLimit": limits} if limits else None
-        return {"llm": {"models": models, "virtualModels": virtual or None, "policies": policies}}
+        policies = {"localRateLimit": self._limits() or None, **self._turned}
+        eviction = policies.pop("eviction", None)
+        if eviction is not None:
+            models = [{**model, "health": {"eviction": eviction}} for model in models]
+        return {"llm": {"models": models, "virtualModels": virtual or None, "policies": _none_if_empty(policies)}}
 
     # Groups of deployments
 
-    def _group(self, name: str, group: list[Deployment], fallbacks: dict[str, list[str]]) -> list[dict[str, Any]]:
+    def _group(self, name: str, group: list[Deployment]) -> list[dict[str, Any]]:
         """One deployment is a model. Several, and one with others to fall back to, are internal and a virtual one."""
-        others = [each for each in fallbacks.get(name, fallbacks.get("*", [])) if each in self._groups and each != name]
-        if len(group) == 1 and not others:
+        if not self._split(name):
             return [group[0].tree]
-        for number, each in enumerate(group, 1):
-            each.public = False
-            each.tree = {**each.tree, "name": f"{name}-{number}", "visibility": "internal"}
-        self._virtual[name] = self._routing(name, group, others)
+        for number, each in enumerate(group):
+            each.tree = {**each.tree, "name": self._targets(name)[number], "visibility": "internal"}
+        self._virtual[name] = self._routing(name, group)
         return [each.tree for each in group]
 
-    def _routing(self, name: str, group: list[Deployment], others: list[str]) -> dict[str, Any]:
+    def _split(self, name: str) -> bool:
+        return len(self._groups[name]) > 1 or bool(self._takers(name))
+
+    def _takers(self, name: str) -> list[str]:
+        """The groups that take over, less those that did not come across."""
+        return [each for each in self._others.get(name, []) if each in self._groups and each != name]
+
+    def _targets(self, name: str) -> list[str]:
+        """The names that its deployments have as models."""
+        if not self._split(name):
+            return [name]
+        return [f"{name.replace('*', 'any')}-{number}" for number, _ in enumerate(self._groups[name], 1)]
+
+    def _routing(self, name: str, group: list[Deployment]) -> dict[str, Any]:
         orders = sorted({each.order for each in group})
+        others = self._takers(name)
         if len(orders) == 1 and not others:
-            targets = [{"model": each.tree["name"], "weight": each.weight} for each in group]
-            return {"weighted": {"targets": targets}}
+            return {"weighted": {"targets": [{"model": each.tree["name"], "weight": each.weight} for each in group]}}
         if len({each.weight for each in group}) > 1:
             what = "weights count no more beside priorities: those of one priority share evenly"
             self._report.add(Fidelity.APPROXIMATE, f"model_list: {name}", what, line=group[0].line)
@@ -99,18 +130,9 @@ class _Import:
             {"model": each.tree["name"], "priority": orders.index(each.order)}
             for each in sorted(group, key=lambda each: each.order)
         ]
-        for depth, other in enumerate(others, len(orders)):
-            targets += [{"model": self._internal(other, number), "priority": depth} for number in self._numbers(other)]
+        for priority, other in enumerate(others, len(orders)):
+            targets += [{"model": target, "priority": priority} for target in self._targets(other)]
         return {"failover": {"targets": targets}}
-
-    def _numbers(self, name: str) -> range:
-        return range(1, len(self._groups[name]) + 1)
-
-    def _internal(self, name: str, number: int) -> str:
-        """The name of a deployment of another group; that one has one of its own when it is alone."""
-        group = self._groups[name]
-        own = group[number - 1].tree["name"]
-        return str(own) if len(group) == 1 and own == name else f"{name}-{number}"
 
     def _fallbacks(self) -> dict[str, list[str]]:
         """Model -> those that take over; `*` is every model without an entry of its own."""
@@ -199,8 +221,20 @@ class _Import:
             return
         if isinstance(value, Scalar) and plain_value(value) in (None, False, "", 0):
             return
+        if subject in _TURNED and isinstance(value, Scalar) and self._turn(subject, plain_value(value)):
+            self._report.add(Fidelity.APPROXIMATE, subject, _TURNED[subject][2], line=line)
+            return
         fidelity, what = _SETTINGS.get(subject, (Fidelity.UNSUPPORTED, "has no counterpart"))
         self._report.add(fidelity, subject, what, line=line)
+
+    def _turn(self, subject: str, value: object) -> bool:
+        """Whether it is a number that a policy can have."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            return False
+        policy, key, _ = _TURNED[subject]
+        count = round(value) + (key == "consecutiveFailures")  # one more than is allowed
+        self._turned.setdefault(policy, {})[key] = count if key in _COUNTS else f"{value:g}s"
+        return True
 
     def _strategy(self, name: str, line: int) -> None:
         subject = f"router_settings.routing_strategy: {_word(name)}"
@@ -216,6 +250,10 @@ class _Import:
         what = "export the variables before the start" if name == "environment_variables" else "has no counterpart"
         fidelity = Fidelity.MANUAL if name == "environment_variables" else Fidelity.UNSUPPORTED
         self._report.add(fidelity, _word(name), what, line=self._file.line(key))
+
+
+def _none_if_empty(tree: dict[str, Any]) -> dict[str, Any] | None:
+    return tree if any(value is not None for value in tree.values()) else None
 
 
 def _word(text: str) -> str:

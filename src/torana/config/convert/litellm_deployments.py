@@ -37,28 +37,45 @@ PREFIXES: Final[dict[str, str]] = {
 }
 """LiteLLM's prefix of a model -> the provider of `llm`. Source: https://docs.litellm.ai/docs/providers."""
 
-_LATER = frozenset((
-    *("azure", "azure_ai", "azure_text", "bedrock", "bedrock_converse", "gemini", "vertex_ai", "vertex_ai_beta"),
-    *("palm", "sagemaker", "sagemaker_chat", "github_copilot", "databricks", "watsonx", "replicate", "cloudflare"),
-    *("nvidia_nim", "sambanova", "ai21", "ai21_chat", "voyage", "predibase", "clarifai", "nlp_cloud", "petals"),
-))
+AT_ROOT: Final = ("anthropic", "ollama", "ollama_chat")
+"""Prefixes of which an `api_base` has no `/v1`: LiteLLM adds the whole path of their own API."""
+
+_LATER = frozenset(
+    (
+        *("azure", "azure_ai", "azure_text", "bedrock", "bedrock_converse", "gemini", "vertex_ai", "vertex_ai_beta"),
+        *("palm", "sagemaker", "sagemaker_chat", "github_copilot", "databricks", "watsonx", "replicate", "cloudflare"),
+        *("nvidia_nim", "sambanova", "ai21", "ai21_chat", "voyage", "predibase", "clarifai", "nlp_cloud", "petals"),
+    )
+)
 """Prefixes that are providers, and none of ours: what has neither kind is part of a model's name."""
 
-_BODY: Final = frozenset((
-    *("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "stop", "seed", "presence_penalty"),
-    *("frequency_penalty", "logit_bias", "response_format", "reasoning_effort", "user", "top_k", "parallel_tool_calls"),
-))
+_BODY: Final = frozenset(
+    (
+        *("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "stop", "seed", "presence_penalty"),
+        *(
+            "frequency_penalty",
+            "logit_bias",
+            "response_format",
+            "reasoning_effort",
+            "user",
+            "top_k",
+            "parallel_tool_calls",
+        ),
+    )
+)
 """Members of a request: what a deployment says of them holds where the client says nothing."""
 
-_READ: Final = frozenset((
-    *("model", "api_key", "api_base", "base_url", "custom_llm_provider", "weight", "order", "rpm", "tpm"),
-    *("extra_headers", "organization", "extra_body"),
-))
+_READ: Final = frozenset(
+    (
+        *("model", "api_key", "api_base", "base_url", "custom_llm_provider", "weight", "order", "rpm", "tpm"),
+        *("extra_headers", "organization", "extra_body"),
+    )
+)
 _MANUAL: Final = {
-    "timeout": "`llm` has no timeout; `timeout` is a policy of routes",
-    "stream_timeout": "`llm` has no timeout; `firstByteTimeout` is a policy of routes",
-    "max_retries": "`llm` has no retries; a virtual model with `failover` goes on to the next",
-    "num_retries": "`llm` has no retries; a virtual model with `failover` goes on to the next",
+    "timeout": "a model has no timeout of its own: `llm.policies.timeout` is for all",
+    "stream_timeout": "a model has no timeout of its own: `llm.policies.timeout.firstByteTimeout` is for all",
+    "max_retries": "a model has no retries of its own: `llm.policies.retry` is for all",
+    "num_retries": "a model has no retries of its own: `llm.policies.retry` is for all",
     "litellm_credential_name": "give the model its `params.apiKey`",
 }
 _VARIABLE = re.compile(r"os\.environ/([A-Za-z_]\w*)")
@@ -74,7 +91,6 @@ class Deployment(msgspec.Struct):
     weight: int
     limits: dict[str, int]
     line: int
-    public: bool = True
 
 
 class _Model(NamedTuple):
@@ -165,7 +181,15 @@ class Deployments:
             what = "a baseUrl has no query and no credential"
             self._report.add(Fidelity.MANUAL, f"model_list: {name}: api_base", what, line=self._file.line(node))
             return None
-        return escaped(text.rstrip("/"))
+        base = text.rstrip("/")
+        prefix = (self._file.text(member(params, "model")) or "").partition("/")[0]
+        if prefix in AT_ROOT and not base.endswith("/v1"):
+            if _VARIABLE.fullmatch(base):
+                what = "the variable has to hold the address with /v1 behind it"
+                self._report.add(Fidelity.MANUAL, f"model_list: {name}: api_base", what, line=self._file.line(node))
+            else:
+                base += "/v1"
+        return escaped(base)
 
     def _headers(self, params: Mapping) -> dict[str, Any] | None:
         headers = self._value(member(params, "extra_headers")) or {}

@@ -149,9 +149,7 @@ class _Migration:
         used = {text for route in self._routes for text in self._references(route.node)}
         used |= {text for backend in backends.items for text in self._references(backend)}
         migrated = {
-            text
-            for listener in items(member(self._file.root, "binds"))
-            for text in self._references(listener)
+            text for listener in items(member(self._file.root, "binds")) for text in self._references(listener)
         } - used
         kept = [each for each in backends.items if self._reference_of(each) not in migrated]
         return Sequence(kept, backends.start, backends.end) if kept else None

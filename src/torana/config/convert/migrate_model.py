@@ -12,9 +12,9 @@ from torana.config.yaml.nodes import Mapping, Node, Scalar
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import ProviderKind
 
-_OF_ALL = ("cors", "localRateLimit")
+_OF_ALL = ("cors", "localRateLimit", "timeout", "retry")
 """Policies of a route that `llm.policies` has under the same name."""
-_OF_BODIES = ("defaults", "overrides", "promptCaching")
+_OF_BODIES = ("defaults", "overrides")
 _TURNED = ("urlRewrite", "requestHeaderModifier", "responseHeaderModifier", "backendTLS", "backendAuth", "ai")
 _PARAMS = {
     "vertex": {"region": "vertexRegion", "projectId": "vertexProject"},
@@ -187,7 +187,11 @@ class _Reader:
         name = preset.value
         if chat_path(PROVIDERS[preset]) != wanted:
             params["baseUrl"] = self._file.restored(spot.url(base if base is not None else "/v1"))
-        self._tell(Fidelity.APPROXIMATE, "provider", f"is the preset {name}: what {name} does not serve is translated or refused")
+        self._tell(
+            Fidelity.APPROXIMATE,
+            "provider",
+            f"is the preset {name}: what {name} does not serve is translated or refused",
+        )
         return name, params
 
     def _spot(self) -> Spot | None:

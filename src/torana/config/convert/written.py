@@ -174,9 +174,7 @@ def _starts(node: Node) -> set[int]:
         case Sequence():
             return set().union(*map(_starts, node.items))
         case Mapping():
-            return set().union(
-                *({entry.key.start} | _starts(entry.value) for entry in node.entries.values())
-            )
+            return set().union(*({entry.key.start} | _starts(entry.value) for entry in node.entries.values()))
 
 
 def _spans(text: str) -> list[tuple[int, int]]:

@@ -1,0 +1,142 @@
+"""A configuration of any dialect, compiled with names in place of its variables: what an export is made of.
+
+So no value of a variable can get into what is exported. Where a number or a file has to stand, a variable cannot keep
+its name: there its value is taken, and that is reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from torana.config.convert.report import Fidelity, Report
+from torana.config.convert.written import masked
+from torana.config.kubernetes.manifests import Manifests, Reading
+from torana.config.kubernetes.objects import Options
+from torana.config.problem import ConfigError, Problem
+from torana.config.standalone.expand import expand, references
+from torana.config.standalone.load import load, read_text
+from torana.config.yaml.source import Source
+from torana.model.config import Config
+from torana.model.secret import Secret
+
+_IMPLIED_PORT = 8080
+_OBJECT = re.compile(r"^(?:apiVersion|kind)\s*:", re.MULTILINE)
+_DOLLAR = re.compile(r"\$(?=[A-Za-z_{$])")
+_NAME = re.compile(r"\$\{?([A-Za-z_]\w*)")
+_CREDENTIAL = re.compile(r"[^A-Z0-9]+")
+
+
+class Original:
+    """The configuration, and the way from its texts back to what the user wrote."""
+
+    def __init__(self, text: str, where: str, folder: Path, env: Mapping[str, str]) -> None:
+        """Raises ConfigError."""
+        self.report = Report(where)
+        self._files: dict[str, str] = {}
+        self._folder = folder
+        self._text = text
+        self._masked = masked(text, where)
+        try:
+            self.config = self._load()
+        except ConfigError as error:
+            self._masked = masked(self._filled(text, error, env), where)
+            try:
+                self.config = self._load()
+            except ConfigError as again:
+                raise self._readable(again) from None
+
+    @property
+    def is_manifests(self) -> bool:
+        return len(_OBJECT.findall(self._text)) > 1
+
+    def _load(self) -> Config:
+        text = self._masked.source.text
+        if self.is_manifests:
+            options = Options(class_names=(), implicit_gateway=_IMPLIED_PORT)
+            return Manifests(Reading(paths=("-",), stdin=text, options=options)).load().config
+        return load(text, self.report.where, {}, self._folder, read_file=self._read).config
+
+    def _read(self, path: Path) -> str:
+        text = read_text(path)
+        name = str(path.relative_to(self._folder)) if path.is_relative_to(self._folder) else str(path)
+        self._files.setdefault(text, name)
+        self._files.setdefault(text.strip(), name)
+        return text
+
+    def _filled(self, text: str, error: ConfigError, env: Mapping[str, str]) -> str:
+        """The text with the values of those variables whose names cannot stand where they are."""
+        filled = text
+        places = {(problem.line, problem.column) for problem in error.problems}
+        for match in reversed(list(references(text))):
+            place = Source(self.report.where, text, text).place(match.start())
+            if not places & {(place.line, place.column), (place.line, place.column - 1)}:
+                continue
+            made = expand(match[0], self.report.where, env)
+            if made.problems:
+                what = f"{match[0]} stands for a number or a file, and has no value"
+                raise ConfigError([Problem(self.report.where, place.line, place.column, "", what, "export it")])
+            filled = filled[: match.start()] + made.source.text + filled[match.end() :]
+            what = "its value is written out: a number or a file is needed here"
+            self.report.add(Fidelity.APPROXIMATE, match[0], what, line=place.line)
+        return filled
+
+    def _readable(self, error: ConfigError) -> ConfigError:
+        words = self._masked.restored
+        return ConfigError(
+            Problem(each.where, each.line, each.column, each.path, words(each.what), words(each.hint), each.severity)
+            for each in error.problems
+        )
+
+    # Texts
+
+    def text(self, text: str) -> str:
+        """As a file with our variables has it: references as they were written, other dollar signs doubled."""
+        return self._masked.restored(_DOLLAR.sub("$$", text))
+
+    def plain(self, text: str) -> str:
+        """References as they were written, in a file where a dollar sign is nothing special."""
+        return self._masked.restored(text)
+
+    def variable(self, text: str) -> str | None:
+        """The name of the variable that this text is."""
+        written = self._masked.reference(text)
+        found = _NAME.match(written) if written is not None else None
+        return found[1] if found else None
+
+    def has_variable(self, text: str) -> bool:
+        return self._masked.restored(text) != text
+
+    def file(self, text: str) -> str | None:
+        """The file that this text was read from, as the configuration names it."""
+        return self._files.get(text)
+
+    # Credentials
+
+    def key(self, secret: Secret, owner: str) -> str:
+        """A credential as a file with our variables has it; one that is not in the user's own text is a variable."""
+        text = secret.reveal()
+        if self.has_variable(text):
+            return self.text(text)
+        line = self.line(text)
+        if not line or self.is_manifests:
+            return self.placeholder(owner, f"export it as ${variable_for(owner)}: it stands in no text of this file")
+        what = "the key is written out here, and in the new file: a variable would keep it out of both"
+        self.report.add(Fidelity.EXACT, f"{owner}: key", what, line=line)
+        return self.text(text)
+
+    def placeholder(self, owner: str, what: str, line: int = 0) -> str:
+        self.report.add(Fidelity.MANUAL, f"{owner}: key", what, line=line)
+        return f"${variable_for(owner)}"
+
+    def line(self, text: str) -> int:
+        """The line in which this text stands first; 0 for none."""
+        offset = self._text.find(text) if text else -1
+        return self._text.count("\n", 0, offset) + 1 if offset >= 0 else 0
+
+
+def variable_for(owner: str) -> str:
+    """`OPENAI_API_KEY` for openai."""
+    name = _CREDENTIAL.sub("_", owner.upper()).strip("_")
+    return f"{'_' if name[:1].isdigit() else ''}{name or 'PROVIDER'}_API_KEY"
