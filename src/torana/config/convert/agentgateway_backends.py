@@ -41,8 +41,8 @@ class Backends:
         self.named: list[dict[str, Any]] = []
         """Backends that have to have a name, since policies come with them."""
 
-    def ref(self, ref: BackendRef, alone: bool) -> dict[str, Any]:
-        tree: dict[str, Any] = {"weight": ref.weight if ref.weight != 1 or not alone else None}
+    def ref(self, ref: BackendRef) -> dict[str, Any]:
+        tree: dict[str, Any] = {"weight": ref.weight if ref.weight != 1 else None}
         groups = ref.groups
         if not groups:
             self._report.add(Fidelity.MANUAL, "backends", "one of them is missing or wrong here, too")

@@ -38,7 +38,7 @@ def emit(tree: Any, written: WrittenFile | None = None) -> str:
     return "\n".join([*placed, *last]) + "\n"
 
 
-def scalar(value: str | float | bool | None) -> str:
+def scalar(value: str | float | None) -> str:
     """In quotes where it would mean something else without them."""
     if isinstance(value, str):
         plain = (
@@ -71,25 +71,31 @@ class _Emitter:
         self.emitted: set[int] = set()
 
     def block(self, tree: Any, indent: str) -> Iterator[str]:
+        if _is_short(tree):
+            yield indent + self._inline(tree)
+            return
         match tree:
-            case Extended(more, node, without):
-                for key, value in more.items():
-                    yield from self._member(scalar(key), value, indent)
-                for name, entry in node.entries.items():
-                    if name not in without:
-                        yield from self._member(self._inline(entry.key), entry.value, indent)
-            case Mapping(entries=entries) if entries:
-                for entry in entries.values():
-                    yield from self._member(self._inline(entry.key), entry.value, indent)
-            case dict() if any(value is not None for value in tree.values()):
-                for key, value in tree.items():
-                    if value is not None:
-                        yield from self._member(scalar(key), value, indent)
-            case Sequence(items=[_, *_] as items) | ([_, *_] as items):
-                for item in items:
+            case Sequence() | list():
+                for item in tree.items if isinstance(tree, Sequence) else tree:
                     yield from self._item(item, indent)
             case _:
-                yield indent + self._inline(tree)
+                for key, value in self._members(tree):
+                    yield from self._member(key, value, indent)
+
+    def _members(self, tree: Any) -> Iterator[tuple[str, Any]]:
+        match tree:
+            case Extended(more, node, without):
+                yield from self._members(more)
+                for name, entry in node.entries.items():
+                    if name not in without:
+                        yield self._own(entry.key), entry.value
+            case Mapping(entries=entries):
+                for entry in entries.values():
+                    yield self._own(entry.key), entry.value
+            case _:
+                for key, value in tree.items():
+                    if value is not None:
+                        yield scalar(key), value
 
     def _member(self, key: str, value: Any, indent: str) -> Iterator[str]:
         if _is_short(value):

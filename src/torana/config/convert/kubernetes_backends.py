@@ -9,6 +9,7 @@ from torana.config.convert.kubernetes_names import Names
 from torana.config.convert.original import Original, variable_for
 from torana.config.convert.places import CHAT
 from torana.config.convert.report import Fidelity
+from torana.config.kubernetes.contents import TOKEN_KEY
 from torana.llm.operation import Operation
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend, BackendRef, Connecting, Provider, ProviderKind, Target, Tunnel
@@ -24,8 +25,6 @@ from torana.model.policy import (
 
 AGENTGATEWAY: Final = "agentgateway.dev"
 KIND: Final = "AgentgatewayBackend"
-_TOKEN: Final = "Authorization"
-"""The member of a Secret that is the credential."""
 
 
 class Backends:
@@ -40,7 +39,7 @@ class Backends:
 
     def documents(self) -> list[dict[str, Any]]:
         secrets = [
-            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {_TOKEN: value}}
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {TOKEN_KEY: value}}
             for value, name in self._secrets.items()
         ]
         return [*self._made, *secrets]
@@ -124,12 +123,12 @@ class Backends:
                 return {"path": own}
             case PathKind.BASE | PathKind.CHAT:
                 return {"pathPrefix": value or "/"}
-            case PathKind.KEEP:
-                what = "a path that is no known operation is a chat completion, not passed on as it is"
-                self._report.add(Fidelity.APPROXIMATE, subject, what)
-                return {"pathPrefix": "/v1"}
             case _:
-                self._report.add(Fidelity.MANUAL, subject, "a prefix of it cannot be replaced for a language model")
+                keeps = backend.path.kind is PathKind.KEEP
+                what = "a path that is no known operation is a chat completion, not passed on as it is"
+                other = "a prefix of it cannot be replaced for a language model"
+                fidelity = Fidelity.APPROXIMATE if keeps else Fidelity.MANUAL
+                self._report.add(fidelity, subject, what if keeps else other)
                 return {"pathPrefix": "/v1"}
 
     def _told(self, backend: Backend, provider: Provider) -> None:

@@ -47,12 +47,14 @@ class _Migration:
         for index, bind in enumerate(items(member(self._file.root, "binds"))):
             self._bind(bind, index)
         assert isinstance(self._file.root, Mapping)
-        others = {name: entry.value for name, entry in self._file.root.entries.items() if name != "binds"}
+        others: dict[str, Any] = {
+            name: entry.value for name, entry in self._file.root.entries.items() if name != "binds"
+        }
         backends = others.pop("backends", None)
         if (targeted := others.get("policies")) is not None:
             what = "targets that name a bind or a listener have other names now"
             self._report.add(Fidelity.MANUAL, "policies", what, line=self._file.line(targeted))
-        head = {name: others.pop(name) for name in ("config", "frontendPolicies") if name in others}
+        head: dict[str, Any] = {name: others.pop(name) for name in ("config", "frontendPolicies") if name in others}
         return {
             **head,
             "gateways": self._gateways or None,
@@ -111,18 +113,18 @@ class _Migration:
         """Why not, as words; None when it is `llm` now."""
         listeners = items(member(bind, "listeners"))
         routes = [route for listener in listeners for route in items(member(listener, "routes"))]
+        if self._llm is not None:
+            return "there is one `llm`, and another port has it"
+        if not self._inline(listeners):
+            return "`llm` takes every host, without policies of a listener"
+        if len(routes) != 1:
+            return "`llm` chooses by the model's name alone, and this port has several routes, or none"
         try:
-            if self._llm is not None:
-                raise NotLlmError("there is one `llm`, and another port has it")
-            if not self._inline(listeners):
-                raise NotLlmError("`llm` takes every host, without policies of a listener")
-            if len(routes) != 1:
-                raise NotLlmError("`llm` chooses by the model's name alone, and here are several routes")
             made = model_of(routes[0], member(self._file.root, "backends"), self._file)
         except NotLlmError as reason:
             return str(reason)
         self._llm = {"gateways": gateway.name, "models": [made.tree], "policies": made.policies or None}
-        self._report.add(Fidelity.EXACT, "binds", "is llm.models[0] now", line=self._file.line(routes[0]))
+        self._report.add(Fidelity.EXACT, "route", "is llm.models[0] now", line=self._file.line(routes[0]))
         for note in made.notes:
             self._report.add(note.fidelity, note.subject, note.what, line=note.line)
         return None

@@ -8,8 +8,11 @@ import msgspec
 
 
 class Fidelity(Enum):
-    """EXACT: means the same. APPROXIMATE: runs, with a difference that is told. MANUAL: left out, and there is something
-    to do by hand. UNSUPPORTED: left out, and there is nothing to put in its place."""
+    """How much of a thing came across.
+
+    EXACT: means the same. APPROXIMATE: runs, with a difference that is told. MANUAL: left out, and there is something
+    to do by hand. UNSUPPORTED: left out, and there is nothing to put in its place.
+    """
 
     EXACT = "exact"
     APPROXIMATE = "approximate"

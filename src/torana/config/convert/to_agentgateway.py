@@ -83,7 +83,7 @@ class _Export:
             "hostnames": [self._original.text(each) for each in route.hostnames] or None,
             "matches": matches,
             "policies": self._policies(route),
-            "backends": [self._backends.ref(each, number == 0) for number, each in enumerate(route.backends)] or None,
+            "backends": [self._backends.ref(each) for each in route.backends] or None,
         }
         if len(self._report.findings) == before:
             self._report.add(Fidelity.EXACT, f"route {self._original.plain(route.name)}")

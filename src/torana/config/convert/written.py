@@ -190,6 +190,8 @@ def _spans(text: str) -> list[tuple[int, int]]:
     gaps.append((end, len(text)))
     found = []
     for start, stop in gaps:
-        for match in re.finditer(r"(?:^|(?<=\s))#[^\n]*", text[start:stop]):
-            found.append((start + match.start(), start + len(match[0].rstrip()) + match.start()))
+        found += [
+            (start + match.start(), start + match.start() + len(match[0].rstrip()))
+            for match in re.finditer(r"(?:^|(?<=\s))#[^\n]*", text[start:stop])
+        ]
     return found
