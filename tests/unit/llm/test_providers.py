@@ -57,13 +57,17 @@ def test_has_no_place(kind: ProviderKind) -> None:
 @pytest.mark.parametrize(
     ("path", "there"),
     [
-        (b"/v1/search", b"/search"),
         (b"/search", b"/search"),
-        (b"/v1/async/chat/completions", b"/async/chat/completions"),
+        (b"/async/chat/completions", b"/async/chat/completions"),
         (b"/async/chat/completions/42", b"/async/chat/completions/42"),
-        (b"/v1", b"/"),
+        (b"/v1/async/sonar", b"/v1/async/sonar"),
     ],
 )
 def test_perplexitys_own_paths(path: bytes, there: bytes) -> None:
-    """Perplexity's own operations are passed on at its root, and none of them is taken for a chat completion."""
+    """Perplexity's own operations are passed on as they are, and none of them is taken for a chat completion."""
     assert path_under(PROVIDERS[ProviderKind.PERPLEXITY].base, path) == there
+
+
+def test_the_root_of_a_base() -> None:
+    """A base path of nothing leaves a path."""
+    assert path_under("", b"/v1") == b"/"

@@ -1,7 +1,4 @@
-"""Perplexity; its paths have no `/v1`, and its own (`/search`, `/async/...`) go on as they are.
-
-Source: https://docs.perplexity.ai/guides/chat-completions-guide.
-"""
+"""Perplexity: chat completions at its root, the rest below `/v1`. Source: https://docs.perplexity.ai/api-reference."""
 
 from __future__ import annotations
 
@@ -13,6 +10,5 @@ from torana.llm.providers.facts import ProviderFacts, serving
 PERPLEXITY: Final = ProviderFacts(
     "perplexity",
     "api.perplexity.ai",
-    base="",
-    operations=serving(Operation.CHAT_COMPLETIONS),
+    operations=serving(Operation.RESPONSES, Operation.EMBEDDINGS, CHAT_COMPLETIONS="/chat/completions"),
 )
