@@ -25,7 +25,7 @@ _TURNED: Final[dict[str, tuple[str, str, str]]] = {
     "litellm_settings.num_retries": ("retry", "attempts", _RETRIED),
     "router_settings.timeout": ("timeout", "requestTimeout", _UNTIL_HEAD),
     "litellm_settings.request_timeout": ("timeout", "requestTimeout", _UNTIL_HEAD),
-    "router_settings.stream_timeout": ("timeout", "firstByteTimeout", "of streams and of other answers"),
+    "router_settings.stream_timeout": ("timeout", "firstByteTimeout", "holds for every answer, streamed or not"),
     "router_settings.cooldown_time": ("eviction", "duration", _EVICTED),
     "router_settings.allowed_fails": ("eviction", "consecutiveFailures", _EVICTED),
 }

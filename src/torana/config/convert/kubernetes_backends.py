@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from torana.config.convert.agentgateway_policies import span
-from torana.config.convert.kubernetes_names import Names
-from torana.config.convert.original import Original, variable_for
+from torana.config.convert.kubernetes_names import Names, label
+from torana.config.convert.original import Original
 from torana.config.convert.places import CHAT
 from torana.config.convert.report import Fidelity
 from torana.config.kubernetes.contents import TOKEN_KEY
@@ -166,7 +166,7 @@ class Backends:
         value = self._value(auth, name)
         secret = self._secrets.get(value)
         if secret is None:
-            secret = self._secrets[value] = self._names.fresh(f"{name}-key")
+            secret = self._secrets[value] = self._names.fresh(f"{label(name)}-key")
         tree: dict[str, Any] = {"secretRef": {"name": secret}}
         if (auth.place, auth.name, auth.prefix) != (CredentialPlace.HEADER, "authorization", "Bearer "):
             location: dict[str, Any] = {"name": self._original.plain(auth.name)}
@@ -180,11 +180,9 @@ class Backends:
         text = auth.key.reveal()
         if self._original.has_variable(text):
             return self._original.text(text)
-        line = self._original.line(text)
-        what = f"export it as {variable_for(name)} before the manifests are filled in"
-        if (file := self._original.file(text)) is not None:
-            what += f", from {self._original.plain(file)}"
-        return self._original.placeholder(name, what, line)
+        file = self._original.file(text)
+        why = f"is read from {self._original.plain(file)}" if file is not None else "is not written into manifests"
+        return self._original.placeholder(auth.key, name, why)
 
     def _tls(self, tls: BackendTls | None, name: str) -> dict[str, Any] | None:
         if tls is None:

@@ -179,19 +179,17 @@ class _Reader:
         if base is not None:
             self._tell(Fidelity.APPROXIMATE, "path", "was for every request; now other operations go beside it")
         wanted = (base if base is not None else "/v1") + CHAT
-        if preset is None or preset is ProviderKind.OPENAI:
+        url = self._file.restored(spot.url(base if base is not None else "/v1"))
+        if preset is None or preset is ProviderKind.OPENAI or not _reaches(preset, wanted):
             facts = PROVIDERS[ProviderKind.OPENAI]
-            if (preset is None and kind == "custom") or own_spot(facts) != spot or wanted != chat_path(facts):
-                params["baseUrl"] = self._file.restored(spot.url(base if base is not None else "/v1"))
-            return kind, params
+            if kind == "custom" or own_spot(facts) != spot or wanted != chat_path(facts):
+                params["baseUrl"] = url
+            return ({"custom": {}} if kind == "custom" else kind), params
         name = preset.value
         if chat_path(PROVIDERS[preset]) != wanted:
-            params["baseUrl"] = self._file.restored(spot.url(base if base is not None else "/v1"))
-        self._tell(
-            Fidelity.APPROXIMATE,
-            "provider",
-            f"is the preset {name}: what {name} does not serve is translated or refused",
-        )
+            params["baseUrl"] = url
+        what = f"is the preset {name}: what {name} does not serve is translated or refused"
+        self._tell(Fidelity.APPROXIMATE, "provider", what)
         return name, params
 
     def _spot(self) -> Spot | None:
@@ -228,6 +226,12 @@ class _Reader:
         if full.endswith(CHAT):
             return full.removesuffix(CHAT), None
         return "", full
+
+
+def _reaches(preset: ProviderKind, path: str) -> bool:
+    """Whether chat completions of this preset can be had at this path, with a `baseUrl` at most."""
+    facts = PROVIDERS[preset]
+    return chat_path(facts) == path or chat_path(facts) == facts.base.rstrip("/") + CHAT
 
 
 def _check_matches(route: Node, file: WrittenFile) -> None:

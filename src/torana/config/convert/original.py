@@ -25,7 +25,8 @@ _IMPLIED_PORT = 8080
 _OBJECT = re.compile(r"^(?:apiVersion|kind)\s*:", re.MULTILINE)
 _DOLLAR = re.compile(r"\$(?=[A-Za-z_{$])")
 _NAME = re.compile(r"\$\{?([A-Za-z_]\w*)")
-_CREDENTIAL = re.compile(r"[^A-Z0-9]+")
+_DEFAULT = re.compile(r"\$\{([A-Za-z_]\w*):-[^}\n]*\}")
+_OTHER = re.compile(r"[^A-Z0-9]+")
 
 
 class Original:
@@ -35,6 +36,7 @@ class Original:
         """Raises ConfigError."""
         self.report = Report(where)
         self._files: dict[str, str] = {}
+        self._placeholders: dict[str, str] = {}
         self._folder = folder
         self._text = text
         self._masked = masked(text, where)
@@ -75,15 +77,17 @@ class Original:
                 continue
             made = expand(match[0], self.report.where, env)
             if made.problems:
-                what = f"{match[0]} stands for a number or a file, and has no value"
+                what = f"${_name(match)} stands for a number or a file, and has no value"
                 raise ConfigError([Problem(self.report.where, place.line, place.column, "", what, "export it")])
             filled = filled[: match.start()] + made.source.text + filled[match.end() :]
             what = "its value is written out: a number or a file is needed here"
-            self.report.add(Fidelity.APPROXIMATE, match[0], what, line=place.line)
+            self.report.add(Fidelity.APPROXIMATE, f"${_name(match)}", what, line=place.line)
         return filled
 
     def _readable(self, error: ConfigError) -> ConfigError:
-        words = self._masked.restored
+        def words(text: str) -> str:
+            return _DEFAULT.sub(r"${\1}", self._masked.restored(text))
+
         return ConfigError(
             Problem(each.where, each.line, each.column, each.path, words(each.what), words(each.hint), each.severity)
             for each in error.problems
@@ -121,14 +125,28 @@ class Original:
             return self.text(text)
         line = self.line(text)
         if not line or self.is_manifests:
-            return self.placeholder(owner, f"export it as ${variable_for(owner)}: it stands in no text of this file")
+            return self.placeholder(secret, owner, "stands in no text of this file")
         what = "the key is written out here, and in the new file: a variable would keep it out of both"
         self.report.add(Fidelity.EXACT, f"{owner}: key", what, line=line)
         return self.text(text)
 
-    def placeholder(self, owner: str, what: str, line: int = 0) -> str:
-        self.report.add(Fidelity.MANUAL, f"{owner}: key", what, line=line)
-        return f"${variable_for(owner)}"
+    def placeholder(self, secret: Secret, owner: str, why: str) -> str:
+        """A variable of its own for a credential that is not to be written down."""
+        text = secret.reveal()
+        name, number = variable_for(owner), 2
+        while self._placeholders.setdefault(name, text) != text:
+            name, number = f"{variable_for(owner)}_{number}", number + 1
+        what = f"export it as {name}: it {why}"
+        self.report.add(Fidelity.MANUAL, f"{owner}: key", what, line=self.line(text))
+        return f"${name}"
+
+    def tell_settings(self) -> None:
+        """What is the process's own goes with no export."""
+        plain = Config()
+        if self.config.settings != plain.settings:
+            self.report.add(Fidelity.MANUAL, "config", "settings of the process are left out: take over what is alike")
+        if self.config.limits != plain.limits:
+            self.report.add(Fidelity.MANUAL, "frontendPolicies.http", "is left out: take over what is alike")
 
     def line(self, text: str) -> int:
         """The line in which this text stands first; 0 for none."""
@@ -138,5 +156,9 @@ class Original:
 
 def variable_for(owner: str) -> str:
     """`OPENAI_API_KEY` for openai."""
-    name = _CREDENTIAL.sub("_", owner.upper()).strip("_")
+    name = _OTHER.sub("_", owner.upper()).strip("_")
     return f"{'_' if name[:1].isdigit() else ''}{name or 'PROVIDER'}_API_KEY"
+
+
+def _name(reference: re.Match[str]) -> str:
+    return reference["name"] or reference["braced"]

@@ -21,7 +21,7 @@ from torana.config.convert.emit import emit
 from torana.config.convert.original import Original
 from torana.config.convert.plain_routes import plain_routes
 from torana.config.convert.report import Converted, Fidelity
-from torana.model.config import Config, Limits, Listener, Protocol
+from torana.model.config import Listener, Protocol
 from torana.model.policy import AuthorityKind, PathKind, RoutePolicies
 from torana.model.route import Route, RouteMatch, ValueMatch
 
@@ -40,21 +40,12 @@ class _Export:
 
     def tree(self) -> dict[str, Any]:
         config = self._original.config
-        self._settings(config)
+        self._original.tell_settings()
         binds = [
             {"port": bind.port, "listeners": [self._listener(each, index) for index, each in enumerate(bind.listeners)]}
             for bind in config.binds
         ]
         return {"binds": binds, "backends": self._backends.named or None}
-
-    def _settings(self, config: Config) -> None:
-        plain = Config()
-        if config.settings != plain.settings:
-            self._report.add(
-                Fidelity.MANUAL, "config", "settings of the process are not exported: take over what is alike"
-            )
-        if config.limits != Limits():
-            self._report.add(Fidelity.MANUAL, "frontendPolicies.http", "not exported: take over what is alike")
 
     def _listener(self, listener: Listener, index: int) -> dict[str, Any]:
         text = self._original.text

@@ -53,6 +53,7 @@ class _Export:
         self._names = Names()
 
     def documents(self) -> list[dict[str, Any]]:
+        self._original.tell_settings()
         listeners: list[dict[str, Any]] = []
         routes: list[dict[str, Any]] = []
         names = Names()
@@ -255,6 +256,8 @@ class _Export:
         share = round(mirror.share * 100)
         if abs(share - mirror.share * 100) > 1e-9:
             self._report.add(Fidelity.APPROXIMATE, f"{subject}: requestMirror", "percentages are whole numbers")
+        if mirror.backend.request_headers is not None or mirror.backend.response_headers is not None:
+            self._report.add(Fidelity.MANUAL, f"{subject}: requestMirror", "a copy's headers cannot be changed here")
         name = self._backends.lone(mirror.backend)
         ref = {"group": AGENTGATEWAY, "kind": KIND, "name": name}
         return {"percent": share if share != 100 else None, "backendRef": ref}

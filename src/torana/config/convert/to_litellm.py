@@ -14,7 +14,7 @@ from torana.config.convert.places import CHAT, Spot, chat_path, own_spot, preset
 from torana.config.convert.report import Converted, Fidelity
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend, BackendRef, ProviderKind
-from torana.model.policy import PathKind
+from torana.model.policy import CredentialPlace, PathKind
 from torana.model.route import ModelRoute, Route, RouteMatch
 
 _PREFIXES: Final = {
@@ -26,6 +26,19 @@ _PREFIXES: Final = {
     ProviderKind.CUSTOM: "openai",
 }
 """LiteLLM's names of providers that are not ours. Source: https://docs.litellm.ai/docs/providers."""
+_WORDS: Final = {
+    "cors": "cors",
+    "request_headers": "requestHeaderModifier",
+    "redirect": "requestRedirect",
+    "direct_response": "directResponse",
+    "conditional_responses": "directResponse.conditional",
+    "response_headers": "responseHeaderModifier",
+    "csrf": "csrf",
+    "delay": "delay",
+    "buffer": "buffer",
+    "rate_limits": "localRateLimit",
+}
+"""Policies of routes that LiteLLM has not, and the file's words for them."""
 _ALL: Final = "*"
 _KEYLESS: Final = "hosted_vllm"
 """Any server with OpenAI's API: LiteLLM wants a key for `openai`, and none for this."""
@@ -42,6 +55,7 @@ class _Export:
         self._router: dict[str, Any] = {}
 
     def tree(self) -> dict[str, Any]:
+        self._original.tell_settings()
         deployments: list[dict[str, Any]] = []
         routes = [route for bind in self._original.config.binds for each in bind.listeners for route in each.routes]
         for route in routes:
@@ -71,15 +85,15 @@ class _Export:
         given = route.policies
         timeout = given.timeout
         if timeout is not None:
-            self._router |= {"timeout": timeout.request} if timeout.request is not None else {}
-            self._router |= {"stream_timeout": timeout.first_byte} if timeout.first_byte is not None else {}
+            self._router |= {"timeout": _number(timeout.request)} if timeout.request is not None else {}
+            self._router |= {"stream_timeout": _number(timeout.first_byte)} if timeout.first_byte is not None else {}
         if given.retry is not None:
             self._router["num_retries"] = given.retry.attempts
-        for name in msgspec.structs.asdict(given):
-            if name not in ("timeout", "retry") and getattr(given, name):
-                self._report.add(
-                    Fidelity.UNSUPPORTED, f"route {self._original.plain(route.name)}: {name}", "has no counterpart"
-                )
+        lost = {_WORDS[name]: getattr(given, name) for name in _WORDS} | {"requestMirror": route.mirrors}
+        for name, value in lost.items():
+            if value:
+                subject = f"route {self._original.plain(route.name)}: {name}"
+                self._report.add(Fidelity.UNSUPPORTED, subject, "has no counterpart")
 
     # Deployments
 
@@ -145,7 +159,11 @@ class _Export:
     def _others(self, backend: Backend) -> None:
         assert backend.provider is not None
         tls = backend.tls
+        facts = PROVIDERS[backend.provider.kind]
+        auth = backend.auth
+        usual = (CredentialPlace.HEADER, facts.key_header, facts.key_prefix)
         lost = {
+            "backendAuth.key.location": auth is not None and (auth.place, auth.name, auth.prefix) != usual,
             "tls": tls is not None and (tls.roots or tls.cert or tls.insecure or tls.insecure_host),
             "responseHeaders": backend.response_headers,
             "health": backend.health,
@@ -202,8 +220,8 @@ class _Export:
             return self._environ(
                 self._original.key(backend.auth.key, self._original.plain(backend.name)), text, subject
             )
-        what = f"stood in the file {self._original.file(text)}: LiteLLM reads a variable"
-        return self._environ(self._original.placeholder(self._original.plain(backend.name), what), text, subject)
+        name = self._original.plain(backend.name)
+        return self._environ(self._original.placeholder(backend.auth.key, name, "is read from a file"), text, subject)
 
     def _environ(self, written: str, text: str, subject: str) -> str:
         """A reference as LiteLLM writes it; a literal stays."""
@@ -225,3 +243,7 @@ class _Export:
     def _json(self, value: str) -> Any:
         found = msgspec.json.decode(value)
         return self._original.plain(found) if isinstance(found, str) else found
+
+
+def _number(seconds: float) -> float:
+    return int(seconds) if seconds.is_integer() else seconds
