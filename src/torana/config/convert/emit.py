@@ -10,15 +10,16 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from torana.config.convert.written import WrittenFile
+from torana.config.convert.written import WrittenFile, quoted
 from torana.config.yaml.nodes import Mapping, Scalar, Sequence, core_value
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./$<~^(][^\x00-\x1f\x7f-\x9f\ufeff\u2028\u2029]*")
-"""What may begin a scalar without quotes, and be in it."""
-_AMBIGUOUS = re.compile(r": |:$| #|^---|^\.\.\.|\s$")
+_PLAIN = re.compile(
+    r"(?:[A-Za-z_/$^(][^\x00-\x1f\x7f-\x9f\ufeff\u2028\u2029\ufffe\uffff]*|[0-9]+(?:\.[0-9]+)?(?:ms|[smh]))"
+)
+"""What needs no quotes: what begins as no other thing of YAML does, and durations."""
+_AMBIGUOUS = re.compile(r": |:$| #|\s$")
 _YAML_1_1 = frozenset(("y", "n", "yes", "no", "on", "off"))
 """Readers of YAML 1.1 take these for truth values."""
-_SEXAGESIMAL_OR_DATE = re.compile(r"[0-9]+(?:[:_-][0-9]+)+.*")
 
 
 def emit(tree: Any, written: WrittenFile | None = None) -> str:
@@ -45,10 +46,9 @@ def scalar(value: str | float | None) -> str:
             _PLAIN.fullmatch(value)
             and not _AMBIGUOUS.search(value)
             and value.lower() not in _YAML_1_1
-            and not _SEXAGESIMAL_OR_DATE.fullmatch(value)
             and core_value(Scalar(value, plain=True, start=0, end=0)) == value
         )
-        return value if plain else json.dumps(value, ensure_ascii=False)
+        return value if plain else quoted(value)
     return json.dumps(value)
 
 

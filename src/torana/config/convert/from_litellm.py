@@ -99,6 +99,7 @@ class _Import:
     def _group(self, name: str, group: list[Deployment]) -> list[dict[str, Any]]:
         """One deployment is a model. Several, and one with others to fall back to, are internal and a virtual one."""
         if not self._split(name):
+            self._tell_alone(name, group)
             return [group[0].tree]
         for number, each in enumerate(group):
             each.tree = {**each.tree, "name": self._targets(name)[number], "visibility": "internal"}
@@ -106,7 +107,16 @@ class _Import:
         return [each.tree for each in group]
 
     def _split(self, name: str) -> bool:
-        return len(self._groups[name]) > 1 or bool(self._takers(name))
+        """A virtual model has one exact name."""
+        return "*" not in name and (len(self._groups[name]) > 1 or bool(self._takers(name)))
+
+    def _tell_alone(self, name: str, group: list[Deployment]) -> None:
+        what = "is left out: a name with a `*` cannot stand for several models"
+        for each in group[1:]:
+            self._report.add(Fidelity.MANUAL, f"model_list: {name}", what, line=each.line)
+        if self._takers(name):
+            what = "nothing takes over for it: a name with a `*` cannot stand for several models"
+            self._report.add(Fidelity.MANUAL, f"model_list: {name}", what, line=group[0].line)
 
     def _takers(self, name: str) -> list[str]:
         """The groups that take over, less those that did not come across."""
@@ -116,7 +126,7 @@ class _Import:
         """The names that its deployments have as models."""
         if not self._split(name):
             return [name]
-        return [f"{name.replace('*', 'any')}-{number}" for number, _ in enumerate(self._groups[name], 1)]
+        return [f"{name}-{number}" for number, _ in enumerate(self._groups[name], 1)]
 
     def _routing(self, name: str, group: list[Deployment]) -> dict[str, Any]:
         orders = sorted({each.order for each in group})

@@ -95,7 +95,8 @@ class _Migration:
                 del own["protocol"]
             return _Gateway(name, tree | own)
         tree["listeners"] = [
-            {"name": member(each, "name") or f"listener{number}"} | _without(each, "name", "routes", "tcpRoutes")
+            {"name": member(each, "name") or f"listener{number}"}
+            | _without(each, "name", "namespace", "routes", "tcpRoutes")
             for number, each in enumerate(listeners)
         ]
         return _Gateway(name, tree)

@@ -16,6 +16,7 @@ from torana.config.yaml.compose import NotYamlError, compose, scan
 from torana.config.yaml.nodes import Mapping, Node, Scalar, Sequence
 from torana.config.yaml.source import Source, Span
 
+_UNPRINTABLE = re.compile(r"[\x7f-\x9f\ufeff\u2028\u2029\ufffe\uffff]")
 _STAND_IN = re.compile(r"torana-variable-([0-9]+)-x")
 
 
@@ -88,8 +89,13 @@ class WrittenFile:
         return self._masked.restored(raw)
 
 
+def quoted(text: str) -> str:
+    """In double quotes. JSON's escapes are YAML's, too, and YAML wants more characters escaped."""
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
 def _requoted(text: str, *, plain: bool) -> str:
-    return text if plain and text else ("null" if plain else json.dumps(text, ensure_ascii=False))
+    return text if plain and text else ("null" if plain else quoted(text))
 
 
 # --- Comments -------------------------------------------------------------------------------------------------------

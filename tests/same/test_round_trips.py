@@ -1,0 +1,200 @@
+"""A configuration that moves to another form, and back, does the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+import yaml
+
+from torana.config.convert.from_litellm import from_litellm
+from torana.config.convert.migrate import migrate
+from torana.config.convert.original import Original
+from torana.config.convert.to_agentgateway import to_agentgateway
+from torana.config.convert.to_kubernetes import to_kubernetes
+from torana.config.convert.to_litellm import to_litellm
+from torana.config.kubernetes.manifests import Manifests, Reading
+from torana.config.kubernetes.objects import Options
+from torana.config.standalone.load import load
+from torana.llm.operation import Operation
+from torana.llm.providers import PROVIDERS
+from torana.model.backend import Backend
+from torana.model.config import Config
+from torana.model.policy import AuthorityKind, PathKind
+from torana.model.route import Route
+
+_ROOT = Path(__file__).parents[2]
+_EXAMPLES = _ROOT / "examples"
+_GOLDEN = _ROOT / "tests" / "golden"
+_NAMES = sorted(path.stem for path in (_GOLDEN / "standalone" / "examples").glob("*.json"))
+_ENV = {"KEY": "sk-x", "HOST": "host.example", "NUMBER": "4711", "CANARY": "sk-y"}
+_CHAT = "/v1/chat/completions"
+
+
+class _Call(NamedTuple):
+    """What an upstream sees of a chat completion."""
+
+    port: int
+    target: str
+    tls: Any
+    host: str
+    path: str
+    model: str | None
+    auth: Any
+
+
+def _text(name: str) -> str:
+    return (_EXAMPLES / f"{name}.yaml").read_text()
+
+
+def _config(text: str, folder: Path = _EXAMPLES) -> Config:
+    env = _ENV | dict.fromkeys(re.findall(r"\$([A-Z_]+_API_KEY)", text), "sk-x")
+    return load(text, "a.yaml", env, folder, cpus=8).config
+
+
+def _original(text: str, folder: Path = _EXAMPLES) -> Original:
+    return Original(text, "a.yaml", folder, _ENV)
+
+
+def _manifests(text: str) -> Config:
+    """As `torana kubernetes --manifests - --expand-env` reads them."""
+    env = dict.fromkeys(re.findall(r"\$([A-Z_]+_API_KEY)", text), "sk-x")
+    return Manifests(Reading(paths=("-",), stdin=text, env=env, options=Options(class_names=()))).load().config
+
+
+def _call(config: Config) -> _Call:
+    (bind,) = config.binds
+    (route,) = bind.listeners[0].routes
+    refs = route.models[0].backends if route.models else route.backends
+    backend = refs[0].groups[0][0]
+    assert backend.provider is not None
+    return _Call(
+        bind.port,
+        str(backend.target),
+        backend.tls,
+        _host(backend),
+        _path(backend),
+        backend.provider.model,
+        backend.auth and (backend.auth.key.reveal(), backend.auth.name, backend.auth.prefix),
+    )
+
+
+def _host(backend: Backend) -> str:
+    if backend.authority.kind is AuthorityKind.FULL:
+        return backend.authority.value
+    return backend.target.host if backend.target.port in (80, 443) else str(backend.target)
+
+
+def _path(backend: Backend) -> str:
+    assert backend.provider is not None
+    match backend.path.kind:
+        case PathKind.KEEP:
+            return _CHAT
+        case PathKind.BASE | PathKind.CHAT:
+            own = (PROVIDERS[backend.provider.kind].operations or {}).get(Operation.CHAT_COMPLETIONS)
+            for each in backend.provider.formats or ():
+                own = each.path if each.operation == "chat_completions" else own
+            return own or backend.path.value + "/chat/completions"
+        case _:
+            return backend.path.value
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_binds_to_llm(name: str) -> None:
+    """Each example in the form of `llm` sends a chat completion to the same place, with the same model and key."""
+    text = _text(name)
+    made = migrate(text, "a.yaml")
+    assert made.report.complete
+    assert "$" not in text.replace("$schema", "") or re.findall(r"\$[A-Z_]+", made.text)
+    assert _call(_config(made.text)) == _call(_config(text))
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_binds_to_llm_to_binds(name: str) -> None:
+    """Each example comes back from the form of `llm` as `binds`."""
+    there = migrate(_text(name), "a.yaml").text
+    back = to_agentgateway(_original(there))
+    assert back.text.startswith("binds:\n")
+    assert back.report.complete
+    assert _call(_config(back.text)) == _call(_config(_text(name)))
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_binds_to_binds(name: str) -> None:
+    """Each example, written out for agentgateway, compiles to the very same."""
+    assert _config(to_agentgateway(_original(_text(name))).text) == _config(_text(name))
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_binds_to_kubernetes(name: str) -> None:
+    """Each example as manifests sends a chat completion to the same place; what comes of its path is the same route."""
+    made = to_kubernetes(_original(_text(name)))
+    assert made.report.complete
+    config = _manifests(made.text)
+    assert _call(config) == _call(_config(_text(name)))
+    if "path:" in _text(name):
+        assert _nameless(config.binds[0].listeners[0].routes[0]) == _nameless(
+            _config(_text(name)).binds[0].listeners[0].routes[0]
+        )
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_manifests_to_binds(name: str) -> None:
+    """What was made for Kubernetes comes back as `binds`."""
+    manifests = to_kubernetes(_original(_text(name))).text
+    back = to_agentgateway(_original(manifests)).text
+    assert _call(_config(back)) == _call(_config(_text(name)))
+
+
+def _nameless(route: Route) -> Route:
+    refs = tuple(
+        msgspec.structs.replace(
+            ref, groups=tuple(tuple(msgspec.structs.replace(each, name="") for each in group) for group in ref.groups)
+        )
+        for ref in route.backends
+    )
+    return msgspec.structs.replace(route, name="", backends=refs)
+
+
+@pytest.mark.parametrize(
+    "path", ["standalone/everything.yaml", "standalone/targets.yaml", "convert/migrate/stays.yaml"]
+)
+def test_what_stays_a_route(path: str) -> None:
+    """Routes that `llm` has no words for are the same below `gateways`, apart from names that were never given."""
+    file = _GOLDEN / path
+    text = file.read_text()
+    before = _config(text, file.parent)
+    after = _config(migrate(text, file.name).text, file.parent)
+    assert after.settings == before.settings
+    assert after.limits == before.limits
+    assert [bind.port for bind in after.binds] == [bind.port for bind in before.binds]
+    for old, new in zip(before.binds, after.binds, strict=True):
+        assert [_named(each) for each in new.listeners[0].routes] == [_named(each) for each in old.listeners[0].routes]
+
+
+def _named(route: Route) -> tuple[Any, ...]:
+    return route.hostnames, route.matches, route.policies, len(route.backends), route.mirrors
+
+
+def test_litellm_there_and_back() -> None:
+    """LiteLLM's models are the same when they come back: provider, model, key, address, shares and order."""
+    text = (_GOLDEN / "convert" / "litellm" / "proxy.yaml").read_text()
+    there = from_litellm(text, "proxy.yaml").text
+    load(there, "a.yaml", {"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "y"}, _ROOT)
+    back = yaml.safe_load(to_litellm(_original(there)).text)
+    kept = ("model", "api_key", "api_base", "weight", "order", "temperature", "extra_headers")
+    found = {name: [_some(each, kept) for each in _models(back, name)] for name in ("gpt-4o", "local", "anthropic/*")}
+    written = yaml.safe_load(text)
+    assert found == {name: [_some(each, kept) for each in _models(written, name)] for name in found}
+    assert back["router_settings"] == {"num_retries": 2, "timeout": 60, "stream_timeout": 10}
+
+
+def _models(file: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [each["litellm_params"] for each in file["model_list"] if each["model_name"] == name]
+
+
+def _some(params: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: params[name] for name in names if name in params}

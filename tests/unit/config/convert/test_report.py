@@ -1,0 +1,148 @@
+"""Reports of conversions: what is told, where, and what never is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from torana.config.convert.from_litellm import from_litellm
+from torana.config.convert.migrate import migrate
+from torana.config.convert.original import Original
+from torana.config.convert.report import Converted, Fidelity
+from torana.config.convert.to_agentgateway import to_agentgateway
+from torana.config.convert.to_kubernetes import to_kubernetes
+from torana.config.convert.to_litellm import to_litellm
+from torana.config.problem import ConfigError
+
+_BACKEND = """
+binds:
+- port: 3000
+  listeners:
+  - routes:
+    - %s
+      backends:
+      - ai: {name: a, hostOverride: "a.example:443", provider: {openAI: {model: m}}, policies: {%s}}
+"""
+_KEY = "backendAuth: {key: %s}"
+
+
+def _original(text: str) -> Original:
+    return Original(text, "a.yaml", Path(), {"PORT": "3000"})
+
+
+def _found(made: Converted, fidelity: Fidelity) -> list[str]:
+    return [str(each) for each in made.report.findings if each.fidelity is fidelity]
+
+
+@pytest.mark.parametrize("export", [to_agentgateway, to_kubernetes, to_litellm])
+def test_a_literal_key_is_told_by_its_line(export: object) -> None:
+    """A key that is written out is named by its line and never shown; manifests do not have it at all."""
+    assert callable(export)
+    made: Converted = export(_original(_BACKEND % ("name: r", _KEY % "sk-canary")))
+    assert "canary" not in "".join(map(str, made.report.findings))
+    assert any(each.line == 8 and "key" in each.subject for each in made.report.findings)
+    assert ("canary" in made.text) is (export is not to_kubernetes)
+
+
+def test_two_literal_keys_have_two_variables() -> None:
+    """Two keys of backends that are called the same do not become one variable."""
+    text = (
+        _BACKEND % ("name: r", _KEY % "sk-canary")
+        + """
+    - matches: [{path: {pathPrefix: /b}}]
+      backends:
+      - ai: {name: a, hostOverride: "b.example:443", provider: {openAI: {}}, policies: {backendAuth: {key: sk-other}}}
+"""
+    )
+    made = to_kubernetes(_original(text)).text
+    assert "Authorization: $A_API_KEY\n" in made
+    assert "Authorization: $A_API_KEY_2\n" in made
+
+
+@pytest.mark.parametrize("export", [to_agentgateway, to_kubernetes, to_litellm])
+def test_a_default_is_no_secret_of_the_report(export: object) -> None:
+    """What stands for a variable that is not set may be a credential: no report repeats it."""
+    assert callable(export)
+    made: Converted = export(_original(_BACKEND % ("name: r", _KEY % '"${KEY:-sk-canary}"')))
+    assert "canary" not in "".join(map(str, made.report.findings))
+
+
+def test_a_number_cannot_be_a_name() -> None:
+    """Of a variable that stands for a number the value is written out, and nothing else's of its line."""
+    text = _BACKEND.replace("port: 3000", "port: $PORT") % ("name: r", _KEY % "$KEY")
+    made = to_agentgateway(_original(text))
+    assert "port: 3000" in made.text
+    assert "key: $KEY" in made.text
+    assert _found(made, Fidelity.APPROXIMATE) == [
+        "a.yaml:3: approximate: $PORT: its value is written out: a number or a file is needed here"
+    ]
+
+
+def test_a_number_without_a_value() -> None:
+    """A variable for a number that is not set is told by name and place."""
+    with pytest.raises(
+        ConfigError, match=r"a\.yaml:3:9: error: \$COUNT stands for a number or a file, and has no value"
+    ):
+        _original(_BACKEND.replace("port: 3000", "port: $COUNT") % ("name: r", ""))
+
+
+def test_what_is_wrong_is_told_with_its_variables() -> None:
+    """A fault of the configuration itself is reported, with variables by their names."""
+    with pytest.raises(ConfigError, match="unknown key") as refused:
+        _original(_BACKEND % ("nonsense: $X", _KEY % "$KEY"))
+    assert "torana-variable" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("urlRewrite: {authority: none}", "a model gets the Host of its own address"),
+        ("urlRewrite: {authority: {full: other.example}}", "and this route gives another"),
+        ("urlRewrite: {path: {prefix: /x}}", "a prefix of the path is replaced"),
+        ("delay: {duration: 1s}", "`llm` has no policy `delay`"),
+        ("requestMirror: {backend: {host: 'b:80'}}", "`llm` has no policy `requestMirror`"),
+    ],
+)
+def test_why_a_route_stays(policy: str, says: str) -> None:
+    """A route that `llm` has no words for stays a route, and the report says which word is missing."""
+    made = migrate(_BACKEND % (f"policies: {{{policy}}}", _KEY % "$KEY"), "a.yaml")
+    assert "llm:" not in made.text
+    (found,) = made.report.findings
+    assert found.line == 6
+    assert says in found.what
+
+
+@pytest.mark.parametrize("text", ["llm: {models: []}", "gateways: {}", "{}", "[]", "a: b"])
+def test_nothing_to_migrate(text: str) -> None:
+    """A file without `binds` is refused, with words for what it is."""
+    with pytest.raises(ConfigError):
+        migrate(text, "a.yaml")
+
+
+@pytest.mark.parametrize("text", ["model_list: []", "binds: []", "- a", "a: ["])
+def test_no_litellm(text: str) -> None:
+    """What is no configuration of LiteLLM is refused."""
+    with pytest.raises(ConfigError):
+        from_litellm(text, "a.yaml")
+
+
+def test_fallbacks_of_fallbacks() -> None:
+    """A model that takes over for another may have one of its own; names with a `*` have none, which is told."""
+    text = """
+model_list:
+- {model_name: a, litellm_params: {model: openai/x}}
+- {model_name: b, litellm_params: {model: openai/y}}
+- {model_name: "*", litellm_params: {model: "openai/*"}}
+- {model_name: "*", litellm_params: {model: "groq/*"}}
+litellm_settings: {default_fallbacks: [a], fallbacks: [{a: [b]}]}
+"""
+    made = from_litellm(text, "a.yaml")
+    original = _original(made.text)
+    models = {model.name: model for model in original.config.binds[0].listeners[0].routes[0].models}
+    assert {name: [len(group) for group in each.backends[0].groups] for name, each in models.items()} == {
+        "a": [1, 1],
+        "b": [1, 1],
+        "*": [1],
+    }
+    assert [each.line for each in made.report.findings if each.fidelity is Fidelity.MANUAL] == [5, 6]
