@@ -12,6 +12,8 @@ from collections.abc import Collection
 from typing import Any
 from urllib.parse import unquote_plus
 
+import msgspec
+
 from torana.model.secret import MASK, Secret
 
 _CREDENTIAL = re.compile(
@@ -51,7 +53,10 @@ def shown_text(text: str, ours: str | None = None) -> str:
 
 def shown(value: Any, hidden: Collection[Secret] = ()) -> Any:
     """Plain dicts, lists and texts with all that must not be shown as `***`; `hidden` are values of variables."""
-    return _shown(value, [text for text in (secret.reveal() for secret in hidden) if len(text) >= _SHORTEST])
+    texts = {text for text in (secret.reveal() for secret in hidden) if len(text) >= _SHORTEST}
+    # Values within bodies are JSON as text, where quotes are escaped.
+    texts |= {msgspec.json.encode(text)[1:-1].decode() for text in texts}
+    return _shown(value, sorted(texts, key=len, reverse=True))
 
 
 def _shown(value: Any, texts: list[str]) -> Any:

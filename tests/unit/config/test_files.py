@@ -10,6 +10,7 @@ import trustme
 from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError
 from torana.config.standalone.load import load
+from torana.model.config import Protocol
 from torana.model.policy import TlsVersion
 
 _LISTENER = "binds: [{{port: 443, listeners: [{{protocol: HTTPS, tls: {{{0}}}, routes: []}}]}}]"
@@ -50,6 +51,22 @@ def test_listener_certificate(folder: Path) -> None:
     assert tls.client_roots == (folder / "ca.pem").read_text()
     assert (tls.min_version, tls.max_version) == (TlsVersion.V1_2, TlsVersion.V1_3)
     assert loaded.files == (folder / "one.pem", folder / "one.key", folder / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gateways: {a: {port: 443, tls: {cert: one.pem, key: one.key}}}",
+        "gateways: {a: {port: 443, listeners: [{hostname: one.example, tls: {cert: one.pem, key: one.key}}]}}",
+        "llm: {port: 443, tls: {cert: one.pem, key: one.key}, models: [{name: a, provider: ollama}]}",
+    ],
+)
+def test_tls_makes_it_https(text: str, folder: Path) -> None:
+    """A gateway, its listener and the port of `llm` speak HTTPS where they have a certificate, without saying so."""
+    listener = _load(text, folder).config.binds[0].listeners[0]
+    assert listener.protocol is Protocol.HTTPS
+    assert listener.tls is not None
+    assert listener.tls.key.reveal() == (folder / "one.key").read_text()
 
 
 def test_client_certificate(folder: Path) -> None:
