@@ -42,8 +42,9 @@ class _Chunk(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Chunk).decode
 
-INSPECTED: Final = 1024 * 1024
-"""Bytes of one event that are kept to be read; a longer one is passed on unread. Tool calls may be tens of KB."""
+INSPECTED: Final = 8 * 1024 * 1024
+"""Bytes of one event that are kept to be read; a longer one is passed on unread. An image, which has its usage behind
+it, may be some MB; tool calls are tens of KB."""
 
 HELD: Final = 64 * 1024
 """Bytes of an unfinished event that wait until it is known whether it is the usage event, which has a few hundred."""
@@ -203,7 +204,7 @@ class StreamReader:
             self._read_typed(chunk)
 
     def _read_typed(self, chunk: _Chunk) -> None:
-        """Events of OpenAI's Responses and Anthropic's Messages, which name their kind in `type`."""
+        """Events of OpenAI's Responses, images and audio, and of Anthropic's Messages: they name their kind in `type`."""
         match chunk.type:
             case "message_start":
                 self._read_whole(chunk.message)
@@ -219,6 +220,10 @@ class StreamReader:
                 self._read_whole(chunk.response)
                 self.finish_reason = chunk.type.removeprefix("response.")
                 self.done = True
+            case "transcript.text.done" | "speech.audio.done" | "image_generation.completed" | "image_edit.completed":
+                self.done = True
+            case "speech.audio.delta" | "image_generation.partial_image" | "image_edit.partial_image":
+                self.deltas += 1
             case _:
                 if _is_output(chunk.delta) or (isinstance(chunk.delta, str) and chunk.delta):
                     self.deltas += 1

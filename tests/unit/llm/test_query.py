@@ -25,7 +25,7 @@ from torana.llm.query import model_of_query, with_model
     ],
 )
 def test_model_is_set(target: bytes, made: bytes) -> None:
-    """Every model of the query is replaced, one is added where there is none unless a call is joined, and nothing else changes."""
+    """Every model of the query is replaced, or one is added unless a call is joined, and nothing else changes."""
     assert with_model(target, "m") == made
 
 

@@ -77,6 +77,17 @@ MESSAGES = [
     named(type="message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 2}),
     named(type="message_stop"),
 ]
+TOKENS = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
+TRANSCRIPTION = [
+    named(type="transcript.text.delta", delta="Hel"),
+    named(type="transcript.text.delta", delta="lo"),
+    named(type="transcript.text.done", text="Hello", usage={"type": "tokens", **TOKENS}),
+]
+SPEECH = [named(type="speech.audio.delta", audio="UklG"), named(type="speech.audio.done", usage=TOKENS)]
+IMAGE = [
+    named(type="image_generation.partial_image", b64_json="x" * 100_000, partial_image_index=0),
+    named(type="image_generation.completed", b64_json="y" * 300_000, usage=TOKENS),
+]
 
 CASES = [
     Case("usage never", [ROLE, HELLO, HELLO, STOP, DONE], Seen(2, None, "stop", done=True, model="m")),
@@ -141,6 +152,10 @@ CASES = [
     Case("Responses", RESPONSES, Seen(1, READ, "completed", done=True, model="m")),
     Case("Responses that fail", [b'data: {"type":"response.failed","response":{"error":{"message":"no"}}}\n\n'],
          Seen(0, None, "failed", True, "unspecified")),
+    Case("a transcription", TRANSCRIPTION, Seen(2, READ, done=True)),
+    Case("speech", SPEECH, Seen(1, READ, done=True)),
+    Case("an image", IMAGE, Seen(1, READ, done=True)),
+    Case("an edited image", [each.replace(b"generation", b"edit") for each in IMAGE], Seen(1, READ, done=True)),
     Case("Messages", MESSAGES, Seen(2, Usage(5, 2, 2), "end_turn", done=True, model="m")),
     Case("Messages with odd types", [named(type=[]), named(type="message_delta", delta={"stop_reason": 7}),
                                      named(type="message_start", message=7)], Seen()),

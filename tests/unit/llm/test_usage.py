@@ -59,7 +59,17 @@ CHAT = {
         ({"prompt_tokens": 10**30, "completion_tokens": "9" * 5000}, Usage()),
         ({"prompt_tokens": 1, "prompt_tokens_details": [], "completion_tokens_details": "x"}, Usage(1)),
         ({}, None),
-        ({"total_tokens": 3}, None),
+        ({"total_tokens": 3}, Usage(3)),
+        ({"type": "duration", "seconds": 9}, None),
+        (
+            {"type": "tokens", "input_tokens": 14, "input_token_details": {"audio_tokens": 14}, "output_tokens": 45},
+            Usage(14, 45),
+        ),
+        ({"input_tokens": 50, "output_tokens": 4160, "input_tokens_details": {"image_tokens": 40}}, Usage(50, 4160)),
+        ({"billed_units": {"search_units": 1}}, None),
+        ({"billed_units": {"input_tokens": 2}}, Usage(2)),
+        ({"billed_units": {"input_tokens": 2}, "tokens": {"input_tokens": 9, "output_tokens": 3}}, Usage(9, 3)),
+        ({"tokens": {"tokens": {"input_tokens": 1}}, "total_tokens": 1}, None),
         (None, None),
         ("12", None),
         ([], None),
@@ -69,6 +79,12 @@ def test_usage_has_one_meaning(usage: Any, read: Usage | None) -> None:
     """Each API family's usage reads to the same counts, totals including their parts; what is no count is 0."""
     assert usage_of(usage) == read
     assert read_answer(json.dumps({"model": "m", "usage": usage}).encode()) == Answer("m", read)
+
+
+def test_usage_in_meta() -> None:
+    """Cohere's rerank and embed have it in `meta`."""
+    meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": 12, "images": 0}}
+    assert read_answer(json.dumps({"id": "e", "meta": meta}).encode()) == Answer(None, Usage(12))
 
 
 @pytest.mark.parametrize("body", [b"", b"oops", b"[]", b"null", b'{"usage":', b'{"usage":"\xff"}', b"\x1f\x8b"])
