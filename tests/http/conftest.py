@@ -210,8 +210,12 @@ async def line(tmp_path: Path) -> AsyncIterator[StartLine]:
 
 def changed(config: Config, backend: Backend) -> Config:
     """The same configuration with another backend."""
+    route = config.binds[0].listeners[0].routes[0]
+    return routed(config, msgspec.structs.replace(route, backends=(alone(backend),)))
+
+
+def routed(config: Config, route: Route) -> Config:
+    """The same configuration with another route."""
     bind = config.binds[0]
-    listener = bind.listeners[0]
-    route = msgspec.structs.replace(listener.routes[0], backends=(alone(backend),))
-    listener = msgspec.structs.replace(listener, routes=(route,))
+    listener = msgspec.structs.replace(bind.listeners[0], routes=(route,))
     return msgspec.structs.replace(config, binds=(msgspec.structs.replace(bind, listeners=(listener,)),))

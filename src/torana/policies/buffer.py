@@ -32,7 +32,8 @@ class RequestBuffer:
     async def wait(self, _: Exchange, body: Gathers) -> None:
         """Raises BODY_TOO_LARGE, or the error the body failed with."""
         await body.gather_if_short(self._rule.max_bytes)
-        if body.content is None and not self._rule.fail_open:
+        fits = body.content is not None and len(body.content) <= self._rule.max_bytes
+        if not fits and not self._rule.fail_open:
             raise GatewayError(
                 Reason.BODY_TOO_LARGE,
                 f"The request body is larger than the {self._rule.max_bytes:,} bytes that this route takes. Send a "

@@ -130,6 +130,7 @@ class Gateway:
             if error.reason is not Reason.UNTRANSLATABLE or not counts or upstream is None:
                 raise
             body = await inbound.gather(self.snapshot.config.limits.max_body_bytes)
+            exchange.record.endpoint = ""
             _reply(connection, exchange, route, counted_here(body, upstream.model))
             return
         pass_to_end = pass_on if asked.head.status != 101 else switch

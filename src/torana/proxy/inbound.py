@@ -41,6 +41,8 @@ class Inbound:
                 raise too_large(limit)
             self.content = await self.request.body.gather(limit)
             self.gathered_at = time.monotonic()
+        elif len(self.content) > limit:
+            raise too_large(limit)
         return self.content
 
     async def gather_if_short(self, limit: int) -> None:

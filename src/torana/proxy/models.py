@@ -82,9 +82,9 @@ class ModelTable:
             if any(entry.model.virtual for entry in named):
                 message = f"No target of the virtual model {_clipped(model)} takes this request."
                 raise GatewayError(Reason.NO_TARGET, message, param="model")
-            fitting = [entry for head, tail, entry in self._patterns if _fits(model, head, tail)]
+            fitting = (entry for head, tail, entry in self._patterns if _fits(model, head, tail))
             found = next((entry for entry in fitting if entry.takes(exchange)), None)
-            if found is None and (named or fitting):
+            if found is None and named:
                 message = f"The model {_clipped(model)} is not for this request: none of its `matches` fits."
                 raise GatewayError(Reason.MODEL_NOT_FOUND, message, param="model")
         if found is None:
