@@ -29,7 +29,7 @@ from torana.model.route import Route
 _ROOT = Path(__file__).parents[2]
 _EXAMPLES = _ROOT / "examples"
 _GOLDEN = _ROOT / "tests" / "golden"
-_NAMES = sorted(path.stem for path in (_GOLDEN / "standalone" / "examples").glob("*.json"))
+_NAMES = sorted(path.stem for path in _EXAMPLES.glob("*.yaml") if path.stem not in ("llm", "failover"))
 _ENV = {"KEY": "sk-x", "HOST": "host.example", "NUMBER": "4711", "CANARY": "sk-y"}
 _CHAT = "/v1/chat/completions"
 
