@@ -144,8 +144,8 @@ class Gateway:
             endpoint = asked.upstream.endpoint  # `asked.release()`, without the call
             endpoint.vitals.pending -= 1
             endpoint.lane.give(asked.connection)
-            if inbound.form is not None and exchange.record.model is None:
-                exchange.record.model = inbound.form.asked
+            if inbound.form is not None:  # which it seldom is: spared the call
+                _note_model(exchange.record, inbound)
 
     async def _ask(
         self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, number: int = 0
@@ -185,6 +185,7 @@ class Gateway:
             answered = await (asking.unread(inbound) if call is None else asking.call(call))
         except BaseException as error:
             vitals.pending -= 1
+            _note_model(record, inbound)
             if isinstance(error, GatewayError):
                 raise with_hint(error, upstream) from error
             raise
@@ -307,6 +308,12 @@ def _fail(connection: ServerConnection, exchange: Exchange, route: CompiledRoute
     else:
         operation = exchange.operation or operation_of(exchange.path)
         _reply(connection, exchange, route, error_reply(error, record.request_id, operation))
+
+
+def _note_model(record: Record, inbound: Inbound) -> None:
+    """The model that a form named, as far as it has passed, unless one was set in it."""
+    if inbound.form is not None:
+        record.model = record.model or inbound.form.asked
 
 
 def _note(record: Record, error: GatewayError) -> None:
