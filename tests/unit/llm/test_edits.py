@@ -40,7 +40,7 @@ def test_members(edits: BodyEdits, expected: bytes) -> None:
 
 def test_an_empty_object() -> None:
     """A body without members gets those of the configuration."""
-    assert made(b"{ }", BodyEdits(defaults=(("a", "1"),), overrides=(("b", "2"),))) == b'{ "a":1,"b":2}'
+    assert made(b"{ }", BodyEdits(defaults=(("a", "1"),), overrides=(("b", "2"),))) == b'{"a":1,"b":2 }'
 
 
 @pytest.mark.parametrize(
