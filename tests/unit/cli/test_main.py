@@ -24,7 +24,9 @@ def test_version(flag: str) -> None:
     assert (done.exit_code, done.stdout) == (0, f"torana {__version__}\n")
 
 
-@pytest.mark.parametrize("words", [[], ["explain"], ["schema"], ["simulate"], ["local"]])
+@pytest.mark.parametrize(
+    "words", [[], ["explain"], ["schema"], ["simulate"], ["local"], ["migrate"], ["import"], ["export"]]
+)
 def test_help(words: list[str]) -> None:
     """`--help` tells how to use the command and each of its subcommands, with exit 0."""
     done = RUNNER.invoke(app, [*words, "--help"])
@@ -36,7 +38,7 @@ def test_help(words: list[str]) -> None:
 def test_every_command_is_listed() -> None:
     """The help of the command lists its subcommands."""
     listed = RUNNER.invoke(app, ["--help"]).stdout.partition("Commands:")[2].split()
-    assert {"explain", "schema", "simulate", "local"} <= {*listed}
+    assert {"explain", "schema", "simulate", "local", "migrate", "import", "export"} <= {*listed}
 
 
 def test_no_arguments() -> None:
