@@ -148,7 +148,8 @@ class _Reader:
     ) -> Draft | None:
         """TLS of the backend's policies comes before a BackendTLSPolicy's, as the more specific. None fails closed."""
         given = policies or schema.Policies()
-        made = auth(given.auth, self._store, self._obj.namespace, self.warnings)
+        kind = draft.provider.kind if draft.provider is not None else None
+        made = auth(given.auth, kind, self._store, self._obj.namespace, self.warnings)
         ruling = self._around.policies.ruling(self._obj.key, section)
         if given.tls is not None:
             settings: BackendTls | None = tls(given.tls, self._store, self._obj.namespace, self.warnings)
@@ -212,6 +213,8 @@ def _provider_of(written: schema.LlmProvider) -> Provider:
         raise Trouble(f"exactly one of {', '.join(_PROVIDERS)} must be set")
     if written.openai is not None:
         return Provider(ProviderKind.OPENAI, written.openai.model or None)
+    if written.anthropic is not None:
+        return Provider(ProviderKind.ANTHROPIC, written.anthropic.model or None)
     if written.custom is not None and written.custom.backend_ref is None:
         return Provider(ProviderKind.CUSTOM, written.custom.model or None)
     name = "custom.backendRef" if written.custom is not None else given[0]

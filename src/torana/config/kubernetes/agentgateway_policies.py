@@ -10,7 +10,9 @@ from torana.config.kubernetes.objects import Key
 from torana.config.kubernetes.resources import agentgateway as schema
 from torana.config.kubernetes.resources.record import LocalReference
 from torana.config.kubernetes.store import Store
+from torana.config.resolve import credential
 from torana.config.syntax import header_name_fault, header_value_fault, host_fault
+from torana.model.backend import ProviderKind
 from torana.model.policy import BackendAuth, BackendTls, CredentialPlace, Eviction, Health, Keepalive
 from torana.model.secret import Secret
 from torana.policies.expression import expression_fault
@@ -20,8 +22,13 @@ class Trouble(Exception):  # noqa: N818 - the backend's, told in its status; no 
     """A backend that cannot be used; its text is for the status."""
 
 
-def auth(written: schema.Auth | None, store: Store, namespace: str, warnings: list[str]) -> BackendAuth | None:
-    """None: the client's own credential goes on. Raises Trouble."""
+def auth(
+    written: schema.Auth | None, kind: ProviderKind | None, store: Store, namespace: str, warnings: list[str]
+) -> BackendAuth | None:
+    """None: the client's own credential goes on. A key without a location goes where its provider wants it.
+
+    Raises Trouble.
+    """
     if written is None:
         return None
     given = [each for each in (written.key, written.secret_ref, written.passthrough) if each is not None]
@@ -35,7 +42,10 @@ def auth(written: schema.Auth | None, store: Store, namespace: str, warnings: li
         if written.location is not None:
             warnings.append("policies.auth.location has no effect with passthrough yet")
         return None
-    return _placed(_token(written, store, namespace), written.location, warnings)
+    found = _token(written, store, namespace)
+    if written.location is None:
+        return credential(kind, found)
+    return _placed(found, written.location, warnings)
 
 
 def _token(written: schema.Auth, store: Store, namespace: str) -> Secret:
@@ -53,10 +63,8 @@ def _token(written: schema.Auth, store: Store, namespace: str) -> Secret:
     return found
 
 
-def _placed(found: Secret, location: schema.Location | None, warnings: list[str]) -> BackendAuth:
+def _placed(found: Secret, location: schema.Location, warnings: list[str]) -> BackendAuth:
     """A header without a prefix holds the token alone; only the default place says `Bearer`."""
-    if location is None:
-        return BackendAuth(found)
     places = [each for each in (location.header, location.query_parameter, location.cookie) if each is not None]
     if len(places) != 1:
         raise Trouble("policies.auth.location: exactly one of header, queryParameter and cookie must be set")

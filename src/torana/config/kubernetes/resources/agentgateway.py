@@ -21,6 +21,10 @@ class OpenAI(Record, frozen=True, kw_only=True):
     model: str | None = None
 
 
+class Anthropic(Record, frozen=True, kw_only=True):
+    model: str | None = None
+
+
 class Custom(Record, frozen=True, kw_only=True):
     model: str | None = None
     backend_ref: NotYet = None
@@ -147,10 +151,10 @@ class LlmProvider(Record, frozen=True, kw_only=True):
     name: str | None = None
     policies: Policies | None = None
     openai: OpenAI | None = None
+    anthropic: Anthropic | None = None
     custom: Custom | None = None
     azureopenai: NotYet = None
     azure: NotYet = None
-    anthropic: NotYet = None
     gemini: NotYet = None
     vertexai: NotYet = None
     bedrock: NotYet = None
