@@ -41,8 +41,9 @@ class _ResponsesError(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 
+ANTHROPIC: Final = frozenset((Operation.MESSAGES, Operation.COUNT_TOKENS))
+"""The operations of its API."""
 
-_ANTHROPIC: Final = frozenset((Operation.MESSAGES, Operation.COUNT_TOKENS))
 _ANTHROPIC_TYPES: Final = {
     401: "authentication_error",
     402: "billing_error",
@@ -70,7 +71,7 @@ def error_body(error: GatewayError, operation: Operation | None = None) -> bytes
     Sources: https://platform.openai.com/docs/guides/error-codes, https://docs.anthropic.com/en/api/errors
     """
     fault = error.reason.fault
-    if operation in _ANTHROPIC:
+    if operation in ANTHROPIC:
         return _encode(_AnthropicBody("error", _AnthropicError(type_of(fault.status), error.message)))
     return body_of(error.message, fault.type, fault.code, error.param)
 
@@ -87,7 +88,7 @@ def error_event(error: GatewayError, operation: Operation | None = None) -> byte
 
     When the client has half an event (`StreamReader.mid_event`), that must be ended first, with two line feeds.
     """
-    if operation in _ANTHROPIC:
+    if operation in ANTHROPIC:
         return b"event: error\n" + event_of(error_body(error, operation))
     if operation is Operation.RESPONSES:
         # https://platform.openai.com/docs/api-reference/responses-streaming/error

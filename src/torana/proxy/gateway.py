@@ -236,7 +236,7 @@ async def choose(models: ModelTable, inbound: Inbound, exchange: Exchange, limit
     operation = exchange.operation or operation_of(exchange.path)
     if operation is Operation.MODELS and exchange.method in (b"GET", b"HEAD"):
         name = model_id(exchange)
-        return models.one(name) if name else models.listing()
+        return models.one(name, exchange) if name else models.listing(exchange)
     model = await asked_model(inbound, exchange, operation, limit)
     exchange.content = inbound.content
     exchange.record.model = model

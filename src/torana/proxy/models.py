@@ -99,18 +99,18 @@ class ModelTable:
         message = 'The request names no model, and there is no model "*" in the configuration to take it.'
         raise GatewayError(Reason.MODEL_MISSING, message, param="model")
 
-    def listing(self) -> LocalReply:
-        """The answer to `GET /v1/models`."""
-        return _json(200, {"object": "list", "data": [self._described(name) for name in self._listed]})
+    def listing(self, exchange: Exchange) -> LocalReply:
+        """The answer to `GET /v1/models`, in the form of the API whose client asks."""
+        names, data = [*self._listed], [*map(_describer(exchange), self._listed)]
+        if _is_anthropic(exchange):
+            return _json({"data": data, "has_more": False, "first_id": names[0], "last_id": names[-1]})
+        return _json({"object": "list", "data": data})
 
-    def one(self, name: str) -> LocalReply:
+    def one(self, name: str, exchange: Exchange) -> LocalReply:
         """The answer to `GET /v1/models/NAME`. Raises MODEL_NOT_FOUND."""
         if name not in self._listed:
             raise self._unknown(name)
-        return _json(200, self._described(name))
-
-    def _described(self, name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": _STARTED, "owned_by": "torana"}
+        return _json(_describer(exchange)(name))
 
     def _unknown(self, model: str) -> GatewayError:
         nearest = difflib.get_close_matches(model[:_LONGEST], self._listed, _NEAREST, cutoff=0.5)
@@ -166,5 +166,25 @@ async def _of_form(inbound: Inbound, boundary: bytes) -> str | None:
     return form.asked
 
 
-def _json(status: int, content: Any) -> LocalReply:
-    return LocalReply(status, [(b"content-type", b"content-type", b"application/json")], _encode(content))
+# https://platform.openai.com/docs/api-reference/models/object, https://docs.anthropic.com/en/api/models-list
+
+
+def _is_anthropic(exchange: Exchange) -> bool:
+    return field(exchange.fields, b"anthropic-version") is not None
+
+
+def _describer(exchange: Exchange) -> Callable[[str], dict[str, Any]]:
+    return _described_to_anthropic if _is_anthropic(exchange) else _described
+
+
+def _described(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _STARTED, "owned_by": "torana"}
+
+
+def _described_to_anthropic(name: str) -> dict[str, Any]:
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(_STARTED))
+    return {"type": "model", "id": name, "display_name": name, "created_at": created}
+
+
+def _json(content: Any) -> LocalReply:
+    return LocalReply(200, [(b"content-type", b"content-type", b"application/json")], _encode(content))

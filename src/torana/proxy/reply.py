@@ -10,7 +10,7 @@ from torana.errors import GatewayError
 from torana.exchange import LocalReply
 from torana.http.message import Fields, date, field, render, status_line
 from torana.http.server import ServerConnection
-from torana.llm.errors import error_body
+from torana.llm.errors import ANTHROPIC, error_body
 from torana.llm.operation import Operation
 
 _NOTHING: frozenset[bytes] = frozenset()
@@ -26,6 +26,8 @@ def error_reply(error: GatewayError, request_id: str, operation: Operation | Non
         (b"content-type", b"content-type", b"application/json"),
         (b"x-request-id", b"x-request-id", request_id.encode("latin-1")),
     ]
+    if operation in ANTHROPIC:  # where its SDKs look for the id
+        fields.append((b"request-id", b"request-id", request_id.encode("latin-1")))
     if error.retry_after is not None:
         fields.append((b"retry-after", b"retry-after", b"%d" % math.ceil(error.retry_after)))
     if not error.reason.fault.mends:
