@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
+from openai.types.realtime import RealtimeConversationItemUserMessageParam
+from websockets.exceptions import ConnectionClosedError
 from websockets.http11 import Request
+from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
 from tests.e2e.conftest import StartGateway
 from tests.e2e.routes import ai_route, bind
 
 _WORDS = ("Hel", "lo ", "there")
+_TEXT: RealtimeConversationItemUserMessageParam = {
+    "type": "message",
+    "role": "user",
+    "content": [{"type": "input_text", "text": "Say hello."}],
+}
 
 
 class Realtime:
@@ -78,8 +87,7 @@ def test_a_session(realtime: Realtime, gateway: StartGateway) -> None:
         connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
         updated = connection.recv()
         assert updated.type == "session.updated"
-        content = [{"type": "input_text", "text": "Say hello."}]
-        connection.conversation.item.create(item={"type": "message", "role": "user", "content": content})  # type: ignore[typeddict-item]
+        connection.conversation.item.create(item=_TEXT)
         connection.response.create()
         for event in connection:
             if event.type == "response.output_text.delta":
@@ -98,3 +106,22 @@ def test_a_session(realtime: Realtime, gateway: StartGateway) -> None:
     assert "gen_ai.operation.name=realtime" in line
     assert "gen_ai.request.model=gpt-realtime" in line
     assert "reason=" not in line
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one-worker", "two-workers"])
+def test_a_drain(workers: int, realtime: Realtime, gateway: StartGateway) -> None:
+    """A session goes on while its gateway drains, and is cut with the deadline; the gateway ends, and has it logged."""
+    deadline = "config:\n  connectionTerminationDeadline: 500ms\n"
+    route = ai_route("x", f'hostOverride: "127.0.0.1:{realtime.port}"', matches="{}")
+    running = gateway(bind([route], top=deadline), workers=workers)
+    with connect(f"ws://127.0.0.1:{running.port}/v1/realtime", proxy=None) as socket:
+        assert json.loads(socket.recv())["type"] == "session.created"
+        running.signal(signal.SIGTERM)
+        running.wait_for_log("draining")
+        socket.send(json.dumps({"type": "session.update", "session": {}}))
+        assert json.loads(socket.recv())["type"] == "session.updated"
+        with pytest.raises(ConnectionClosedError):
+            socket.recv(timeout=10)
+    assert running.wait() == 0
+    assert "cut off" in running.log
+    assert "http.status=101" in running.request_line("/v1/realtime")

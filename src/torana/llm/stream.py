@@ -204,7 +204,7 @@ class StreamReader:
             self._read_typed(chunk)
 
     def _read_typed(self, chunk: _Chunk) -> None:
-        """Events of OpenAI's Responses, images and audio, and of Anthropic's Messages: they name their kind in `type`."""
+        """Events of OpenAI's Responses, images and audio, and of Anthropic's Messages, with their kind in `type`."""
         match chunk.type:
             case "message_start":
                 self._read_whole(chunk.message)
