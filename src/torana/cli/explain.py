@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ from torana.model.route import RouteMatch
 from torana.model.secret import MASK
 from torana.model.shown import shown, shown_text, shown_value
 from torana.proxy.call import made_call, operation_for, reads_body, set_in_query
-from torana.proxy.gateway import before, match
+from torana.proxy.gateway import before, choose, match
+from torana.proxy.inbound import Inbound
 from torana.proxy.router import Candidate
 from torana.proxy.runtime import Runtime
 from torana.proxy.snapshot import CompiledRoute, Snapshot
@@ -127,16 +129,33 @@ def _explain(
             found["listener"] = exchange.record.placement.listener
         return found | {"error": _error(error)}
     found |= _placement(matched)
+    route = matched.route
+    if route.operations is not None:
+        exchange.operation, exchange.opaque = route.operations(exchange.path)
     try:
-        reply = before(matched.route, exchange)
+        reply = before(route, exchange)
+        if reply is None and route.models is not None:
+            choice = asyncio.run(choose(route.models, _Whole(body), exchange, config.limits.max_body_bytes))
+            if isinstance(choice, LocalReply):
+                reply = choice
+            else:
+                found["because"].append(f"model {exchange.record.model or '(none)'} fits {choice.route.name}")
+                route, reply = choice, before(choice, exchange)
     except GatewayError as error:
         return found | {"error": _error(error)}
     if reply is not None:
-        return found | {"reply": _reply(reply, exchange, matched.route)}
-    if not matched.route.shares:
-        message = f"the route {matched.route.route.name} has no backend with a weight above 0"
+        return found | {"reply": _reply(reply, exchange, route)}
+    if not route.shares:
+        message = f"the route {route.route.name} has no backend with a weight above 0"
         return found | {"error": {"status": 500, "message": message}}
-    return found | _backends(matched.route, exchange, body, overrides)
+    return found | _backends(route, exchange, body, overrides)
+
+
+class _Whole(Inbound):
+    """A body of which nothing is still to come."""
+
+    def __init__(self, body: bytes) -> None:
+        self.content = body
 
 
 def _backends(
@@ -214,7 +233,9 @@ def _tell(
     target = upstream.target(exchange)
     operation = None
     if upstream.is_llm:
-        operation = exchange.operation or operation_for(exchange, target)
+        operation = exchange.operation
+        if operation is None and not exchange.opaque:
+            operation = operation_for(exchange, target)
         if operation in upstream.detours and operation is not None:
             target = upstream.directed(target, operation)
         if operation is not None and operation.model is ModelPlace.QUERY:
@@ -226,7 +247,7 @@ def _tell(
         told["operation"] = operation.text if operation else None
     outgoing = upstream.compose(exchange, target, plain=False)
     told["host"] = outgoing.host.decode("latin-1")
-    if upstream.is_llm and reads_body(exchange, operation) is ModelPlace.JSON:
+    if upstream.is_llm and not exchange.opaque and reads_body(exchange, operation) is ModelPlace.JSON:
         call = made_call(operation, upstream, body)
         prepared = call.prepared
         if call.translation is not None:

@@ -365,3 +365,63 @@ binds:
     assert "5ecret" not in done.output
     assert "***" in done.output
     assert "a=shown" in done.output
+
+
+_MODELS = """
+llm:
+  models:
+  - {name: a, provider: openAI, params: {model: theirs, apiKey: k}}
+  - {name: "b*", provider: groq, params: {apiKey: k}}
+  - {name: hidden, visibility: internal, provider: ollama}
+  virtualModels:
+  - name: v
+    routing: {conditional: {targets: [{model: a, when: llmRequest.stream}, {model: hidden}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "because", "facts"),
+    [
+        ({"model": "a"}, "model a fits a", {"backend": "a", "model": "theirs", "connect": "api.openai.com:443"}),
+        (
+            {"model": "bcd"},
+            "model bcd fits b*",
+            {"backend": "b*", "model": "bcd", "path": "/openai/v1/chat/completions"},
+        ),
+        ({"model": "v", "stream": True}, "model v fits v", {"backend": "a", "model": "theirs"}),
+        ({"model": "v"}, "model v fits v", {"backend": "hidden", "model": "hidden", "tls": "no"}),
+    ],
+)
+def test_the_model_says_where_it_goes(body: dict[str, Any], because: str, facts: dict[str, Any]) -> None:
+    """With `llm` the call goes where its model is, and that is one of the reasons."""
+    url, data = "http://localhost:4000/v1/chat/completions", json.dumps({"messages": [], **body})
+    found = json.loads(CliRunner().invoke(app, ["explain", "-c", _MODELS, "--json", "-d", data, url]).stdout)
+    assert found["because"][-1] == because
+    (backend,) = found["backends"]
+    assert {name: backend[name] for name in facts} == facts
+
+
+def test_a_model_that_is_not_there() -> None:
+    """A model that clients cannot have is an error that names others, as the gateway's is."""
+    url, data = "http://localhost:4000/v1/chat/completions", '{"model": "hidden", "messages": []}'
+    made = CliRunner().invoke(app, ["explain", "-c", _MODELS, "--json", "-d", data, url])
+    error = json.loads(made.stdout)["error"]
+    assert (made.exit_code, error["status"]) == (1, 404)
+    assert "hidden" in error["message"]
+
+
+def test_the_list_of_models() -> None:
+    """The list of models is answered, and nobody is asked."""
+    made = CliRunner().invoke(app, ["explain", "-c", _MODELS, "--json", "http://localhost:4000/v1/models"])
+    listed = json.loads(json.loads(made.stdout)["reply"]["body"])
+    assert [model["id"] for model in listed["data"]] == ["a", "b*", "v"]
+
+
+def test_the_routes_rules_say_what_it_is() -> None:
+    """Where `ai.routes` calls a path `passthrough`, its body is not looked into."""
+    config = "binds: [{port: 1, listeners: [{routes: [{backends: [{ai: {provider: {openAI: {model: m}}}}], policies: "
+    config += '{ai: {routes: {/v1/chat/completions: passthrough, "*": completions}}}}]}]}]'
+    url = "http://localhost:1/v1/chat/completions"
+    made = CliRunner().invoke(app, ["explain", "-c", config, "--json", "-d", "no JSON", url])
+    (backend,) = json.loads(made.stdout)["backends"]
+    assert (made.exit_code, backend["operation"], "model" in backend) == (0, None, False)
