@@ -141,6 +141,18 @@ def test_binds_to_kubernetes(name: str) -> None:
         )
 
 
+def test_groups_to_kubernetes() -> None:
+    """Providers by priority, with keys and health of their own, are the same route as manifests."""
+    file = _GOLDEN / "convert" / "export" / "routes.yaml"
+    text = file.read_text().replace("$PORT", "3000")
+    made = to_kubernetes(_original(text)).text
+    env = {"GROQ_API_KEY": "sk-x", "FAR_KEY": "sk-far", "NEAR_API_KEY": "sk-canary"}
+    reading = Reading(paths=("-",), stdin=made, env=env, options=Options(class_names=()))
+    before = load(text, "a.yaml", env, _ROOT).config.binds[0].listeners[0].routes[1]
+    routes = Manifests(reading).load().config.binds[0].listeners[0].routes
+    assert _nameless(before) in [_nameless(each) for each in routes]
+
+
 @pytest.mark.parametrize("name", _NAMES)
 def test_manifests_to_binds(name: str) -> None:
     """What was made for Kubernetes comes back as `binds`."""

@@ -113,7 +113,7 @@ class _Emitter:
         match value:
             case Scalar():
                 return self._own(value)
-            case Mapping() | dict():
+            case Mapping() | dict() | Extended():
                 return "{}"
             case Sequence() | list():
                 return "[]"
@@ -136,7 +136,7 @@ def _is_short(value: Any) -> bool:
             return all(item is None for item in value.values())
         case list():
             return not value
-        case Extended():
-            return False
+        case Extended(more, node, without):
+            return not any(value is not None for value in more.values()) and set(node.entries) <= set(without)
         case _:
             return True

@@ -192,7 +192,8 @@ class Deployments:
         return escaped(base)
 
     def _headers(self, params: Mapping) -> dict[str, Any] | None:
-        headers = self._value(member(params, "extra_headers")) or {}
+        written = member(params, "extra_headers")
+        headers = self._value(written) if isinstance(written, Mapping) else {}
         organization = self._file.text(member(params, "organization"))
         if organization:
             headers = {"OpenAI-Organization": escaped(organization), **headers}

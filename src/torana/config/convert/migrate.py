@@ -40,7 +40,7 @@ class _Migration:
         self._report = report
         self._llm: dict[str, Any] | None = None
         self._gateways: dict[str, Any] = {}
-        self._routes: list[Any] = []
+        self._routes: list[Extended] = []
         self._tcp_routes: list[Any] = []
 
     def tree(self) -> dict[str, Any]:
@@ -140,7 +140,10 @@ class _Migration:
             attached = None
         more = {"gateways": attached} if attached is not None else {}
         for route in items(member(listener, "routes")):
-            self._routes.append(Extended(more, route) if isinstance(route, Mapping) else route)
+            if not isinstance(route, Mapping):
+                self._report.add(Fidelity.MANUAL, "route", "is no object", line=self._file.line(route))
+                continue
+            self._routes.append(Extended(more, route))
             self._report.add(Fidelity.EXACT, "route", f"stays a route: {reason}", line=self._file.line(route))
         for route in items(member(listener, "tcpRoutes")):
             self._tcp_routes.append(Extended(more, route) if isinstance(route, Mapping) else route)

@@ -164,15 +164,18 @@ class _Reader:
             if spot is None:
                 raise NotLlmError("a path of its own needs an address here")
             params["baseUrl"] = self._file.restored(spot.url(base if base is not None else "/v1"))
-            entries = formats if formats is not None else [{"type": "completions", "path": path}]
+            if path is not None and formats is not None:
+                raise NotLlmError("its formats have paths of their own, and the route gives another")
             if path is not None:
                 self._tell(Fidelity.APPROXIMATE, "path", "chat completions alone go to it; everything did before")
-            return {"custom": {"formats": entries}}, params
+            own = _custom(settings) if kind == "custom" else {}
+            return {"custom": {"formats": [{"type": "completions", "path": path}], **own}}, params
         if spot is None:
-            if base is not None:
-                raise NotLlmError("a path without an address has no form in `llm`")
+            if base is not None or kind == "custom":
+                raise NotLlmError("a path, and a provider without a name, need an address here")
             return kind, params
-        return self._placed(kind, spot, base, params)
+        made, params = self._placed(kind, spot, base, params)
+        return ({"custom": _custom(settings)} if isinstance(made, dict) else made), params
 
     def _placed(self, kind: str, spot: Spot, base: str | None, params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         preset = preset_at(spot) if kind in ("openAI", "custom") else None
@@ -226,6 +229,15 @@ class _Reader:
         if full.endswith(CHAT):
             return full.removesuffix(CHAT), None
         return "", full
+
+
+def _custom(settings: Node | None) -> dict[str, Any]:
+    """What a provider without a name says of itself, but for its model, which is a parameter."""
+    return (
+        {key: entry.value for key, entry in settings.entries.items() if key != "model"}
+        if isinstance(settings, Mapping)
+        else {}
+    )
 
 
 def _reaches(preset: ProviderKind, path: str) -> bool:

@@ -89,7 +89,15 @@ class Original:
             return _DEFAULT.sub(r"${\1}", self._masked.restored(text))
 
         return ConfigError(
-            Problem(each.where, each.line, each.column, each.path, words(each.what), words(each.hint), each.severity)
+            Problem(
+                self.report.where if each.where == "<stdin>" else each.where,
+                each.line,
+                each.column,
+                each.path,
+                words(each.what),
+                words(each.hint),
+                each.severity,
+            )
             for each in error.problems
         )
 

@@ -113,6 +113,32 @@ def test_why_a_route_stays(policy: str, says: str) -> None:
     assert says in found.what
 
 
+_CUSTOM = """
+binds:
+- port: 3000
+  listeners:
+  - routes:
+    - backends:
+      - ai:
+          hostOverride: gpu.example:8000
+          pathPrefix: /v2
+          provider: {custom: {model: m, providerOverride: lab, formats: [{type: messages}, {type: rerank, path: /r}]}}
+"""
+
+
+def test_a_provider_without_a_name() -> None:
+    """A provider of the user's own keeps what it says of itself: the same provider comes of it."""
+    before = _original(_CUSTOM).config.binds[0].listeners[0].routes[0].backends[0].groups[0][0]
+    (model,) = _original(migrate(_CUSTOM, "a.yaml").text).config.binds[0].listeners[0].routes[0].models
+    after = model.backends[0].groups[0][0]
+    assert (after.target, after.tls, after.path, after.provider) == (
+        before.target,
+        before.tls,
+        before.path,
+        before.provider,
+    )
+
+
 @pytest.mark.parametrize("text", ["llm: {models: []}", "gateways: {}", "{}", "[]", "a: b"])
 def test_nothing_to_migrate(text: str) -> None:
     """A file without `binds` is refused, with words for what it is."""
@@ -125,6 +151,17 @@ def test_no_litellm(text: str) -> None:
     """What is no configuration of LiteLLM is refused."""
     with pytest.raises(ConfigError):
         from_litellm(text, "a.yaml")
+
+
+@pytest.mark.parametrize("odd", ["null", "[]", "7", "{a: b}", "[null]", "'*a*'"])
+@pytest.mark.parametrize(
+    "key", ["model", "api_key", "api_base", "extra_headers", "weight", "order", "rpm", "extra_body"]
+)
+def test_odd_values(key: str, odd: str) -> None:
+    """A value that LiteLLM would not take either is no reason to fail: the rest comes across."""
+    text = "model_list:\n- {model_name: a, litellm_params: {model: openai/x}}\n"
+    text += f"- {{model_name: b, litellm_params: {{{key}: {odd}}}}}\n"
+    assert "- name: a\n" in from_litellm(text, "a.yaml").text
 
 
 def test_fallbacks_of_fallbacks() -> None:
