@@ -15,6 +15,7 @@ for (two versions of a program) are places that its requests are divided among, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -34,6 +35,8 @@ from torana.proxy.snapshot import CompiledRoute
 from torana.proxy.upstream import Upstream
 from torana.telemetry.metrics import Metrics
 from torana.telemetry.record import Attempt
+
+_log = logging.getLogger(__name__)
 
 _MOST_ATTEMPTS = 10  # a client that still waits by then is better served by an error
 _MOST_HELD = 10.0  # seconds of a stream without content; its client must see a sign of life, and failover ends there
@@ -197,7 +200,8 @@ class Failover:
         if isinstance(outcome, Asked):
             status = outcome.head.status
             if why is None and not self._unwell(outcome):
-                vitals.succeeded(self, now - began, now, upstream.eviction)
+                if vitals.succeeded(self, now - began, now, upstream.eviction):
+                    _log.info("%s at %s is well again", upstream.backend.name, upstream.endpoint.text)
                 return
             pause = pause_of(status, outcome.head.fields, time.time())
         elif outcome.reason is Reason.UPSTREAM_TIMEOUT and not self._inbound.complete:
@@ -207,6 +211,9 @@ class Failover:
             self._pause = pause if self._pause is None else min(pause, self._pause)
         if vitals.failed(self, now, upstream.eviction, pause, throttled=status == 429):
             self._metrics.count_eviction(upstream.backend.name, upstream.endpoint.text)
+            left = (vitals.evicted_until or now) - now
+            what = (upstream.backend.name, upstream.endpoint.text, left, why or status)
+            _log.warning("%s at %s gets no requests for %.3g s while others can take them; last failure: %s", *what)
 
     def _note(self, upstream: Upstream, why: str) -> None:
         record = self._exchange.record

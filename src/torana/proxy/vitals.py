@@ -54,7 +54,8 @@ class Vitals:
         if self.probe is request:
             self.probe = None
 
-    def succeeded(self, request: object, latency: float, now: float, eviction: Eviction) -> None:
+    def succeeded(self, request: object, latency: float, now: float, eviction: Eviction) -> bool:
+        """True when this ends an eviction."""
         self.failures = 0
         self.health += _ALPHA * (1 - self.health)
         self.latency = latency if self.latency == 0 else self.latency + _ALPHA * (latency - self.latency)
@@ -63,6 +64,8 @@ class Vitals:
             self.evicted_until = None
             self.restored_at = now
             self.health = eviction.restore_health
+            return True
+        return False
 
     def failed(self, request: object, now: float, eviction: Eviction, pause: float | None, *, throttled: bool) -> bool:
         """True when this evicts the endpoint. `pause`: seconds the upstream asked for; `throttled`: it said 429."""
