@@ -127,12 +127,12 @@ class Clients:
                     head, body = await _answer(reader)
             except (OSError, EOFError, TimeoutError, ValueError) as error:
                 self.unserved.append(repr(error))
-                reader = None
-                continue
-            self._count(head, body)
-            if b"\r\nconnection: close" in head.lower():
+                head = b"\r\nconnection: close"
+            else:
+                self._count(head, body)
+            if writer is not None and b"\r\nconnection: close" in head.lower():
                 writer.close()
-                reader = None
+                reader = writer = None
             await asyncio.sleep(self._pause)
         if writer is not None:
             writer.close()
