@@ -229,7 +229,7 @@ def test_connect_timeout(gateway: StartGateway, silent: int) -> None:
     text = bind([ai_route("x", f'hostOverride: "127.0.0.1:{silent}"')])
     running = gateway(f"config:\n  backend: {{connectTimeout: 300ms}}\n{text}")
     answer = post(running.port, PATH, {})
-    check(answer, 504, "upstream_timeout", f"127.0.0.1:{silent}", "phase connect", "0.3 s")
+    check(answer, 504, "upstream_connect_timeout", f"127.0.0.1:{silent}", "phase connect", "0.3 s")
 
 
 # --- what all errors share ---
