@@ -174,7 +174,7 @@ class Gateways:
         told = "; ".join(f"{name}: {fault.message}" for name, fault in bad)
         words, reason = "No errors found", conditions.ACCEPTED
         if bad:
-            words, reason = f"Some listeners are not accepted: {told}", "ListenersNotValid"
+            words, reason = conditions.SOME_LISTENERS + told, "ListenersNotValid"
             if all(listener.conflict or listener.accepted for listener in state.listeners):
                 accepted = accepted or Fault("ListenersNotValid", f"No listener is accepted: {told}")
         programmed = state.unusable

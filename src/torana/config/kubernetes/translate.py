@@ -22,7 +22,7 @@ from torana.model.route import Route
 
 
 def translate(objects: Iterable[Object], options: Options) -> Translation:
-    """Raises nothing. The order of the objects does not matter: the older one comes first, then the place in a file.
+    """Raises nothing. In whatever order objects come: the older one counts first, then the one that stands earlier.
 
     The config always runs: an object that is wrong never stops the others, and its share of the traffic answers 500.
     The only I/O is what OpenSSL needs to look at a listener's private key.
