@@ -53,7 +53,7 @@ def translate(objects: Iterable[Object], options: Options) -> Translation:
 def _binds(gateways: Gateways, routes: Routes) -> tuple[Bind, ...]:
     """A listener that cannot serve is absent: its port answers nothing, rather than something without TLS.
 
-    Listeners of several Gateways with one port and hostname are one listener of the machine, with the routes of all.
+    Gateways that were supplied share their port: they are one listener of the machine, with the routes of all.
     """
     attached: dict[int, list[Attachment]] = {}
     for attachment in routes.attachments:
