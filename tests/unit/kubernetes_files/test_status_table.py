@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
 from torana.cli.status import Output, status
 from torana.config.kubernetes.manifests import Reading
+from torana.config.kubernetes.objects import Options
 
 GATEWAY: dict[str, object] = {
     "apiVersion": "gateway.networking.k8s.io/v1",
@@ -44,6 +46,35 @@ def test_exit_code(parent: str, code: int, tmp_path: Path, capsys: pytest.Captur
     assert head.split() == ["KIND", "NAMESPACE", "NAME", "ACCEPTED", "RESOLVEDREFS", "PROGRAMMED", "MESSAGE"]
     assert gateway.split() == ["Gateway", "default", "gateway", "True", "True", "True"]
     assert ("no Gateway here takes it" in chat) == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("described", "words"),
+    [
+        (True, 'has class "any" of controller other.example/it; --controller-name other.example/it would make it ours'),
+        (False, 'has class "any", which is not ours; --class-name any would make it so'),
+    ],
+)
+def test_a_gateway_of_others(described: bool, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another controller's Gateway is no fault and says whose it is; so does a route without another parent."""
+    given: dict[str, object] = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": {"name": "any"},
+        "spec": {"controllerName": "other.example/it"},
+    }
+    objects = [given, GATEWAY] if described else [GATEWAY]
+    how = reading(tmp_path, *objects)
+    how = msgspec.structs.replace(how, options=Options(class_names=() if described else ("torana",)))
+    with pytest.raises(SystemExit) as ended:
+        status(how, Output.TABLE)
+    assert ended.value.code == 0
+    assert words in capsys.readouterr().out
+    how = msgspec.structs.replace(reading(tmp_path, *objects, route("gateway")), options=how.options)
+    with pytest.raises(SystemExit) as ended:
+        status(how, Output.TABLE)
+    assert ended.value.code == 1
+    assert f"Gateway default/gateway {words}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("output", [Output.YAML, Output.JSON])
