@@ -8,10 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from torana.cli import commands
+from torana.cli.main import app
 from torana.cli.status import Output, status
 from torana.config.kubernetes.manifests import Reading
 from torana.config.kubernetes.objects import Options
+
+if not app.registered_commands:
+    commands.register(app)
 
 GATEWAY: dict[str, object] = {
     "apiVersion": "gateway.networking.k8s.io/v1",
@@ -85,6 +91,7 @@ def test_whole(output: Output, tmp_path: Path, capsys: pytest.CaptureFixture[str
     (item,) = yaml.safe_load(capsys.readouterr().out)["items"]
     assert item["metadata"] == {"name": "gateway", "namespace": "default"}
     assert {each["type"] for each in item["status"]["conditions"]} >= {"Accepted", "Programmed"}
+    assert {each["observedGeneration"] for each in item["status"]["conditions"]} == {1}
 
 
 def test_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,3 +116,15 @@ def test_an_error_without_a_condition(tmp_path: Path, capsys: pytest.CaptureFixt
         status(reading(tmp_path, GATEWAY, policy), Output.TABLE)
     assert ended.value.code == 1
     assert "error: BackendTLSPolicy default/tls: ConfigMap default/absent not found" in capsys.readouterr().err
+
+
+def test_where_it_would_listen(tmp_path: Path) -> None:
+    """`torana status` takes --address and --port-map as serving does, and shows what comes of them."""
+    file = tmp_path / "gateway.json"
+    file.write_text(json.dumps(GATEWAY))
+    words = ["status", str(file), "--address", "127.0.0.1", "--port-map", "80=8080", "-o", "json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["items"][0]["status"]["addresses"] == [{"type": "IPAddress", "value": "127.0.0.1"}]
+    done = CliRunner().invoke(app, words[:-2])
+    assert "listens on 127.0.0.1:8080" in done.stderr
