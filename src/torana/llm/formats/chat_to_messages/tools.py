@@ -53,7 +53,7 @@ def carry_tools(asked: Members, out: dict[str, Any]) -> bool:
 def _refuse_functions(asked: Members) -> None:
     """The answer would have to come in the old form too, which nothing in the answer tells."""
     call = asked.take("function_call")
-    if asked.items("functions") or (call is not None and call not in {msgspec.Raw(b'"none"'), msgspec.Raw(b'"auto"')}):
+    if asked.items("functions") or (call is not None and bytes(call) not in {b'"none"', b'"auto"'}):
         message = "`functions` and `function_call` are not translated for Anthropic; send `tools` and `tool_choice`."
         raise GatewayError(Reason.UNTRANSLATABLE, message, param="functions")
 
