@@ -60,6 +60,8 @@ CASES = [
          "tool_use", "tool_calls"),
     Case("a call without input", [{"type": "tool_use", "id": "t1", "name": "f"}],
          {"content": None, "tool_calls": [call()]}, "tool_use", "tool_calls"),
+    Case("a call whose input is null", [{**used(), "input": None}], {"content": None, "tool_calls": [call()]},
+         "tool_use", "tool_calls"),
     Case("thoughts", [THOUGHT, text("a")],
          {"content": "a", "reasoning_content": "hm", "thinking_blocks": [THOUGHT]}),
     Case("thoughts that are kept from us", [{**THOUGHT, "thinking": ""}, REDACTED, text("a")],

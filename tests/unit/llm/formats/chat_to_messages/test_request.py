@@ -407,6 +407,7 @@ def test_what_cannot_be_asked(asked: dict[str, Any], param: str) -> None:
         ({"max_tokens": "9"}, "max_tokens"),
         ({"stop": [1]}, "stop"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [{"type": "web_search_20250305", "name": 7}]}, "tools[0].name"),
         ({"tools": [FUNCTION], "tool_choice": "some"}, "tool_choice"),
         ({"tools": [FUNCTION], "tool_choice": {"type": "x"}}, "tool_choice.type"),
         ({"tools": [FUNCTION], "tool_choice": {"type": "function"}}, "tool_choice.function"),
