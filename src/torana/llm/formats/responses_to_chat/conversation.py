@@ -106,9 +106,7 @@ class Conversation:
             case "custom_tool_call":
                 self._call(members, toolbox, _encode({INPUT: members.needed_text("input")}).decode())
             case "function_call_output" | "custom_tool_call_output":
-                self._end_turn()
-                if not item.carried:  # its call is not there, or has a result already
-                    self._messages += self._result(item)
+                self._returned(item)
                 return False
             case "reasoning":
                 return self._reasoning(members)
@@ -158,6 +156,13 @@ class Conversation:
         function = {"name": name, "arguments": arguments}
         call = {"id": members.needed_text("call_id"), "type": "function", "function": function}
         self._open_turn().calls.append(call)
+
+    def _returned(self, item: _Item) -> None:
+        if item.carried:
+            return
+        self._end_turn()  # which carries it, if it belongs to a call of this turn
+        if not item.carried:  # its call is not there, or has a result already
+            self._messages += self._result(item)
 
     def _reasoning(self, members: Members) -> bool:
         """Reasoning goes back under the name it came by, which the answer's translation wrote as its sealed content.

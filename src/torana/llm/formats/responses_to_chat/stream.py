@@ -179,10 +179,7 @@ class ResponsesStream(ChatStream):
         Other clients, Codex among them, read only `response.failed`.
         """
         self._tell("error", code=error.code, message=error.message, param=error.param, error=error)
-        output = [
-            {**item, "status": INCOMPLETE} if item.get("status") == IN_PROGRESS else item for item in self._output
-        ]
-        response = self._head.response(FAILED, output, self.usage)
+        response = self._head.response(FAILED, self._output_so_far(), self.usage)
         response["error"] = {"code": error.code or "server_error", "message": error.message}
         self._tell("response.failed", response=response)
 
