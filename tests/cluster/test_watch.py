@@ -129,9 +129,7 @@ async def test_forbidden(bed: Bed, namespace: str) -> None:
     async with watching(forbidden, watched("Secret")) as (watcher, _):
         await soon(lambda: watcher.trouble is not None and watcher.trouble.reason == "forbidden", "the refusal")
         assert not watcher.listed
-        await asyncio.to_thread(
-            bed.kubectl, "create", "clusterrole", role, "--verb=list,watch", "--resource=secrets"
-        )
+        await asyncio.to_thread(bed.kubectl, "create", "clusterrole", role, "--verb=list,watch", "--resource=secrets")
         await asyncio.to_thread(
             bed.kubectl, "create", "clusterrolebinding", role, f"--clusterrole={role}", "--user=torana"
         )
