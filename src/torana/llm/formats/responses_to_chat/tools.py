@@ -22,7 +22,8 @@ _INPUT_ALONE: Final = msgspec.Raw(
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
 )
 
-_MODES: Final = frozenset({b'"auto"', b'"none"', b'"required"'})
+_REQUIRED: Final = b'"required"'
+_MODES: Final = frozenset({b'"auto"', b'"none"', _REQUIRED})
 
 
 class Toolbox:
@@ -61,6 +62,8 @@ class Toolbox:
                 out["tool_choice"] = choice
             if self._parallel is not None:
                 out["parallel_tool_calls"] = self._parallel
+        elif choice is not None and bytes(choice) == _REQUIRED:
+            self._asked.lost.append("tool_choice")
 
     # --- tools ---
 

@@ -105,6 +105,7 @@ OPTIONS = [
     Told("one call at a time", {"tools": [TOOL], "parallel_tool_calls": False},
          {"tools": [FUNCTION], "parallel_tool_calls": False}),
     Told("settings of tools without tools", {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True}, {}),
+    Told("a choice that nothing meets", {"tool_choice": "required"}, {}, ("tool_choice",)),
     Told("choice auto", {"tools": [TOOL], "tool_choice": "auto"}, {"tools": [FUNCTION], "tool_choice": "auto"}),
     Told("choice none", {"tools": [TOOL], "tool_choice": "none"}, {"tools": [FUNCTION], "tool_choice": "none"}),
     Told("choice required", {"tools": [TOOL], "tool_choice": "required"},
