@@ -7,7 +7,9 @@ import msgspec
 from torana.errors import GatewayError
 
 
-class _Error(msgspec.Struct):
+class Error(msgspec.Struct):
+    """The `error` of an answer's body. Source: https://platform.openai.com/docs/guides/error-codes."""
+
     message: str
     type: str
     param: str | None
@@ -15,24 +17,25 @@ class _Error(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    error: _Error
+    error: Error
 
 
 _encode = msgspec.json.Encoder().encode
 
 
 def error_body(error: GatewayError) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}`; the error's `detail` stays inside.
+    """`{"error": {"message", "type", "param", "code"}}`; the error's `detail` stays inside."""
+    return _encode(_Body(error_of(error)))
 
-    Source: https://platform.openai.com/docs/guides/error-codes
-    """
+
+def error_of(error: GatewayError) -> Error:
     fault = error.reason.fault
-    return body_of(error.message, fault.type, fault.code, error.param)
+    return Error(error.message, fault.type, error.param, fault.code)
 
 
 def body_of(message: str, kind: str, code: str | None, param: str | None = None) -> bytes:
-    """The same for an error that is not the gateway's own."""
-    return _encode(_Body(_Error(message, kind, param, code)))
+    """The same as `error_body` for an error that is not the gateway's own."""
+    return _encode(_Body(Error(message, kind, param, code)))
 
 
 def error_event(error: GatewayError) -> bytes:

@@ -1,7 +1,8 @@
 """Failover: a request goes from endpoint to endpoint until one answers, before the client has got anything.
 
 An attempt has failed when no answer came (no name, no connection, no TLS, no head in time, a broken one), when a call
-of a language model was answered 429 or 5xx, and when its stream began with an error or ended before its first content.
+of a language model was answered 429 or 5xx, when its stream began with an error or ended before its first content, and
+when its whole answer broke off, unless that was long.
 Anything else is the answer: a 400, 401, 403, 404 or 422 would be the same elsewhere. What is no call may not be safe
 to repeat, so it is only where nothing of it arrived, or where its method is idempotent and no answer came.
 
@@ -30,7 +31,7 @@ from torana.proxy.ask import Asked, first_content
 from torana.proxy.balancer import Balancer
 from torana.proxy.deadlines import Limit, ran_out, within
 from torana.proxy.inbound import Inbound
-from torana.proxy.passage import Events
+from torana.proxy.passage import Document, Events
 from torana.proxy.snapshot import CompiledRoute
 from torana.proxy.upstream import Upstream
 from torana.telemetry.metrics import Metrics
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 _MOST_ATTEMPTS = 10  # a client that still waits by then is better served by an error
 _MOST_HELD = 10.0  # seconds of a stream without content; its client must see a sign of life, and failover ends there
+_MOST_WHOLE = 1024 * 1024  # octets of an answer that is no stream; one that is longer goes out as it comes
 _NO_TIMEOUT = Timeout()
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 _NEVER_ARRIVED = frozenset((Reason.CONNECT_FAILED, Reason.CONNECT_TIMEOUT))
@@ -169,6 +171,8 @@ class Failover:
             return str(asked.head.status) if asked.upstream.unhealthy is None else "unhealthy"
         if isinstance(asked.passage, Events):
             return await self._beginning(asked, asked.passage, began)
+        if isinstance(asked.passage, Document):
+            await asked.connection.body.peek(_MOST_WHOLE)  # one that breaks off is no answer
         return None
 
     def _unwell(self, asked: Asked) -> bool:
@@ -259,7 +263,7 @@ class Failover:
             if upstream is not None:
                 return upstream
         for share in (self._share, *self._others):
-            upstream = share.last_resort(self._tried, self._key(share))
+            upstream = share.last_resort(self._tried, now, self._key(share))
             if upstream is not None:
                 return upstream
         return None

@@ -365,3 +365,24 @@ binds:
     assert "5ecret" not in done.output
     assert "***" in done.output
     assert "a=shown" in done.output
+
+
+def test_manifests_of_a_namespace(tmp_path: Path) -> None:
+    """Objects without a namespace are read as of --namespace, and --class-name says which classes are ours."""
+    file = tmp_path / "all.yaml"
+    file.write_text("""
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: main}
+spec: {gatewayClassName: mine, listeners: [{name: web, port: 8080, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: moved}
+spec: {parentRefs: [{name: main}], rules: [{filters: [{type: RequestRedirect, requestRedirect: {port: 1}}]}]}
+""")
+    words = ["explain", "http://localhost:8080/", "--manifests", str(file), "--namespace", "chat", "--json"]
+    found = json.loads(CliRunner().invoke(app, [*words, "--class-name", "mine"]).stdout)
+    assert found["route"] == "chat/moved/0"
+    found = json.loads(CliRunner().invoke(app, [*words, "--class-name", "other"]).stdout)
+    assert "nothing listens" in found["error"]["message"]
