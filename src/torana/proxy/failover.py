@@ -169,8 +169,11 @@ class Failover:
             return None
         if self._unwell(asked):
             return str(asked.head.status) if asked.upstream.unhealthy is None else "unhealthy"
+        timeout = self._route.timeout or _NO_TIMEOUT
+        if timeout.stream_idle is not None:
+            asked.connection.bound_silence(timeout.stream_idle)
         if isinstance(asked.passage, Events):
-            return await self._beginning(asked, asked.passage, began)
+            return await self._beginning(asked, asked.passage, began, timeout.first_byte)
         if isinstance(asked.passage, Document):
             await asked.connection.body.peek(_MOST_WHOLE)  # one that breaks off is no answer
         return None
@@ -182,12 +185,8 @@ class Failover:
             return unhealthy.holds(self._exchange, asked.head)
         return asked.head.status == 429 or asked.head.status >= 500
 
-    async def _beginning(self, asked: Asked, events: Events, began: float) -> str | None:
+    async def _beginning(self, asked: Asked, events: Events, began: float, first_byte: float | None) -> str | None:
         """The same, of a stream: what its beginning tells."""
-        timeout = self._route.timeout or _NO_TIMEOUT
-        first_byte = timeout.first_byte
-        if timeout.stream_idle is not None:
-            asked.connection.bound_silence(timeout.stream_idle)
         left = _MOST_HELD if first_byte is None else began + first_byte - time.monotonic()
         if not await first_content(asked, events, max(left, 0)):
             if first_byte is None:
