@@ -49,6 +49,7 @@ async def _output(command: list[str], env: dict[str, str]) -> bytes:
     finally:
         with suppress(ProcessLookupError):  # whatever it began goes with it
             os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()  # its end, and that of its pipes
     if process.returncode != 0:
         raise ConfigError(f"the plugin {command[0]} ended with {process.returncode}: {complaint.decode()}")
     return output
