@@ -43,7 +43,7 @@ format: .venv/.dev ## Format the code and apply the safe fixes
 	$(BIN)/ruff check --fix
 
 golden: .venv/.dev ## Rewrite the golden files; read the difference before you commit it
-	$(BIN)/pytest -q tests/golden --golden-rewrite
+	$(BIN)/pytest -q tests/golden tests/e2e/resilience --golden-rewrite
 
 sdks: .venv/.dev ## Prepare the environments of the official SDKs under .cache/sdk
 	@$(BIN)/python -m tests.e2e.sdk.environments

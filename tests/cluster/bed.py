@@ -133,29 +133,18 @@ class Bed:
 
     def kubectl(self, *words: str, stdin: str = "") -> str:
         """What it printed. Raises AssertionError with its complaint."""
-        done = subprocess.run(
-            [str(self.tools.kubectl), *words],
-            input=stdin,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
-        return done.stdout
+        return self._printed([str(self.tools.kubectl), *words], self.environment, stdin)
 
     def shell(self, script: str, **variables: str) -> str:
         """What a user types, heredocs and all: `kubectl` is on the path and knows the cluster."""
+        return self._printed(["bash", "-euo", "pipefail", "-c", script], self.environment | variables)
+
+    @staticmethod
+    def _printed(words: list[str], environment: dict[str, str], stdin: str = "") -> str:
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            env=self.environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            words, input=stdin, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
-        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
         return done.stdout
 
     @property

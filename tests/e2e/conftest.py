@@ -150,7 +150,8 @@ def model_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
     base = tmp_path_factory.getbasetemp()
     folder = base if worker_id == "master" else base.parent
     lifeline, address = folder / "model-lifeline", folder / "model-address"
-    server = ModelServer(find_model(), alias="smollm2", api_keys=("sk-the-model-key",))
+    # One thread: two that wait for each other in turns are far slower while the tests take the other core.
+    server = ModelServer(find_model(), alias="smollm2", api_keys=("sk-the-model-key",), threads=1)
     with _locked(folder / "model-lock"):
         held = _hold(lifeline)
         if held is None:

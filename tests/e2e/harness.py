@@ -129,7 +129,8 @@ class Gateway:
         pattern = re.compile(re.escape(says)) if isinstance(says, str) else says
 
         def found() -> str | None:
-            lines = [line for line in self.log.splitlines() if pattern.search(line)]
+            *whole, _ = self.log.split("\n")  # the last may be half written
+            lines = [line for line in whole if pattern.search(line)]
             return lines[count - 1] if len(lines) >= count else None
 
         try:

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,6 +29,7 @@ class Seen:
 
     def __init__(self, line: str, headers: Headers, sock: socket.socket, connection: int) -> None:
         self.line = line
+        self.at = time.monotonic()
         self.method, self.target, _ = line.split(" ")
         self.headers = headers
         self.body = b""
@@ -97,18 +99,27 @@ class Visit:
 
     def reset(self) -> None:
         """The connection breaks (TCP RST)."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raise HangUpError
+        reset(self.sock)
 
     def stall(self) -> None:
         """Nothing more, until the gateway closes the connection."""
-        with contextlib.suppress(OSError):
-            while self.sock.recv(65536):
-                pass
-        raise HangUpError
+        stall(self.sock)
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raise HangUpError
+
+
+def stall(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while sock.recv(65536):
+            pass
+    raise HangUpError
 
 
 Script: TypeAlias = Callable[[Visit], None]
+Greeting: TypeAlias = Callable[[socket.socket], None]
 
 
 def delta(text: str, **fields: Any) -> dict[str, Any]:
@@ -147,7 +158,8 @@ def chat(visit: Visit) -> None:
 class StandIn:
     """Listens from its making until `close`. `seen` grows by one for each request whose head has arrived.
 
-    `early` scripts run before the body is read, and read it themselves.
+    `early` scripts run before the body is read, and read it themselves. A `greeting` has the bare socket of each new
+    connection, before TLS and before anything is read.
     """
 
     def __init__(
@@ -160,6 +172,7 @@ class StandIn:
     ) -> None:
         self.script: Script = chat
         self.early = False
+        self.greeting: Greeting | None = None
         self.seen: list[Seen] = []
         self.accepted = 0
         self._changed = threading.Condition()
@@ -200,6 +213,11 @@ class StandIn:
         assert len(self.seen) == 1, f"one request expected at the stand-in, not {[seen.line for seen in self.seen]}"
         return self.seen[0]
 
+    @property
+    def open(self) -> int:
+        """Connections that neither side has closed yet."""
+        return len(self._open)
+
     def drop_connections(self) -> None:
         """Close every connection, as a provider does with those that have been idle for long."""
         for sock in tuple(self._open):
@@ -225,13 +243,15 @@ class StandIn:
         self._open.add(sock)
         plain = sock
         try:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, HangUpError):
                 if sock.family != socket.AF_UNIX:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.greeting is not None:
+                    self.greeting(sock)
                 if self._context is not None:
                     sock = self._context.wrap_socket(sock, server_side=True)
                     self._open.add(sock)
-                with contextlib.suppress(IncompleteError, HangUpError):
+                with contextlib.suppress(IncompleteError):
                     self._converse(sock, number)
         finally:
             self._open -= {sock, plain}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
 
 from tests.e2e.conftest import StartGateway, StartStandIn
+from tests.e2e.faults import unaccepting
 from tests.e2e.harness import Gateway
 from tests.e2e.routes import ai_route, bind, host_route, route
 from tests.e2e.stand_in import Script, StandIn, Visit
@@ -25,15 +25,8 @@ def provider(shared_stand_in: StartStandIn) -> StandIn:
 
 @pytest.fixture(scope="module")
 def silent() -> Iterator[int]:
-    """A port whose queue of connections is full: who connects there waits for ever."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-        for filler in fillers:
-            filler.close()
+    with unaccepting() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +229,7 @@ def test_connect_timeout(gateway: StartGateway, silent: int) -> None:
     text = bind([ai_route("x", f'hostOverride: "127.0.0.1:{silent}"')])
     running = gateway(f"config:\n  backend: {{connectTimeout: 300ms}}\n{text}")
     answer = post(running.port, PATH, {})
-    check(answer, 504, "upstream_timeout", f"127.0.0.1:{silent}", "phase connect", "0.3 s")
+    check(answer, 504, "upstream_connect_timeout", f"127.0.0.1:{silent}", "phase connect", "0.3 s")
 
 
 # --- what all errors share ---

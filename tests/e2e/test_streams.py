@@ -456,7 +456,7 @@ def test_idle_connection_closed_by_the_upstream(running: Gateway, provider: Stan
     """An upstream that closes its idle connections is noticed, and the next request goes on a fresh one at once."""
     assert post(running.port, PATH, {}).status == 200
     provider.drop_connections()
-    until(lambda: not provider._open, "the connections to close")
+    until(lambda: not provider.open, "the connections to close")
     assert post(running.port, PATH, {}).status == 200
     assert len(provider.seen) == 2
 

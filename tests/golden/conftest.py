@@ -9,10 +9,6 @@ from pathlib import Path
 import pytest
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--golden-rewrite", action="store_true", help="write the golden files instead of comparing")
-
-
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
     """Compare a text with the file that keeps it; with `--golden-rewrite` or TORANA_GOLDEN=write, keep the text."""

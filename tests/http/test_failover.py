@@ -304,10 +304,31 @@ async def test_pending_lasts_as_long_as_the_answer(line: StartLine, upstream: St
     started = await line(shares=in_order(llm(provider.port, "a"), llm(free_port(), "b")))
     wire = await connect(started.port)
     await wire.send(call())
-    await wire.head()
-    assert vitals(started)["a"].pending == 1
+    await until(lambda: vitals(started)["a"].pending == 1)
     wire.reset()
     await idle(started)
+
+
+async def test_a_whole_answer_that_breaks_off(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """An answer that is no stream goes out when it is complete, so that the next endpoint can take over before."""
+    bad, good = await upstream(once(answer()[:-5])), await upstream(each(answer()))
+    started = await line(shares=in_order(llm(bad.port, "bad"), llm(good.port)))
+    got = await ask(started, connect)
+    assert (got.status, got.body) == (200, ANSWER)
+    await idle(started)
+
+
+async def test_a_long_answer_goes_out_as_it_comes(
+    line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is too long to be held is passed on, and breaks off when its upstream does."""
+    monkeypatch.setattr("torana.proxy.failover._MOST_WHOLE", 16)
+    bad, good = await upstream(once(answer()[:-5])), await upstream(each(answer()))
+    started = await line(shares=in_order(llm(bad.port), llm(good.port)))
+    wire = await connect(started.port)
+    await wire.send(call())
+    assert (await wire.head()).status == 200
+    assert good.requests == []
 
 
 # limits

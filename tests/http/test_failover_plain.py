@@ -61,6 +61,21 @@ async def test_an_answer_is_an_answer(status: int, line: StartLine, upstream: St
     assert started.worker.state().failures == {}
 
 
+async def test_an_operator_is_told(
+    line: StartLine, upstream: StartUpstream, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An endpoint that is left out is in the log, with why and for how long; so is that it is well again."""
+    caplog.set_level("INFO", "torana.proxy.failover")
+    bad = await upstream(each(answer(429, fields=b"retry-after-ms: 1\r\n"), answer()))
+    started = await line(shares=in_order(llm(bad.port, "bad"), llm((await upstream(each(answer(), answer()))).port)))
+    assert (await ask(started, connect)).status == 200
+    assert f"bad at 127.0.0.1:{bad.port} gets no requests for 0.001 s" in caplog.text
+    assert "last failure: 429" in caplog.text
+    await asyncio.sleep(0.002)  # as long as it asked for
+    assert (await ask(started, connect)).status == 200
+    assert f"bad at 127.0.0.1:{bad.port} is well again" in caplog.text
+
+
 async def test_an_upload_that_was_not_begun(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """A body that streams goes on elsewhere as long as none of it was sent."""
     good = await upstream(each(OK))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,6 +52,15 @@ ResolveServiceOption = Annotated[
         "HOST:PORT it says where a Service of the manifests is. May be given again.",
     ),
 ]
+AddressOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="Where --manifests listens: 0.0.0.0, ::, or an address of the machine. May be given again. "
+        "By default 127.0.0.1 and ::1; a cluster's is all.",
+    ),
+]
 PortMapOption = Annotated[
     list[str] | None,
     typer.Option("--port-map", metavar="PORT=PORT", help="Listen on the second port for a Gateway's first."),
@@ -58,6 +68,10 @@ PortMapOption = Annotated[
 OutputOption = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where the result goes; else standard output.")
 ]
+
+
+_OF_MANIFESTS = ("expand_env", "namespace", "on_duplicate", "address", "port_map", "validate_only")
+_OF_A_CLUSTER = ("kubeconfig", "context", "lease_namespace", "publish_service")
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +94,7 @@ def schema() -> None:
 
 
 def explain(
+    call: typer.Context,
     url: Annotated[str, typer.Argument(metavar="URL", help="For example http://localhost:3000/v1/chat/completions")],
     file: FileOption = None,
     text: TextOption = None,
@@ -93,6 +108,8 @@ def explain(
     manifests: ManifestsOption = None,
     implicit_gateway: ImplicitOption = None,
     expand_env: ExpandOption = False,
+    namespace: NamespaceOption = "default",
+    class_name: ClassOption = None,
 ) -> None:
     """Say what would happen to a request: route and why, path, headers, model, where it would go. Sends nothing."""
     from torana.cli.explain import explain as run
@@ -103,11 +120,11 @@ def explain(
             raise typer.BadParameter("give either --manifests, or -f or -c")
         from torana.cli import kubernetes as files
 
-        how = files.options([], [], implicit_gateway)
+        how = files.options([], class_name or [], implicit_gateway)
         reading = files.reading(
             manifests,
             how,
-            namespace="default",
+            namespace=namespace,
             expand_env=expand_env,
             on_duplicate="error",
             port_map=[],
@@ -115,6 +132,8 @@ def explain(
             resolve=resolve or [],
         )
         resolve = [entry for entry in resolve or [] if "=" not in entry]
+    else:
+        _refuse(call, ("implicit_gateway", "expand_env", "namespace", "class_name"), "--manifests PATH")
     given, headers = resolve or [], header or []
     run(file, text, url, method=method, headers=headers, data=data, resolve=given, as_json=json, manifests=reading)
 
@@ -146,21 +165,14 @@ def local(
 
 
 def kubernetes(
+    call: typer.Context,
     manifests: ManifestsOption = None,
     more: MoreArgument = None,
     implicit_gateway: ImplicitOption = None,
     expand_env: ExpandOption = False,
     namespace: NamespaceOption = "default",
     on_duplicate: DuplicateOption = "error",
-    address: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--address",
-            metavar="ADDRESS",
-            help="Where --manifests listens: 0.0.0.0, ::, or an address of the machine. May be given again. "
-            "By default 127.0.0.1 and ::1; a cluster's is all.",
-        ),
-    ] = None,
+    address: AddressOption = None,
     port_map: PortMapOption = None,
     controller_name: ControllerOption = None,
     class_name: ClassOption = None,
@@ -194,14 +206,12 @@ def kubernetes(
     options = run.options(controller_name or [], class_name or [], implicit_gateway)
     paths = [*(manifests or []), *(more or [])]
     if not paths:
-        if validate_only or address or port_map:
-            raise typer.BadParameter("give --manifests PATH")
+        _refuse(call, _OF_MANIFESTS, "--manifests PATH")
         run.serve_cluster(
             kubeconfig, context, lease_namespace, publish_service, options, resolve=resolve or [], workers=workers
         )
         return
-    if publish_service:
-        raise typer.BadParameter("--publish-service is for a cluster, not for --manifests")
+    _refuse(call, _OF_A_CLUSTER, "no --manifests")
     reading = run.reading(
         paths,
         options,
@@ -230,6 +240,8 @@ def status(
     on_duplicate: DuplicateOption = "error",
     controller_name: ControllerOption = None,
     class_name: ClassOption = None,
+    address: AddressOption = None,
+    port_map: PortMapOption = None,
     resolve: ResolveServiceOption = None,
 ) -> None:
     """Check manifests and print the statuses they would have in a cluster; exit 1 when one is not as it should be."""
@@ -247,8 +259,8 @@ def status(
         namespace=namespace,
         expand_env=expand_env,
         on_duplicate=on_duplicate,
-        port_map=[],
-        addresses=[],
+        port_map=port_map or [],
+        addresses=address or [],
         resolve=resolve or [],
     )
     show(reading, Output(output))
@@ -290,3 +302,13 @@ def export(
     from torana.cli.exporting import export as run
 
     run(form, file, output)
+
+
+def _refuse(call: typer.Context, parameters: Iterable[str], needs: str) -> None:
+    """Options that would have no effect, given all the same: exit 2 instead of leaving their author in error."""
+    given = [name for name in call.params if name in set(parameters)]
+    for name in given:
+        source = call.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = next(each for each in call.command.params if each.name == name)
+            raise typer.BadParameter(f"{option.opts[0]} has no effect here: it needs {needs}")

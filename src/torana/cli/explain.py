@@ -25,12 +25,13 @@ from torana.http.pool import Pool
 from torana.http.proxies import Environment
 from torana.http.sweep import Sweep
 from torana.llm.operation import ModelPlace
+from torana.model.backend import BodyEdits, Provider
 from torana.model.config import Config, Proxies
 from torana.model.policy import BackendTls, CredentialPlace
 from torana.model.route import RouteMatch
 from torana.model.secret import MASK
 from torana.model.shown import shown, shown_text, shown_value
-from torana.proxy.call import made_call, operation_for, reads_body, set_in_query
+from torana.proxy.call import Call, aimed, made_call, reads_body
 from torana.proxy.gateway import before, choose, match
 from torana.proxy.inbound import Inbound
 from torana.proxy.router import Candidate
@@ -230,34 +231,48 @@ def _tell(
     if upstream.plaintext_443:
         told["warning"] = "port 443 is reached in plaintext; if it speaks TLS, add `backendTLS: {}`"
     told["method"] = exchange.method.decode()
-    target = upstream.target(exchange)
-    operation = None
-    if upstream.is_llm:
-        operation = exchange.operation
-        if operation is None and not exchange.opaque:
-            operation = operation_for(exchange, target)
-        if operation in upstream.detours and operation is not None:
-            target = upstream.directed(target, operation)
-        if operation is not None and operation.model is ModelPlace.QUERY:
-            target = set_in_query(target, upstream, exchange.record)
-            told["model"] = exchange.record.model
+    target, operation = aimed(exchange, upstream) if upstream.is_llm else (upstream.target(exchange), None)
     told["path"] = shown_text(target.decode("latin-1"), _parameter(upstream))
     if upstream.is_llm:
         told["provider"] = upstream.provider
         told["operation"] = operation.text if operation else None
+        told["edits"] = [*_edits(backend.provider)]
     outgoing = upstream.compose(exchange, target, plain=False)
     told["host"] = outgoing.host.decode("latin-1")
-    if upstream.is_llm and not exchange.opaque and reads_body(exchange, operation) is ModelPlace.JSON:
+    place = reads_body(exchange, operation) if upstream.is_llm and not exchange.opaque else ModelPlace.NOWHERE
+    if place is ModelPlace.JSON:
         call = made_call(operation, upstream, body)
-        prepared = call.prepared
-        if call.translation is not None:
-            told["translated to"] = call.translation.operation.name.lower()
-            told["untranslated"] = [*call.lost]
-        told["model"] = prepared.model or None
-        told["model from"] = "the configuration" if prepared.model != prepared.asked_model else "the request"
-        told["stream"] = prepared.stream
-        outgoing = upstream.compose(exchange, target, plain=prepared.stream)
+        _tell_call(told, call)
+        plain = call.prepared.stream or call.translation is not None
+        outgoing = upstream.compose(exchange, target, plain=plain, translation=call.translation)
+    elif operation is not None and operation.model is ModelPlace.QUERY:
+        told["model"] = exchange.record.model
     told["headers"] = _headers(upstream, b"".join(outgoing.parts))
+
+
+def _tell_call(told: Explanation, call: Call) -> None:
+    """What the body would be, by its names alone."""
+    prepared = call.prepared
+    if call.translation is not None:
+        told["translated to"] = call.translation.operation.name.lower()
+        told["untranslated"] = [*call.lost]
+    told["model"] = prepared.model or None
+    told["model from"] = "the configuration" if prepared.model != prepared.asked_model else "the request"
+    told["stream"] = prepared.stream
+
+
+def _edits(provider: Provider | None) -> Iterator[str]:
+    """What the configuration changes in bodies; no values, which may be secret."""
+    if provider is None:
+        return
+    edits = provider.edits or BodyEdits()
+    yield from (f"sets {name}" for name, _ in edits.overrides)
+    yield from (f"sets {name} where it is left out" for name, _ in edits.defaults)
+    for messages, where in ((edits.prepend, "before"), (edits.append, "behind")):
+        if messages:
+            yield f"puts {len(messages)} message(s) {where} the client's"
+    if provider.aliases:
+        yield f"has {len(provider.aliases)} alias(es) of models"
 
 
 def _tls(tls: BackendTls | None, host: str) -> str:

@@ -7,7 +7,7 @@ Programmed is not true, or a route belongs to no Gateway here.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -17,7 +17,8 @@ import yaml
 
 from torana.cli.serve import give_up
 from torana.config.kubernetes.manifests import Examined, Manifests, Reading
-from torana.config.kubernetes.objects import Key, Status
+from torana.config.kubernetes.objects import Key, Object, Status
+from torana.config.kubernetes.schemas import GATEWAY_API
 from torana.config.problem import ConfigError, Severity
 
 _WATCHED = ("Accepted", "ResolvedRefs", "Programmed")
@@ -35,15 +36,20 @@ class Output(Enum):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One object; `conditions` are those of _WATCHED, `-` where it has none. `message` says what is wrong."""
+    """One object; `conditions` are those of _WATCHED, `-` where it has none.
+
+    `message` says what is wrong, or, of what `is_others`, whose it is.
+    """
 
     key: Key
     conditions: tuple[str, ...]
     message: str = ""
+    is_others: bool = False
 
     @property
     def is_good(self) -> bool:
-        return not self.message and all(condition in ("True", "-") for condition in self.conditions)
+        fits = all(condition in ("True", "-") for condition in self.conditions)
+        return fits and (self.is_others or not self.message)
 
 
 def status(reading: Reading, output: Output) -> None:
@@ -73,6 +79,7 @@ def status(reading: Reading, output: Output) -> None:
 def _rows(examined: Examined) -> Iterator[Row]:
     """In the order of the files; what was supplied by ourselves comes last."""
     statuses = {_key(status): status for status in examined.translation.statuses}
+    objects = {found.key: found for found in examined.objects}
     written = [found.key for found in examined.objects if found.kind in _KINDS]
     for key in dict.fromkeys([*written, *statuses]):
         found = statuses.get(key)
@@ -80,8 +87,27 @@ def _rows(examined: Examined) -> Iterator[Row]:
         wrong = next((each for each in conditions if each["type"] in _WATCHED and each["status"] != "True"), None)
         message = f"{wrong['reason']}: {wrong.get('message', '')}".rstrip(": ") if wrong else ""
         if key.kind == "HTTPRoute" and not conditions:
-            message = _NO_PARENT
-        yield Row(key, tuple(_worst(conditions, kind) for kind in _WATCHED), " ".join(message.split()))
+            message = _parents(objects[key], objects) or _NO_PARENT
+        is_others = key.kind == "Gateway" and found is None
+        if is_others:
+            message = _owner(objects[key], objects)
+        yield Row(key, tuple(_worst(conditions, kind) for kind in _WATCHED), " ".join(message.split()), is_others)
+
+
+def _parents(route: Object, objects: Mapping[Key, Object]) -> str:
+    """Those of its Gateways that are here, and others'."""
+    refs = (ref for ref in route.spec.get("parentRefs", ()))
+    keys = (Key(GATEWAY_API, "Gateway", ref.get("namespace") or route.namespace, ref.get("name", "")) for ref in refs)
+    return "; ".join(f"{key} {_owner(objects[key], objects)}" for key in dict.fromkeys(keys) if key in objects)
+
+
+def _owner(gateway: Object, objects: Mapping[Key, Object]) -> str:
+    name = gateway.spec.get("gatewayClassName")
+    described = objects.get(Key(GATEWAY_API, "GatewayClass", "", str(name)))
+    if described is None:
+        return f'has class "{name}", which is not ours; --class-name {name} would make it so'
+    controller = described.spec.get("controllerName")
+    return f'has class "{name}" of controller {controller}; --controller-name {controller} would make it ours'
 
 
 def _key(status: Status) -> Key:

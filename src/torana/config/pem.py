@@ -9,6 +9,9 @@ import ssl
 
 from torana.http.tls import NoKeyFileError, load_pair
 
+_ENCODED = "LS0tLS1CRUdJTi"
+"""`-----BEGIN` in base64."""
+
 
 def certificates_fault(pem: str) -> str | None:
     """One or more certificates: a chain, or the authorities to trust."""
@@ -17,14 +20,16 @@ def certificates_fault(pem: str) -> str | None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
     except (ssl.SSLError, ValueError, TypeError):
-        return "holds no certificate in PEM form (`-----BEGIN CERTIFICATE-----`)"
+        return _unread(pem, "certificate", "-----BEGIN CERTIFICATE-----")
     return None
 
 
 def key_fault(cert: str, key: str) -> str | None:
     """The private key of the first of these certificates, which were checked before."""
     if "PRIVATE KEY-----" not in key:
-        return "holds no private key in PEM form (`-----BEGIN PRIVATE KEY-----`)"
+        if "CERTIFICATE-----" in key:
+            return "holds a certificate where a private key is expected"
+        return _unread(key, "private key", "-----BEGIN PRIVATE KEY-----")
     if "ENCRYPTED" in key:
         return "is encrypted; a gateway that starts by itself has nobody to ask for the password"
     try:
@@ -33,5 +38,14 @@ def key_fault(cert: str, key: str) -> str | None:
         return f"cannot be looked at: {error.strerror}"
     except ssl.SSLError as error:
         mismatch = error.reason == "KEY_VALUES_MISMATCH"
-        return "is not the key of this certificate" if mismatch else "holds no private key that can be read"
+        return "is not the key of this certificate" if mismatch else _unread(key, "private key", "PRIVATE KEY-----")
     return None
+
+
+def _unread(text: str, what: str, begin: str) -> str:
+    """What most often happens to a PEM text on its way into a file or a Secret."""
+    if begin in text:
+        return f"has a {what} that cannot be read: it is cut off, or has lost its line breaks"
+    if text.lstrip().startswith(_ENCODED):
+        return f"is in base64 once more; a {what} begins with `{begin}`"
+    return f"holds no {what} in PEM form (`{begin}`)"

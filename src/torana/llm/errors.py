@@ -10,7 +10,9 @@ from torana.errors import GatewayError
 from torana.llm.operation import Operation
 
 
-class _Error(msgspec.Struct):
+class Error(msgspec.Struct):
+    """The `error` of an answer's body. Source: https://platform.openai.com/docs/guides/error-codes."""
+
     message: str
     type: str
     param: str | None
@@ -18,7 +20,7 @@ class _Error(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    error: _Error
+    error: Error
 
 
 class _AnthropicError(msgspec.Struct):
@@ -76,9 +78,15 @@ def error_body(error: GatewayError, operation: Operation | None = None) -> bytes
     return body_of(error.message, fault.type, fault.code, error.param)
 
 
+def error_of(error: GatewayError) -> Error:
+    """OpenAI's form, to be put into something larger."""
+    fault = error.reason.fault
+    return Error(error.message, fault.type, error.param, fault.code)
+
+
 def body_of(message: str, kind: str, code: str | None, param: str | None = None) -> bytes:
-    """The same for an error that is not the gateway's own."""
-    return _encode(_Body(_Error(message, kind, param, code)))
+    """The same as `error_body` for an error that is not the gateway's own."""
+    return _encode(_Body(Error(message, kind, param, code)))
 
 
 def error_event(error: GatewayError, operation: Operation | None = None) -> bytes:

@@ -45,28 +45,28 @@ class Balancer:
             for one in candidates:
                 if affinity is None and one.endpoint.vitals.evicted_until is not None:
                     return one  # its eviction is over: find out before the others have all the requests
-            return self._chosen(candidates, affinity)
+            return self._chosen(candidates, now, affinity)
         return None
 
-    def last_resort(self, tried: Collection[Upstream], affinity: bytes | None = None) -> Upstream | None:
+    def last_resort(self, tried: Collection[Upstream], now: float, affinity: bytes | None = None) -> Upstream | None:
         """The same, of all, for when no one admits it; None when each has been tried."""
         for group in self.groups:
             candidates = [one for one in group if one not in tried]
             if candidates:
-                return self._chosen(candidates, affinity)
+                return self._chosen(candidates, now, affinity)
         return None
 
-    def _chosen(self, candidates: list[Upstream], affinity: bytes | None) -> Upstream:
+    def _chosen(self, candidates: list[Upstream], now: float, affinity: bytes | None) -> Upstream:
         if len(candidates) == 1:
             return candidates[0]
-        return self._better(candidates) if affinity is None else _rendezvous(candidates, affinity)
+        return self._better(candidates, now) if affinity is None else _rendezvous(candidates, affinity)
 
-    def _better(self, candidates: list[Upstream]) -> Upstream:
+    def _better(self, candidates: list[Upstream], now: float) -> Upstream:
         first = self._draw(len(candidates))
         second = self._draw(len(candidates) - 1)
         one, other = candidates[first], candidates[second + (second >= first)]
         mine, theirs = one.endpoint.vitals, other.endpoint.vitals
-        return one if mine.score(theirs.latency) >= theirs.score(mine.latency) else other
+        return one if mine.score(now, theirs.latency) >= theirs.score(now, mine.latency) else other
 
 
 def _rendezvous(candidates: list[Upstream], affinity: bytes) -> Upstream:

@@ -21,7 +21,7 @@ from torana.llm.formats.translation import Translation
 from torana.llm.multipart import ModelField, boundary_of
 from torana.llm.operation import ModelPlace, Operation, operation_of
 from torana.llm.query import model_of_query, with_model
-from torana.llm.request import Prepared, prepare
+from torana.llm.request import Prepared, model_of, prepare
 from torana.model.route import OperationRule
 from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
@@ -49,6 +49,26 @@ class Call(msgspec.Struct, frozen=True, gc=False):
         return prepare(self.body, self.model, add_usage=False).body
 
 
+def aimed(exchange: Exchange, upstream: Upstream) -> tuple[bytes, Operation | None]:
+    """The request target that the upstream gets, and what the call is.
+
+    That is what the rules of its route say, else what the path looks like that goes on, else the client's. Models are
+    only listed: a POST below them is something else.
+    """
+    target = upstream.target(exchange)
+    operation = exchange.operation
+    if operation is None and not exchange.opaque:
+        operation = operation_of(target.partition(b"?")[0]) or operation_of(exchange.path)
+        if operation is Operation.MODELS and exchange.method in _WITH_BODY:
+            operation = None
+    if operation is not None:
+        if operation in upstream.detours or exchange.operation is not None:
+            target = upstream.directed(target, operation)
+        if operation.model is ModelPlace.QUERY:
+            target = _set_in_query(target, upstream, exchange.record)
+    return target, operation
+
+
 async def read_call(
     inbound: Inbound, exchange: Exchange, upstream: Upstream, operation: Operation | None, limit: int
 ) -> Call | None:
@@ -65,8 +85,6 @@ async def read_call(
         place = ModelPlace.JSON  # nearly always; spared the call
     else:
         place = ModelPlace.NOWHERE if exchange.opaque else reads_body(exchange, operation)
-    if operation is not None and operation in upstream.unserved and place is not ModelPlace.NOWHERE:
-        raise _not_served(operation, upstream)
     if place is ModelPlace.FORM:
         _read_form(inbound, exchange, upstream)
         return None
@@ -80,22 +98,6 @@ async def read_call(
     record.streaming = call.prepared.stream
     record.untranslated = call.lost
     return call
-
-
-def set_in_query(target: bytes, upstream: Upstream, record: Record) -> bytes:
-    """`target` of an operation that has its model in the query, with the one that it is to have."""
-    asked = model_of_query(target.partition(b"?")[2])
-    model = upstream.model or asked
-    if upstream.aliases is not None and model:
-        model = upstream.aliases.of(model) or model
-    record.model = model
-    return target if model is None or (model == asked and upstream.model is None) else with_model(target, model)
-
-
-def operation_for(exchange: Exchange, target: bytes) -> Operation | None:
-    """By the path that goes on, else by the client's. Models are only listed: a POST below them is something else."""
-    operation = operation_of(target.partition(b"?")[0]) or operation_of(exchange.path)
-    return None if operation is Operation.MODELS and exchange.method in _WITH_BODY else operation
 
 
 class Sort(NamedTuple):
@@ -145,10 +147,12 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes) -> C
             return Call(body, prepare(body, model, add_usage=False), model)
         except GatewayError:
             return Call(body, Prepared(body, "", None, stream=False, usage_added=False), model)
+    if operation in upstream.unserved:
+        raise _not_served(operation, upstream)
     if upstream.edits is not None:
         body = upstream.edits.made(body, operation)
-    if upstream.aliases is not None:
-        model = upstream.aliased(body)
+    if upstream.has_aliases and model is None:
+        model = upstream.aliased(model_of(body))
     translation = upstream.translations.get(operation)
     if translation is not None:
         translated = translation.request(body, model)
@@ -163,6 +167,13 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes) -> C
             return Call(body, Prepared(body, "", None, stream=False, usage_added=False), model, operation)
         raise
     return Call(body, prepared, model, operation)
+
+
+def _set_in_query(target: bytes, upstream: Upstream, record: Record) -> bytes:
+    """`target` of an operation that has its model in the query, with the one that it is to have."""
+    asked = model_of_query(target.partition(b"?")[2])
+    record.model = model = upstream.model or upstream.aliased(asked)
+    return target if model is None or (model == asked and upstream.model is None) else with_model(target, model)
 
 
 def counted_here(body: bytes, model: str | None) -> LocalReply:

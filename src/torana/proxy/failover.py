@@ -1,7 +1,8 @@
 """Failover: a request goes from endpoint to endpoint until one answers, before the client has got anything.
 
 An attempt has failed when no answer came (no name, no connection, no TLS, no head in time, a broken one), when a call
-of a language model was answered 429 or 5xx, and when its stream began with an error or ended before its first content.
+of a language model was answered 429 or 5xx, when its stream began with an error or ended before its first content, and
+when its whole answer broke off, unless that was long.
 Anything else is the answer: a 400, 401, 403, 404 or 422 would be the same elsewhere. What is no call may not be safe
 to repeat, so it is only where nothing of it arrived, or where its method is idempotent and no answer came.
 
@@ -15,6 +16,7 @@ for (two versions of a program) are places that its requests are divided among, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -29,14 +31,17 @@ from torana.proxy.ask import Asked, first_content
 from torana.proxy.balancer import Balancer
 from torana.proxy.deadlines import Limit, ran_out, within
 from torana.proxy.inbound import Inbound
-from torana.proxy.passage import Events
+from torana.proxy.passage import Document, Events
 from torana.proxy.snapshot import CompiledRoute
 from torana.proxy.upstream import Upstream
 from torana.telemetry.metrics import Metrics
 from torana.telemetry.record import Attempt
 
+_log = logging.getLogger(__name__)
+
 _MOST_ATTEMPTS = 10  # a client that still waits by then is better served by an error
 _MOST_HELD = 10.0  # seconds of a stream without content; its client must see a sign of life, and failover ends there
+_MOST_WHOLE = 1024 * 1024  # octets of an answer that is no stream; one that is longer goes out as it comes
 _NO_TIMEOUT = Timeout()
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 _NEVER_ARRIVED = frozenset((Reason.CONNECT_FAILED, Reason.CONNECT_TIMEOUT))
@@ -169,8 +174,13 @@ class Failover:
             return None
         if self._unwell(asked):
             return str(asked.head.status) if asked.upstream.unhealthy is None else "unhealthy"
+        timeout = self._route.timeout or _NO_TIMEOUT
+        if timeout.stream_idle is not None:
+            asked.connection.bound_silence(timeout.stream_idle)
         if isinstance(asked.passage, Events):
-            return await self._beginning(asked, asked.passage, began)
+            return await self._beginning(asked, asked.passage, began, timeout.first_byte)
+        if isinstance(asked.passage, Document):
+            await asked.connection.body.peek(_MOST_WHOLE)  # one that breaks off is no answer
         return None
 
     def _unwell(self, asked: Asked) -> bool:
@@ -180,12 +190,8 @@ class Failover:
             return unhealthy.holds(self._exchange, asked.head)
         return asked.head.status == 429 or asked.head.status >= 500
 
-    async def _beginning(self, asked: Asked, events: Events, began: float) -> str | None:
+    async def _beginning(self, asked: Asked, events: Events, began: float, first_byte: float | None) -> str | None:
         """The same, of a stream: what its beginning tells."""
-        timeout = self._route.timeout or _NO_TIMEOUT
-        first_byte = timeout.first_byte
-        if timeout.stream_idle is not None:
-            asked.connection.bound_silence(timeout.stream_idle)
         left = _MOST_HELD if first_byte is None else began + first_byte - time.monotonic()
         if not await first_content(asked, events, max(left, 0)):
             if first_byte is None:
@@ -202,7 +208,8 @@ class Failover:
         if isinstance(outcome, Asked):
             status = outcome.head.status
             if why is None and not self._unwell(outcome):
-                vitals.succeeded(self, now - began, now, upstream.eviction)
+                if vitals.succeeded(self, now - began, now, upstream.eviction):
+                    _log.info("%s at %s is well again", upstream.backend.name, upstream.endpoint.text)
                 return
             pause = pause_of(status, outcome.head.fields, time.time())
         elif outcome.reason is Reason.UPSTREAM_TIMEOUT and not self._inbound.complete:
@@ -212,6 +219,9 @@ class Failover:
             self._pause = pause if self._pause is None else min(pause, self._pause)
         if vitals.failed(self, now, upstream.eviction, pause, throttled=status == 429):
             self._metrics.count_eviction(upstream.backend.name, upstream.endpoint.text)
+            left = (vitals.evicted_until or now) - now
+            what = (upstream.backend.name, upstream.endpoint.text, left, why or status)
+            _log.warning("%s at %s gets no requests for %.3g s while others can take them; last failure: %s", *what)
 
     def _note(self, upstream: Upstream, why: str) -> None:
         record = self._exchange.record
@@ -257,7 +267,7 @@ class Failover:
             if upstream is not None:
                 return upstream
         for share in (self._share, *self._others):
-            upstream = share.last_resort(self._tried, self._key(share))
+            upstream = share.last_resort(self._tried, now, self._key(share))
             if upstream is not None:
                 return upstream
         return None

@@ -17,12 +17,12 @@ from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
 from torana.http.request import Request
 from torana.http.server import ServerConnection
-from torana.llm.operation import ModelPlace, Operation, operation_of
+from torana.llm.operation import Operation, operation_of
 from torana.policies.order import RequestPolicy
 from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asked, Asking, with_hint
 from torana.proxy.balancer import Balancer
-from torana.proxy.call import counted_here, operation_for, read_call, set_in_query
+from torana.proxy.call import aimed, counted_here, read_call
 from torana.proxy.deadlines import lasting, within
 from torana.proxy.failover import Failover
 from torana.proxy.inbound import Inbound
@@ -157,21 +157,15 @@ class Gateway:
         record = exchange.record
         record.backend = upstream.backend.name
         record.endpoint = upstream.endpoint.text
-        target = upstream.target(exchange)
         call = None
         limit = self.snapshot.config.limits.max_body_bytes
         if upstream.is_llm:
-            operation = exchange.operation
-            if operation is None and not exchange.opaque:
-                operation = operation_for(exchange, target)
-            if operation is not None:
-                if operation in upstream.detours or exchange.operation is not None:
-                    target = upstream.directed(target, operation)
-                if operation.model is ModelPlace.QUERY:
-                    target = set_in_query(target, upstream, record)
+            target, operation = aimed(exchange, upstream)
             call = await read_call(inbound, exchange, upstream, operation, limit)
-        elif route.retry is not None:
-            await inbound.gather_if_short(limit)
+        else:
+            target = upstream.target(exchange)
+            if route.retry is not None:
+                await inbound.gather_if_short(limit)
         if number:  # in the place of what a gateway before this one said
             others = (each for each in exchange.fields if each[0] != _ATTEMPT)
             exchange.fields = [*others, (_ATTEMPT, _ATTEMPT, b"%d" % number)]

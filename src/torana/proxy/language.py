@@ -33,6 +33,7 @@ _NAMED: Final = frozenset(
 class Language:
     """A Provider, compiled; that of a plain backend, which has none, is empty.
 
+    `model` is what is set whatever the client says, which `aliases` are then not about.
     `translations` are by the client's operation: those the provider does not serve and can be asked in other words.
     `unserved` are those it cannot be asked at all. `detours` are those whose path may not be the one that the path rule
     makes. `headers` are lines by lower-case name, for requests that have none of it.
@@ -55,10 +56,11 @@ class Language:
 
     def _learn(self, provider: Provider) -> None:
         facts = PROVIDERS[provider.kind]
-        self.model = _model_of(provider)
         self.label = provider.label or facts.name
         self.edits = Edits(provider.edits) if provider.edits is not None else None
         self.aliases = Aliases(provider.aliases) if provider.aliases else None
+        model = _model_of(provider)
+        self.model = (self.aliases.of(model) or model) if model and self.aliases else model
         self.headers = tuple((name.encode(), f"{name}: {value}\r\n".encode()) for name, value in facts.headers)
         if self._rule not in _MADE_OF:
             self._base = facts.base

@@ -14,7 +14,6 @@ from torana.http.message import HOP_BY_HOP, connection_options, readable_encodin
 from torana.http.proxies import Environment
 from torana.llm.formats.translation import Translation
 from torana.llm.operation import Operation
-from torana.llm.request import model_of
 from torana.model.backend import Backend, Connecting
 from torana.model.policy import Health, PathKind, Timeout
 from torana.policies.backend_auth import compile_credential, with_cookie, with_parameter
@@ -48,7 +47,7 @@ class Upstream:
 
     __slots__ = (
         "_credential", "_drops", "_headers", "_host_of", "_keys", "_language", "_modify", "_path_of", "after",
-        "aliases", "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "is_llm", "model",
+        "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "has_aliases", "is_llm", "model",
         "provider", "redirect", "translations", "unhealthy", "unserved",
     )  # fmt: skip
 
@@ -69,7 +68,7 @@ class Upstream:
         self.model = language.model
         self.provider = language.label
         self.edits = language.edits
-        self.aliases = language.aliases
+        self.has_aliases = language.aliases is not None
         self.translations = language.translations
         self.unserved = language.unserved
         self.detours = language.detours
@@ -96,11 +95,10 @@ class Upstream:
         target = self._path_of(exchange)
         return with_parameter(target, self._credential.parameter) if self._credential.parameter else target
 
-    def aliased(self, body: bytes) -> str | None:
-        """The model to set in a body: the configured one or the body's, or what that is another name for."""
-        model = self.model or model_of(body)
-        assert self.aliases is not None
-        return (self.aliases.of(model) or model) if model else None
+    def aliased(self, model: str | None) -> str | None:
+        """What the client's model is another name for, else itself."""
+        aliases = self._language.aliases
+        return model if model is None or aliases is None else (aliases.of(model) or model)
 
     def directed(self, target: bytes, operation: Operation) -> bytes:
         """`target` with the path that the provider has for an operation, or for what it is translated into.

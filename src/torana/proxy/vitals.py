@@ -9,18 +9,31 @@ from __future__ import annotations
 
 from torana.model.policy import Eviction
 
+_RECOVERY = 10.0  # seconds without a failure after which health counts as whole when endpoints are compared
 _ALPHA = 0.3  # the weight of the newest answer in both averages, as in agentgateway
 
 
 class Vitals:
     """Of one endpoint in one process. `now` is seconds of a clock that only goes forward, the same for all calls.
 
-    `health` is the moving share of answers that were well, `latency` the moving average of seconds to the first byte, 0
-    as long as none is known. `pending` counts the requests under way, to the end of their answers; whoever adds one
-    takes it away again. `probe` is the request, whatever stands for it, that finds out about an eviction that is over.
+    `health` is the moving share of answers that were well, as it was at the last of them; with time it is as good as
+    new, since an endpoint that got no requests for its health could not show any other. `latency` is the moving average
+    of seconds to the first byte, 0 as long as none is known. `pending` counts the requests under way, to the end of
+    their answers; whoever adds one takes it away again. `probe` is the request, whatever stands for it, that finds out
+    about an eviction that is over.
     """
 
-    __slots__ = ("evicted_until", "evictions", "failures", "health", "latency", "pending", "probe", "restored_at")
+    __slots__ = (
+        "evicted_until",
+        "evictions",
+        "failed_at",
+        "failures",
+        "health",
+        "latency",
+        "pending",
+        "probe",
+        "restored_at",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.health = 1.0
@@ -30,19 +43,23 @@ class Vitals:
         self.evictions = 0
         self.evicted_until: float | None = None
         self.restored_at = 0.0
+        self.failed_at = 0.0
         self.probe: object | None = None
 
     def admits(self, now: float) -> bool:
         """Whether a request may come. Of an eviction that is over, the first one only."""
         return self.evicted_until is None or (now >= self.evicted_until and self.probe is None)
 
-    def score(self, unknown: float) -> float:
+    def score(self, now: float, unknown: float = 0.0) -> float:
         """Higher is better: health over latency, with what is under way on top (agentgateway's formula).
 
         `unknown` stands for a latency that is not known yet: with 0 the newest would be the best until it has answered,
         however many requests it has been given by then.
         """
-        return self.health / (1 + (self.latency or unknown) * (1 + 0.1 * self.pending))
+        health = self.health
+        if health < 1:
+            health += (1 - health) * min(max(now - self.failed_at, 0) / _RECOVERY, 1)
+        return health / (1 + (self.latency or unknown) * (1 + 0.1 * self.pending))
 
     def chosen(self, request: object, now: float) -> None:
         """`request` goes there; with an eviction that is over, the first one is the probe."""
@@ -54,7 +71,8 @@ class Vitals:
         if self.probe is request:
             self.probe = None
 
-    def succeeded(self, request: object, latency: float, now: float, eviction: Eviction) -> None:
+    def succeeded(self, request: object, latency: float, now: float, eviction: Eviction) -> bool:
+        """True when this ends an eviction."""
         self.failures = 0
         self.health += _ALPHA * (1 - self.health)
         self.latency = latency if self.latency == 0 else self.latency + _ALPHA * (latency - self.latency)
@@ -63,11 +81,14 @@ class Vitals:
             self.evicted_until = None
             self.restored_at = now
             self.health = eviction.restore_health
+            return True
+        return False
 
     def failed(self, request: object, now: float, eviction: Eviction, pause: float | None, *, throttled: bool) -> bool:
         """True when this evicts the endpoint. `pause`: seconds the upstream asked for; `throttled`: it said 429."""
         self.failures += 1
         self.health -= _ALPHA * self.health
+        self.failed_at = now
         probed = self.probe is request
         if probed:
             self.probe = None

@@ -425,3 +425,24 @@ def test_the_routes_rules_say_what_it_is() -> None:
     made = CliRunner().invoke(app, ["explain", "-c", config, "--json", "-d", "no JSON", url])
     (backend,) = json.loads(made.stdout)["backends"]
     assert (made.exit_code, backend["operation"], "model" in backend) == (0, None, False)
+
+
+def test_manifests_of_a_namespace(tmp_path: Path) -> None:
+    """Objects without a namespace are read as of --namespace, and --class-name says which classes are ours."""
+    file = tmp_path / "all.yaml"
+    file.write_text("""
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: main}
+spec: {gatewayClassName: mine, listeners: [{name: web, port: 8080, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: moved}
+spec: {parentRefs: [{name: main}], rules: [{filters: [{type: RequestRedirect, requestRedirect: {port: 1}}]}]}
+""")
+    words = ["explain", "http://localhost:8080/", "--manifests", str(file), "--namespace", "chat", "--json"]
+    found = json.loads(CliRunner().invoke(app, [*words, "--class-name", "mine"]).stdout)
+    assert found["route"] == "chat/moved/0"
+    found = json.loads(CliRunner().invoke(app, [*words, "--class-name", "other"]).stdout)
+    assert "nothing listens" in found["error"]["message"]

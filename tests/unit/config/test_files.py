@@ -86,7 +86,7 @@ def test_client_certificate(folder: Path) -> None:
     [
         (_LISTENER.format("cert: two.pem, key: one.key"), 'the file "one.key" is not the key of this certificate'),
         (_LISTENER.format("cert: one.key, key: one.key"), 'the file "one.key" holds a private key where a certificate'),
-        (_LISTENER.format("cert: one.pem, key: one.pem"), 'the file "one.pem" holds no private key in PEM form'),
+        (_LISTENER.format("cert: one.pem, key: one.pem"), 'the file "one.pem" holds a certificate where a private key'),
         (_LISTENER.format("cert: one.pem, key: locked.key"), 'the file "locked.key" is encrypted'),
         (_LISTENER.format("cert: text, key: one.key"), 'the file "text" holds no certificate in PEM form'),
         (_LISTENER.format("cert: bytes, key: one.key"), 'the file "bytes" is not UTF-8 text'),

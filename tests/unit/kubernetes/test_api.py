@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from torana.config.kubernetes import plugin
 from torana.config.kubernetes.api import Api, ApiError, ClusterError
 from torana.config.kubernetes.kinds import LEASE
 
@@ -73,6 +74,39 @@ async def test_no_answer(tmp_path: Path, user: dict[str, Any], words: str, call:
     error = await _asked(_kubeconfig(tmp_path, user), call)
     assert error.reason == "unreachable"
     assert str(error).startswith(words)
+
+
+async def test_a_plugin_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A credential plugin has its time; then it is ended, with all that it began, and told of."""
+    monkeypatch.setattr(plugin, "_LONGEST", 0.5)
+    program = "import subprocess; subprocess.run(['sleep', '60'])"
+    error = await _asked(_kubeconfig(tmp_path, _plugin(program)), _list)
+    assert str(error).endswith(f"the plugin {sys.executable} has not answered within 0.5 seconds")
+
+
+async def test_a_plugin_that_answers(tmp_path: Path) -> None:
+    """Its token is sent, and it is asked again when the API server refuses that."""
+    sent: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        sent.append(next(line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization:")))
+        writer.write(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    count = tmp_path / "count"
+    program = (
+        f"import json, pathlib; count = pathlib.Path({str(count)!r}); count.open('a').write('x'); "
+        "print(json.dumps({'status': {'token': count.read_text()}}))"
+    )
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        api = Api(_kubeconfig(tmp_path, _plugin(program), server.sockets[0].getsockname()[1]))
+        for _ in range(2):
+            with pytest.raises(ApiError) as caught:
+                await asyncio.wait_for(_list(api), 30)
+            assert caught.value.reason == "unauthorized"
+        await api.close()
+    assert [line.rpartition(b" ")[2] for line in sent] == [b"x", b"x", b"xx"]
 
 
 @pytest.mark.parametrize("call", [_list, _watch])

@@ -16,8 +16,8 @@ spec:
 """
 
 
-def examined() -> Examined:
-    return Manifests(Reading(paths=("-",), stdin=GATEWAY)).examine()
+def examined(text: str = GATEWAY) -> Examined:
+    return Manifests(Reading(paths=("-",), stdin=text)).examine()
 
 
 def told(closed: dict[int, str]) -> dict[str, dict[str, tuple[str, str]]]:
@@ -52,3 +52,14 @@ def test_all_listeners_closed() -> None:
     """A Gateway of which no port can be opened is not programmed."""
     found = told({8080: "taken", 8081: "taken"})
     assert found[""] == {"Accepted": ("False", "ListenersNotValid"), "Programmed": ("False", "Invalid")}
+
+
+def test_other_faults_stay() -> None:
+    """A closed port is told beside what else is wrong with the Gateway's listeners, not in its place."""
+    wrong = "{name: c, port: 8082, protocol: HTTPS, tls: {certificateRefs: [{name: absent}]}}"
+    found = examined(GATEWAY.replace("]", f", {wrong}]"))
+    (status,) = ports.told(found.translation.statuses, found.objects, {8081: "taken"})
+    accepted = next(each for each in status.status["conditions"] if each["type"] == "Accepted")
+    assert accepted["status"] == "True"
+    assert accepted["message"].startswith("Some listeners are not accepted: b: taken; c: ")
+    assert "absent" in accepted["message"]

@@ -152,6 +152,13 @@ def json_map(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
 
 
+def test_stdin_given_twice() -> None:
+    """Standard input is read once, however often it is named, as a file is."""
+    assert len(Manifests(Reading(paths=("-", "-"), stdin=GATEWAY)).examine().objects) == len(
+        Manifests(Reading(paths=("-",), stdin=GATEWAY)).examine().objects
+    )
+
+
 def test_addresses() -> None:
     """What is listened on is in the configuration, and in the status of a Gateway."""
     examined = Manifests(Reading(paths=("-",), stdin=GATEWAY, addresses=("127.0.0.1", "::1"))).examine()

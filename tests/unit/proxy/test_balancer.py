@@ -76,7 +76,7 @@ def test_all_evicted() -> None:
         evict(upstream)
     assert one.admitted((), 1.0) is None
     tried: list[Upstream] = []
-    while (following := one.last_resort(tried)) is not None:
+    while (following := one.last_resort(tried, 1.0)) is not None:
         tried.append(following)
     assert {each.backend.name for each in tried[:2]} == {"0", "1"}
     assert [each.backend.name for each in tried[2:]] == ["2"]
@@ -221,7 +221,7 @@ class CircuitBreaker(RuleBasedStateMachine):
         if expected is None:
             assert upstream is None
             expected = next((group for group in left if group), None)
-            upstream = self.balancer.last_resort(tried, affinity)
+            upstream = self.balancer.last_resort(tried, self.now, affinity)
         elif affinity is None:
             expected = [one for one in expected if self.model[one].until is not None] or expected
         if upstream is None:

@@ -62,16 +62,25 @@ def test_score() -> None:
     """It is health over one and the latency, which counts a tenth more for each request under way."""
     vitals = Vitals()
     vitals.health, vitals.latency, vitals.pending = 0.8, 2.0, 5
-    assert vitals.score(9.0) == pytest.approx(0.8 / (1 + 2.0 * 1.5))
+    assert vitals.score(0.0, 9.0) == pytest.approx(0.8 / (1 + 2.0 * 1.5))
 
 
 def test_score_without_a_latency() -> None:
     """One that has not answered yet is taken to be as fast as it is told to be: what it has been given counts."""
     vitals = Vitals()
-    assert vitals.score(0.0) == 1.0
-    fresh = vitals.score(2.0)
+    assert vitals.score(0.0, 0.0) == 1.0
+    fresh = vitals.score(0.0, 2.0)
     vitals.pending = 3
-    assert vitals.score(2.0) < fresh == pytest.approx(1 / 3)
+    assert vitals.score(0.0, 2.0) < fresh == pytest.approx(1 / 3)
+
+
+def test_score_recovers() -> None:
+    """A failure weighs less as time goes by, and after ten seconds nothing: else it would never be seen to be over."""
+    vitals = Vitals()
+    failed(vitals, 100.0)
+    assert vitals.score(100.0) == pytest.approx(0.7)
+    assert vitals.score(105.0) == pytest.approx(0.85)
+    assert vitals.score(110.0) == vitals.score(200.0) == 1.0
 
 
 # when

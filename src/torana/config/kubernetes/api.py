@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import httpx2
 import msgspec
 import yaml
-from lightkube.config.client_adapter import AsyncClient, ConnectionParams
+from lightkube.config.client_adapter import AsyncClient, ConnectionParams, ExecAuth
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig
 from lightkube.core.exceptions import ConfigError as KubeconfigError
+
+from torana.config.kubernetes.plugin import Plugin
 
 _PAGE = 500  # objects a page of a list; client-go's own number
 _CALL_TIMEOUT = 10.0
@@ -109,6 +111,8 @@ class Api:
             self._client: httpx2.AsyncClient = AsyncClient(
                 config, ConnectionParams(timeout=httpx2.Timeout(_CALL_TIMEOUT))
             )
+            if isinstance(self._client.auth, ExecAuth) and config.user is not None and config.user.exec is not None:
+                self._client.auth = Plugin(config.user.exec)
         except (KubeconfigError, OSError, ValueError, KeyError) as error:
             raise ClusterError(f"no way into a cluster ({where}): {error}") from error
         except (yaml.YAMLError, AttributeError, TypeError, AssertionError) as error:

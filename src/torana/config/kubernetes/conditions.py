@@ -13,6 +13,8 @@ RESOLVED: Final = "ResolvedRefs"
 PROGRAMMED: Final = "Programmed"
 CONFLICTED: Final = "Conflicted"
 
+SOME_LISTENERS: Final = "Some listeners are not accepted: "
+
 UNSUPPORTED: Final = "UnsupportedValue"
 """A reason of listeners and of routes: a value that the implementation does not support."""
 

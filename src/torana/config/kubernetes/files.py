@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torana.config.problem import Problem
 
 STDIN = "-"
+_STDIN_NAME = "<stdin>"
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -30,7 +31,9 @@ def read(paths: Iterable[str], stdin: str) -> Texts:
     found = Texts([], [], [])
     for path in paths:
         if path == STDIN:
-            found.texts.append(Text("<stdin>", stdin))
+            if any(text.where == _STDIN_NAME for text in found.texts):
+                continue
+            found.texts.append(Text(_STDIN_NAME, stdin))
             continue
         for file in _files(Path(path), found):
             if file not in found.watched:

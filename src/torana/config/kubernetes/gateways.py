@@ -129,9 +129,13 @@ class Gateways:
         return state
 
     def _share_ports(self) -> None:
-        """Gateways share the machine's ports: a port has one protocol, and a hostname of it one certificate."""
+        """Gateways share the machine's ports: a port has one protocol, and a hostname of it one Gateway.
+
+        Else the routes of one would be served by another, which other people may own. Those that are supplied have no
+        owners: they share a port among themselves.
+        """
         first: dict[int, ListenerState] = {}
-        certificates: dict[tuple[int, str | None], ListenerState] = {}
+        hostnames: dict[tuple[int, str | None], ListenerState] = {}
         for listener in self.listeners():
             if not listener.serves:
                 continue
@@ -141,9 +145,11 @@ class Gateways:
                 what = f"port {port} has another protocol at listener {holder.name}"
                 listener.conflict = Fault("ProtocolConflict", what)
                 continue
-            twin = certificates.setdefault((port, listener.hostname), listener)
-            if twin.tls != listener.tls:
-                what = f"listener {twin.name} has this port and hostname with another certificate"
+            holder = hostnames.setdefault((port, listener.hostname), listener)
+            supplied = self.ours[holder.gateway].supplied and self.ours[listener.gateway].supplied
+            if holder is not listener and not supplied:
+                taken = f"hostname {listener.hostname}" if listener.hostname else "every other hostname"
+                what = f"port {port} has {taken} at listener {holder.name}, whose Gateway comes first"
                 listener.conflict = Fault("HostnameConflict", what)
 
     def listeners(self) -> Iterator[ListenerState]:
@@ -181,7 +187,7 @@ class Gateways:
         told = "; ".join(f"{name}: {fault.message}" for name, fault in bad)
         words, reason = "No errors found", conditions.ACCEPTED
         if bad:
-            words, reason = f"Some listeners are not accepted: {told}", "ListenersNotValid"
+            words, reason = conditions.SOME_LISTENERS + told, "ListenersNotValid"
             if all(listener.conflict or listener.accepted for listener in state.listeners):
                 accepted = accepted or Fault("ListenersNotValid", f"No listener is accepted: {told}")
         programmed = state.unusable

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -92,19 +92,16 @@ class Leader:
             lasts = float(spec.get("leaseDurationSeconds") or _DURATION)
             if monotonic() - self._seen_at < lasts:
                 return False
-        try:
-            await self._api.replace(LEASE, self._namespace, self._name, {**lease, "spec": self._spec(spec)})
-        except ApiError as error:
-            if error.code == 409:  # another was faster
-                return False
-            raise
-        self._renewed_at = began
-        return True
+        renewed = {**lease, "spec": self._spec(spec)}
+        return await self._won(self._api.replace(LEASE, self._namespace, self._name, renewed), began)
 
     async def _make(self, began: float) -> bool:
         body = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": {"name": self._name}}
+        return await self._won(self._api.create(LEASE, self._namespace, {**body, "spec": self._spec({})}), began)
+
+    async def _won(self, write: Awaitable[Json], began: float) -> bool:
         try:
-            await self._api.create(LEASE, self._namespace, {**body, "spec": self._spec({})})
+            await write
         except ApiError as error:
             if error.code == 409:  # another was faster
                 return False

@@ -151,12 +151,13 @@ def _unique(objects: list[Object], on_duplicate: OnDuplicate) -> tuple[tuple[Obj
 
 
 def _aged(objects: Iterable[Object]) -> Iterable[Object]:
-    """Where age decides, the object that stands earlier is the older. Longer ago than any real one was created."""
+    """Where age decides, the object that stands earlier is the older. Longer ago than any real one was created.
+
+    The generation is a new object's, unless it is written, as `kubectl get -o yaml` does.
+    """
     for index, found in enumerate(objects):
-        if found.created:
-            yield found
-        else:
-            yield _with_metadata(found, creationTimestamp=f"0001-01-01T00:00:00.{index:09d}Z")
+        created = found.created or f"0001-01-01T00:00:00.{index:09d}Z"
+        yield _with_metadata(found, creationTimestamp=created, generation=found.generation or 1)
 
 
 def _labelled(objects: Iterable[Object]) -> Iterable[Object]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from torana.config.kubernetes.conditions import ACCEPTED, PROGRAMMED
+from torana.config.kubernetes.conditions import ACCEPTED, CONFLICTED, PROGRAMMED, RESOLVED, SOME_LISTENERS
 from torana.config.kubernetes.objects import Key, Object, Status
 from torana.config.kubernetes.store import GATEWAY_API
 
@@ -18,6 +18,8 @@ UNAVAILABLE: Final = "PortUnavailable"
 """Gateway API, ListenerReasonPortUnavailable: the port is already in use, or not to be had at all."""
 
 Condition = dict[str, Any]
+
+_BAD = {ACCEPTED: "False", RESOLVED: "False", CONFLICTED: "True"}
 
 
 def told(statuses: Iterable[Status], objects: Iterable[Object], closed: Mapping[int, str]) -> tuple[Status, ...]:
@@ -43,16 +45,24 @@ def _told(status: Status, ports: Mapping[Key, Mapping[str, int]], closed: Mappin
         return _changed(entry, lambda each: refused if each["type"] in (ACCEPTED, PROGRAMMED) else {})
 
     listeners = [of_listener(entry) for entry in status.status["listeners"]]
-    words = "Some listeners are not accepted: " + "; ".join(f"{name}: {why}" for name, why in faults.items())
+    words = SOME_LISTENERS + "; ".join(f"{name}: {why}" for name, why in _wrong(listeners))
+    accepted = any(_holds(entry, ACCEPTED) for entry in listeners)
     verdicts = {
-        ACCEPTED: {"reason": "ListenersNotValid", "message": words}
-        | ({} if any(_holds(entry, ACCEPTED) for entry in listeners) else {"status": "False"}),
+        ACCEPTED: {"reason": "ListenersNotValid", "message": words} | ({} if accepted else {"status": "False"}),
         PROGRAMMED: {}
         if any(_holds(entry, PROGRAMMED) for entry in listeners)
         else {"status": "False", "reason": "Invalid", "message": words},
     }
     whole = _changed(status.status, lambda each: verdicts.get(each["type"], {}))
     return msgspec.structs.replace(status, status={**whole, "listeners": listeners})
+
+
+def _wrong(listeners: Iterable[Condition]) -> Iterable[tuple[str, str]]:
+    """All listeners with what is wrong with each, closed ports among it."""
+    for entry in listeners:
+        bad = [each for each in entry["conditions"] if each["status"] == _BAD.get(each["type"])]
+        if bad:
+            yield entry["name"], bad[0]["message"]
 
 
 def _changed(part: dict[str, Any], change: Callable[[Condition], Condition]) -> dict[str, Any]:

@@ -205,8 +205,10 @@ def _find(
         return Fault("NoMatchingParent", f"{state.key} is absent, and cannot be supplied: {conflict.message}")
     named = list(_named(ref, state))
     if not named:
-        what = f"no listener of {state.key} has sectionName {ref.section_name or '-'} and port {ref.port or '-'}"
-        return Fault("NoMatchingParent", what)
+        asked = {"sectionName": ref.section_name, "port": ref.port}
+        wanted = " and ".join(f"{field} {value}" for field, value in asked.items() if value is not None)
+        there = ", ".join(f"{each.spec.name} (port {each.spec.port})" for each in state.listeners) or "no listener"
+        return Fault("NoMatchingParent", f"no listener of {state.key} has {wanted}; it has {there}")
     allowed = [listener for listener in named if listener.allows(namespace, store)]
     if not allowed:
         what = f'no listener of {state.key} allows HTTPRoutes of namespace "{namespace}"'

@@ -22,7 +22,7 @@ from torana.model.route import Route
 
 
 def translate(objects: Iterable[Object], options: Options) -> Translation:
-    """Raises nothing. The order of the objects does not matter: the older one comes first, then the place in a file.
+    """Raises nothing. In whatever order objects come: the older one counts first, then the one that stands earlier.
 
     The config always runs: an object that is wrong never stops the others, and its share of the traffic answers 500.
     The only I/O is what OpenSSL needs to look at a listener's private key.
@@ -53,7 +53,7 @@ def translate(objects: Iterable[Object], options: Options) -> Translation:
 def _binds(gateways: Gateways, routes: Routes) -> tuple[Bind, ...]:
     """A listener that cannot serve is absent: its port answers nothing, rather than something without TLS.
 
-    Listeners of several Gateways with one port and hostname are one listener of the machine, with the routes of all.
+    Gateways that were supplied share their port: they are one listener of the machine, with the routes of all.
     """
     attached: dict[int, list[Attachment]] = {}
     for attachment in routes.attachments:

@@ -66,8 +66,8 @@ def _output(content: list[msgspec.Raw]) -> Output:
             case "redacted_thinking":
                 thinking_blocks.append(raw)
             case "tool_use":
-                arguments = bytes(block.input).decode() or "{}"
-                calls.append(Call(id=block.id or "", type="function", function=Function(block.name or "", arguments)))
+                function = Function(block.name or "", block.arguments())
+                calls.append(Call(id=block.id or "", type="function", function=function))
     output = Output(role="assistant", content="".join(texts))
     thought = "".join(thoughts)
     output.reasoning_content = _or_unset(thought)

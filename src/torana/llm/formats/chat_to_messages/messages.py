@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-ABSENT: Final = msgspec.Raw(b"")
+_NO_INPUT: Final = frozenset({b"", b"null"})
 
 
 class Block(msgspec.Struct, gc=False):
@@ -22,7 +22,12 @@ class Block(msgspec.Struct, gc=False):
     data: str | None = None
     id: str | None = None
     name: str | None = None
-    input: msgspec.Raw = ABSENT
+    input: msgspec.Raw = msgspec.Raw(b"")
+
+    def arguments(self) -> str:
+        """A call's input as the text that chat has of it; in a stream what was told with the beginning."""
+        value = bytes(self.input)
+        return "{}" if value in _NO_INPUT else value.decode()
 
 
 class Message(msgspec.Struct, gc=False):

@@ -199,7 +199,7 @@ class ChatStream:
             return
         match opened.block.type:
             case "tool_use" if not opened.told:
-                self._tell_arguments(opened, bytes(opened.block.input).decode() or "{}")
+                self._tell_arguments(opened, opened.block.arguments())
             case "thinking" if opened.signature:
                 self._tell_thought("thinking", thinking="".join(opened.thought), signature=opened.signature)
             case "redacted_thinking" if opened.block.data:

@@ -34,7 +34,8 @@ def carry_tools(asked: Members, out: dict[str, Any]) -> bool:
         elif kind == "custom" and tool.take("custom") is not None:
             tool.lose()
         else:
-            tools.append({**({} if kind is None else {"type": kind}), **tool.rest()})
+            named = {"type": kind, "name": tool.text("name")}
+            tools.append({member: value for member, value in named.items() if value is not None} | tool.rest())
     if given and not tools:
         raise _only_custom(given[0].path)
     choice = _choice(asked, tools)
@@ -53,7 +54,7 @@ def carry_tools(asked: Members, out: dict[str, Any]) -> bool:
 def _refuse_functions(asked: Members) -> None:
     """The answer would have to come in the old form too, which nothing in the answer tells."""
     call = asked.take("function_call")
-    if asked.items("functions") or (call is not None and call not in {msgspec.Raw(b'"none"'), msgspec.Raw(b'"auto"')}):
+    if asked.items("functions") or (call is not None and bytes(call) not in {b'"none"', b'"auto"'}):
         message = "`functions` and `function_call` are not translated for Anthropic; send `tools` and `tool_choice`."
         raise GatewayError(Reason.UNTRANSLATABLE, message, param="functions")
 
@@ -95,7 +96,7 @@ def _choice(asked: Members, tools: list[_Tool]) -> dict[str, Any]:
         case "allowed_tools":
             allowed = choice.members("allowed_tools") or choice
             names = {_name(tool) for tool in allowed.items("tools")}
-            tools[:] = [tool for tool in tools if _named(tool) in names]
+            tools[:] = [tool for tool in tools if tool.get("name") in names]
             made = {"type": _CHOICES.get(allowed.needed_text("mode"), "auto")}
             if allowed is not choice:
                 allowed.close()
@@ -117,11 +118,6 @@ def _name(owner: Members) -> str:
     function.close()
     owner.close()
     return name
-
-
-def _named(tool: _Tool) -> str:
-    name = tool.get("name")
-    return _text(name) if isinstance(name, msgspec.Raw) else name or ""
 
 
 def _no_choice(path: str) -> GatewayError:
