@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.http.calls import answer, ask, call, closed, idle, in_order, once
+from tests.http.calls import ANSWER, answer, ask, call, closed, idle, in_order, once
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.test_failover_streams import DONE, ERROR, ROLE, STOP, USAGE, stream
 from tests.http.wire import Wire, each, free_port, until
-from torana.model.backend import Backend, Format, Provider, ProviderKind, Target
+from torana.model.backend import Backend, BodyEdits, Format, Message, Provider, ProviderKind, Target
 from torana.model.policy import BackendAuth, CredentialPlace, HeaderModifier, PathKind, PathRule
 from torana.model.secret import Secret
 
@@ -61,6 +61,11 @@ def openai(port: int, **members: Any) -> Backend:
 
 def anthropic(port: int, **members: Any) -> Backend:
     return Backend(f"anthropic{port}", Target("127.0.0.1", port), provider=Provider(ProviderKind.ANTHROPIC), **members)
+
+
+def chat_only(port: int) -> Backend:
+    provider = Provider(ProviderKind.CUSTOM, formats=(Format("chat_completions"),))
+    return Backend("chat", Target("127.0.0.1", port), provider=provider)
 
 
 def events(body: bytes) -> list[Any]:
@@ -264,6 +269,93 @@ async def test_an_error_of_anthropic(line: StartLine, upstream: StartUpstream, c
     got = await ask(started, connect, post(CHAT_ASKED, CHAT))
     assert (got.status, got.value(b"retry-after")) == (429, b"3")
     assert json.loads(got.body)["error"]["message"] == "No."
+
+
+# Responses before chat completions
+
+
+async def test_responses(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A Responses client gets a response from a chat provider that serves no Responses, with its usage counted."""
+    provider = await upstream(each(answer(body=encoded(COMPLETION))))
+    started = await line(backend=chat_only(provider.port))
+    asked = {"model": "m", "instructions": "Be kind.", "input": "Hi", "top_logprobs": 3}
+    got = await ask(started, connect, post(asked, b"/v1/responses", b""))
+    request = provider.requests[0]
+    assert request.start == b"POST /v1/chat/completions HTTP/1.1"
+    assert [each["content"] for each in json.loads(request.body)["messages"]] == ["Be kind.", "Hi"]
+    told = json.loads(got.body)
+    assert (told["object"], told["status"], told["instructions"]) == ("response", "completed", "Be kind.")
+    assert told["output"][0]["content"][0]["text"] == "Ho"
+    await started.logged("gen_ai.usage.input_tokens=5")
+
+
+async def test_a_stream_of_responses(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Its stream is that of Responses too, to the end; one that breaks off never tells that it was completed."""
+    provider = await upstream(each(stream(ROLE, HELLO, STOP, USAGE, DONE)))
+    started = await line(backend=chat_only(provider.port))
+    asked = {"model": "m", "input": "Hi", "stream": True}
+    got = await ask(started, connect, post(asked, b"/v1/responses", b""))
+    kinds = [event["type"] for event in events(got.body)]
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
+    assert events(got.body)[-1]["response"]["usage"]["input_tokens"] == 5
+    broken = await upstream(once(stream(ROLE, HELLO, end=b"")))
+    started = await line(backend=chat_only(broken.port))
+    got = await ask(started, connect, post(asked, b"/v1/responses", b""))
+    assert not got.complete
+    assert not {"response.completed", "response.incomplete"} & {event["type"] for event in events(got.body)}
+    assert events(got.body)[-1]["type"] in ("error", "response.failed")
+
+
+async def test_native_wins(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """What a provider serves itself goes there byte for byte, whatever could be translated."""
+    provider = await upstream(each(answer()))
+    started = await line(provider.port)
+    request = post({"model": "m", "input": "Hi"}, b"/v1/responses?x=1", b"")
+    assert (await ask(started, connect, request)).body == ANSWER
+    sent = provider.requests[0]
+    assert (sent.start, sent.body) == (b"POST /v1/responses?x=1 HTTP/1.1", request.partition(b"\r\n\r\n")[2])
+
+
+# what the configuration changes, and then the translation
+
+
+async def test_edits_come_before_a_translation(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Members and messages are changed in the client's words, and what comes of it is translated."""
+    provider = await upstream(each(answer(body=encoded(COMPLETION))))
+    edits = BodyEdits(
+        overrides=(("max_tokens", "5"), ("model", '"fast"')),
+        defaults=(("temperature", "0.5"), ("top_p", "0.1")),
+        prepend=(Message("system", "Rule."),),
+        append=(Message("user", "Bye"),),
+    )
+    language = Provider(ProviderKind.OPENAI, "configured", aliases=(("fast", "gpt-4o-mini"),), edits=edits)
+    started = await line(backend=Backend("up", Target("127.0.0.1", provider.port), provider=language))
+    await ask(started, connect, post(ASKED | {"top_p": 0.9, "stream": False}))
+    assert json.loads(provider.requests[0].body) == {
+        "model": "gpt-4o-mini",
+        "max_tokens": 5,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "messages": [
+            {"role": "system", "content": "Rule.\nBe kind."},
+            {"role": "user", "content": "Hi"},
+            {"role": "user", "content": "Bye"},
+        ],
+    }
+
+
+async def test_edits_of_a_native_call(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Without a translation every other byte stays the client's, beside the model and the usage option."""
+    provider = await upstream(each(stream(ROLE, HELLO, STOP, DONE)))
+    edits = BodyEdits(overrides=(("seed", "1"),), defaults=(("n", "1"),))
+    language = Provider(ProviderKind.OPENAI, aliases=(("m*", "real"),), edits=edits)
+    started = await line(backend=Backend("up", Target("127.0.0.1", provider.port), provider=language))
+    body = b'{ "model" : "mine",  "stream":true, "seed": 7, "messages": [ {"x": 1.0} ] }'
+    await ask(started, connect, call(body, CHAT))
+    assert provider.requests[0].body == (
+        b'{ "model" : "real",  "stream":true, "seed": 1, "messages": [ {"x": 1.0} ],"n":1,'
+        b'"stream_options":{"include_usage":true} }'
+    )
 
 
 # each candidate gets its own form

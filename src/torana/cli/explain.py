@@ -236,7 +236,8 @@ def _tell(
     if upstream.is_llm:
         told["provider"] = upstream.provider
         told["operation"] = operation.text if operation else None
-        told["edits"] = [*_edits(backend.provider)]
+        if edits := [*_edits(backend.provider)]:
+            told["edits"] = edits
     outgoing = upstream.compose(exchange, target, plain=False)
     told["host"] = outgoing.host.decode("latin-1")
     place = reads_body(exchange, operation) if upstream.is_llm and not exchange.opaque else ModelPlace.NOWHERE
