@@ -219,3 +219,10 @@ def routed(config: Config, route: Route) -> Config:
     bind = config.binds[0]
     listener = msgspec.structs.replace(bind.listeners[0], routes=(route,))
     return msgspec.structs.replace(config, binds=(msgspec.structs.replace(bind, listeners=(listener,)),))
+
+
+async def served_by(line: StartLine, only: Route) -> Line:
+    """A gateway with this route and no other."""
+    started = await line()
+    await started.apply(routed(started.config, only))
+    return started

@@ -4,74 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, NamedTuple
 
 import pytest
 
-from tests.http.calls import ANSWER, answer, ask, call, closed, idle, in_order, once
+from tests.http.apis import (
+    ANTHROPIC_HEAD,
+    ASKED,
+    CHAT,
+    CHAT_ASKED,
+    COMPLETION,
+    HELLO,
+    MESSAGE,
+    anthropic,
+    chat_only,
+    encoded,
+    events,
+    post,
+)
+from tests.http.calls import ANSWER, answer, ask, call, idle, once
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.test_failover_streams import DONE, ERROR, ROLE, STOP, USAGE, stream
-from tests.http.wire import Wire, each, free_port, until
-from torana.model.backend import Backend, BodyEdits, Format, Message, Provider, ProviderKind, Target
-from torana.model.policy import BackendAuth, CredentialPlace, HeaderModifier, PathKind, PathRule
+from tests.http.wire import Wire, each
+from torana.model.backend import Backend, BodyEdits, Message, Provider, ProviderKind, Target
+from torana.model.policy import BackendAuth
 from torana.model.secret import Secret
-
-MESSAGES = b"/v1/messages?beta=true"
-COUNT = b"/v1/messages/count_tokens"
-CHAT = b"/v1/chat/completions"
-ANTHROPIC_HEAD = b"Content-Type: application/json\r\nAnthropic-Version: 2023-06-01\r\nAnthropic-Beta: x\r\n"
-
-ASKED: dict[str, Any] = {
-    "model": "claude",
-    "max_tokens": 9,
-    "system": "Be kind.",
-    "top_k": 3,
-    "messages": [{"role": "user", "content": "Hi"}],
-}
-CHAT_ASKED: dict[str, Any] = {"model": "gpt", "seed": 1, "messages": [{"role": "user", "content": "Hi"}]}
-COMPLETION: dict[str, Any] = {
-    "id": "c1",
-    "model": "m-1",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Ho"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 5, "completion_tokens": 2},
-}
-MESSAGE: dict[str, Any] = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude-1",
-    "content": [{"type": "text", "text": "Ho"}],
-    "stop_reason": "end_turn",
-    "usage": {"input_tokens": 5, "output_tokens": 2},
-}
-HELLO = b'data: {"model":"m1","choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\n'
-
-
-def encoded(value: object) -> bytes:
-    return json.dumps(value).encode()
-
-
-def post(value: dict[str, Any], path: bytes = MESSAGES, fields: bytes = ANTHROPIC_HEAD) -> bytes:
-    return call(encoded(value), path, fields)
-
-
-def openai(port: int, **members: Any) -> Backend:
-    return Backend(f"openai{port}", Target("127.0.0.1", port), provider=Provider(ProviderKind.OPENAI), **members)
-
-
-def anthropic(port: int, **members: Any) -> Backend:
-    return Backend(f"anthropic{port}", Target("127.0.0.1", port), provider=Provider(ProviderKind.ANTHROPIC), **members)
-
-
-def chat_only(port: int) -> Backend:
-    provider = Provider(ProviderKind.CUSTOM, formats=(Format("chat_completions"),))
-    return Backend("chat", Target("127.0.0.1", port), provider=provider)
-
-
-def events(body: bytes) -> list[Any]:
-    lines = [line[6:] for line in body.decode().split("\n") if line.startswith("data: ") and line != "data: [DONE]"]
-    return [json.loads(line) for line in lines]
-
 
 # Messages before chat completions
 
@@ -356,241 +312,3 @@ async def test_edits_of_a_native_call(line: StartLine, upstream: StartUpstream, 
         b'{ "model" : "real",  "stream":true, "seed": 1, "messages": [ {"x": 1.0} ],"n":1,'
         b'"stream_options":{"include_usage":true} }'
     )
-
-
-# each candidate gets its own form
-
-
-@pytest.mark.parametrize("first", ["anthropic", "openai"])
-async def test_failover_across_apis(first: str, line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """A call that fails at a provider of one API goes to one of another, in words that this one understands."""
-    failing = await upstream(each(answer(529, b"{}")))
-    native = first == "openai"
-    good = await upstream(each(answer(body=encoded(MESSAGE if native else COMPLETION))))
-    makers = (openai, anthropic) if native else (anthropic, openai)
-    started = await line(shares=in_order(makers[0](failing.port), makers[1](good.port)))
-    got = await ask(started, connect, post(ASKED))
-    asked_first, asked_then = failing.requests[0], good.requests[0]
-    chat, messages = (asked_first, asked_then) if native else (asked_then, asked_first)
-    assert messages.start == b"POST /v1/messages?beta=true HTTP/1.1"
-    assert messages.body == encoded(ASKED)
-    assert messages.value(b"anthropic-beta") == b"x"
-    assert chat.start == b"POST /v1/chat/completions HTTP/1.1"
-    assert "system" not in json.loads(chat.body)
-    assert json.loads(got.body)["content"] == [{"type": "text", "text": "Ho"}]
-    assert got.value(b"x-torana-untranslated") == (None if native else b"top_k")
-    await idle(started)
-
-
-async def test_a_stream_fails_over_before_its_content(
-    line: StartLine, upstream: StartUpstream, connect: Connect
-) -> None:
-    """A translated stream that begins with an error is held back, and another provider's is the answer."""
-    failing = await upstream(each(stream(ROLE, ERROR)))
-    good = await upstream(each(stream(ROLE, HELLO, STOP, DONE)))
-    started = await line(shares=in_order(openai(failing.port), openai(good.port)))
-    got = await ask(started, connect, post(ASKED | {"stream": True}))
-    assert "error" not in [event["type"] for event in events(got.body)]
-    assert b"Hello" in got.body
-    assert got.body.count(b"event: message_start") == 1
-
-
-# what cannot be asked
-
-
-async def test_what_is_not_served(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """What a provider has not, and what cannot be said in its words, is refused before it is asked."""
-    provider = await upstream(each(answer()))
-    started = await line(backend=anthropic(provider.port))
-    got = await ask(started, connect, post({"model": "m", "input": "x"}, b"/v1/embeddings", b""))
-    assert (got.status, got.value(b"x-should-retry")) == (400, b"false")
-    assert json.loads(got.body)["error"]["code"] == "not_supported_by_provider"
-    assert not provider.requests
-
-
-async def test_who_cannot_be_asked_is_passed_over(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """Where one provider of a route does not serve an operation, another does; nobody is blamed for it."""
-    provider = await upstream(each(answer()))
-    started = await line(shares=in_order(anthropic(free_port()), openai(provider.port)))
-    got = await ask(started, connect, post({"model": "m", "input": "x"}, b"/v1/embeddings", b""))
-    assert (got.status, len(provider.requests)) == (200, 1)
-    assert started.worker.state().evictions == {}
-
-
-async def test_what_failed_before(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """When who can be asked has failed, its failure is told, not that another cannot be asked."""
-    failing = await upstream(each(answer(500)))
-    started = await line(shares=in_order(openai(failing.port), anthropic(free_port())))
-    got = await ask(started, connect, post({"model": "m", "input": "x"}, b"/v1/embeddings", b""))
-    assert got.status == 502
-    assert f"127.0.0.1:{failing.port} (500)".encode() in got.body
-
-
-async def test_tokens_are_counted_here(line: StartLine, connect: Connect) -> None:
-    """A count of tokens that no provider of the route can make is an estimate of the gateway's own."""
-    started = await line(shares=in_order(openai(free_port()), openai(free_port())))
-    for _ in range(2):
-        got = await ask(started, connect, post(ASKED, COUNT + b"?beta=true"))
-        assert (got.status, json.loads(got.body)) == (200, {"input_tokens": 7})
-    await started.logged("gen_ai.operation.name=count_tokens")
-    got = await ask(started, connect, post({"messages": []}, COUNT))
-    assert (got.status, json.loads(got.body)["error"]["type"]) == (400, "invalid_request_error")
-
-
-async def test_who_can_count_is_asked(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """A provider that counts tokens itself is asked, whichever comes first."""
-    provider = await upstream(each(answer(body=b'{"input_tokens":42}')))
-    started = await line(shares=in_order(openai(free_port()), anthropic(provider.port)))
-    got = await ask(started, connect, post(ASKED, COUNT))
-    assert json.loads(got.body) == {"input_tokens": 42}
-    assert provider.requests[0].start == b"POST /v1/messages/count_tokens HTTP/1.1"
-
-
-async def test_the_gateways_own_errors(line: StartLine, connect: Connect) -> None:
-    """What fails in the gateway is told in the form of the path that was asked."""
-    started = await line(backend=openai(free_port()))
-    got = await ask(started, connect, post(ASKED))
-    assert (got.status, json.loads(got.body)["error"]["type"]) == (503, "overloaded_error")
-    assert json.loads(got.body)["type"] == "error"
-    got = await ask(started, connect, call(b"[]", b"/v1/messages"))
-    assert (got.status, json.loads(got.body)["error"]["type"]) == (400, "invalid_request_error")
-    got = await ask(started, connect, call(b"[]", CHAT))
-    assert json.loads(got.body)["error"]["code"] == "invalid_request_body"
-
-
-async def test_refused_connections_are_closed(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """An upstream that closes without an answer is a 502 in the client's form."""
-    provider = await upstream(closed)
-    started = await line(provider.port)
-    got = await ask(started, connect, post(ASKED))
-    assert (got.status, json.loads(got.body)["error"]["type"]) == (502, "api_error")
-    await until(lambda: all(ended.is_set() for ended in provider.ended))
-
-
-# paths
-
-
-class Path(NamedTuple):
-    """A path rule, what the client asks for, and what a chat provider gets."""
-
-    rule: PathRule
-    asked: bytes
-    sent: bytes
-
-
-PATHS = {
-    "as it came": Path(PathRule(), b"/v1/messages", b"/v1/chat/completions"),
-    "below a prefix": Path(PathRule(), b"/team/v1/messages?beta=true", b"/team/v1/chat/completions"),
-    "spelled oddly": Path(PathRule(), b"/v1//messages/", b"/v1/chat/completions"),
-    "a base": Path(PathRule(PathKind.BASE, "/openai/v1"), b"/v1/messages", b"/openai/v1/chat/completions"),
-    "no base": Path(PathRule(PathKind.BASE, ""), b"/v1/messages?x", b"/chat/completions"),
-    "a base for chat": Path(PathRule(PathKind.CHAT, "/api"), b"/v1/messages", b"/api/chat/completions"),
-    "a prefix swapped": Path(PathRule(PathKind.PREFIX, "/x/"), b"/v1/messages", b"/x/v1/chat/completions"),
-    "said whole": Path(PathRule(PathKind.FULL, "/y/v1/messages"), b"/v1/messages", b"/y/v1/chat/completions"),
-    "said whole, odd": Path(PathRule(PathKind.FULL, "/y"), b"/v1/messages", b"/y"),
-    "overridden": Path(PathRule(PathKind.OVERRIDE, "/z?api-version=1"), b"/v1/messages?x", b"/z?api-version=1"),
-}
-
-
-@pytest.mark.parametrize("name", PATHS)
-async def test_paths(name: str, line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """A translated call goes to the path of its translation, whatever rule made the client's path."""
-    path = PATHS[name]
-    provider = await upstream(each(answer(body=encoded(COMPLETION))))
-    started = await line(backend=openai(provider.port, path=path.rule))
-    assert (await ask(started, connect, post(ASKED, path.asked))).status == 200
-    assert provider.requests[0].start == b"POST " + path.sent + b" HTTP/1.1"
-
-
-async def test_a_path_of_its_own(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """A provider with an unusual path is asked there, natively and by translation; its key in the query stays."""
-    provider = await upstream(each(answer(body=encoded(MESSAGE))))
-    auth = BackendAuth(Secret("k"), name="key", place=CredentialPlace.QUERY)
-    backend = Backend(
-        "custom",
-        Target("127.0.0.1", provider.port),
-        provider=Provider(ProviderKind.CUSTOM, formats=(Format("messages", "/anthropic/v1/messages"),)),
-        auth=auth,
-    )
-    started = await line(backend=backend)
-    assert (await ask(started, connect, post(ASKED))).status == 200
-    assert (await ask(started, connect, post(CHAT_ASKED, CHAT + b"?x=1", b""))).status == 200
-    native, translated = provider.requests
-    assert native.start == b"POST /anthropic/v1/messages?beta=true&key=k HTTP/1.1"
-    assert translated.start == b"POST /anthropic/v1/messages?key=k HTTP/1.1"
-    assert translated.value(b"anthropic-version") == b"2023-06-01"
-
-
-# keys and other headers
-
-SECRETS = b"Authorization: Bearer a\r\nX-Api-Key: b\r\nApi-Key: c\r\nX-Goog-Api-Key: d\r\n"
-OWN = BackendAuth(Secret("own"))
-
-
-@pytest.mark.parametrize("path", [MESSAGES, CHAT])
-async def test_a_clients_keys_stay(path: bytes, line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """A provider with a key of its own gets no key of the client's, in whatever field; what is configured is sent."""
-    provider = await upstream(each(answer(body=encoded(COMPLETION))))
-    header = HeaderModifier(set=(("api-key", "configured"),))
-    for modifier, expected in ((None, None), (header, b"configured")):
-        started = await line(backend=openai(provider.port, auth=OWN, request_headers=modifier))
-        assert (await ask(started, connect, post(ASKED, path, SECRETS))).status == 200
-        request = provider.requests[-1]
-        assert [value for name, value in request.fields if name == b"authorization"] == [b"Bearer own"]
-        assert not request.names & {b"x-api-key", b"x-goog-api-key"}
-        assert request.value(b"api-key") == expected
-
-
-class Keys(NamedTuple):
-    """What a client sends, and what a provider without a key of its own gets."""
-
-    sent: bytes
-    authorization: bytes | None
-    key: bytes | None
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        Keys(b"", None, None),
-        Keys(b"X-Api-Key: k\r\n", b"Bearer k", None),
-        Keys(b"Authorization: Bearer t\r\n", b"Bearer t", None),
-        Keys(b"X-Api-Key: k\r\nAuthorization: Bearer t\r\n", b"Bearer t", None),
-    ],
-)
-async def test_keys_for_a_chat_provider(keys: Keys, line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """A client's key goes on where the other API has it, when the provider has none of its own."""
-    provider = await upstream(each(answer(body=encoded(COMPLETION))))
-    started = await line(provider.port)
-    await ask(started, connect, post(ASKED, fields=keys.sent))
-    request = provider.requests[0]
-    assert (request.value(b"authorization"), request.value(b"x-api-key")) == (keys.authorization, keys.key)
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        Keys(b"", None, None),
-        Keys(b"Authorization: bearer sk-1\r\n", None, b"sk-1"),
-        Keys(b"Authorization: Bearer sk-ant-oat01-x\r\n", b"Bearer sk-ant-oat01-x", None),
-        Keys(b"X-Api-Key: k\r\n", None, b"k"),
-        Keys(b"Authorization: Basic x\r\n", b"Basic x", None),
-    ],
-)
-async def test_keys_for_anthropic(keys: Keys, line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """The same the other way round; OAuth tokens stay where Anthropic takes them."""
-    provider = await upstream(each(answer(body=encoded(MESSAGE))))
-    started = await line(backend=anthropic(provider.port))
-    await ask(started, connect, post(CHAT_ASKED, CHAT, keys.sent))
-    request = provider.requests[0]
-    assert (request.value(b"authorization"), request.value(b"x-api-key")) == (keys.authorization, keys.key)
-
-
-async def test_a_get_is_not_translated(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """A HEAD of a path of Messages goes on without a body and comes back as it is."""
-    provider = await upstream(each(b"HTTP/1.1 405 X\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\n"))
-    started = await line(provider.port)
-    wire = await connect(started.port)
-    await wire.send(b"HEAD /v1/messages HTTP/1.1\r\nHost: a\r\n\r\n")
-    got = await wire.message(bodiless=True)
-    assert (got.status, got.value(b"content-type")) == (405, b"text/plain")

@@ -446,3 +446,39 @@ spec: {parentRefs: [{name: main}], rules: [{filters: [{type: RequestRedirect, re
     assert found["route"] == "chat/moved/0"
     found = json.loads(CliRunner().invoke(app, [*words, "--class-name", "other"]).stdout)
     assert "nothing listens" in found["error"]["message"]
+
+
+EDITED = """\
+binds:
+- port: 3000
+  listeners:
+  - routes:
+    - policies:
+        ai:
+          overrides: {safety_key: canary-override}
+          defaults: {temperature: 0.25}
+          prompts: {prepend: [{role: system, content: canary-prompt}]}
+          modelAliases: {fast: real}
+      backends:
+      - ai: {name: it, provider: {anthropic: {}}, policies: {backendAuth: {key: canary-key}}}
+"""
+
+
+def test_edits_and_a_translation() -> None:
+    """What changes in a body is told by its names, without the values; a translated call has its own path and head."""
+    body = '{"model": "fast", "messages": [{"role": "user", "content": "hi"}], "seed": 1}'
+    words = ["-c", EDITED, CHAT, "-d", body, "-H", "authorization: Bearer canary-client", "-H", "openai-beta: x"]
+    done = CliRunner().invoke(app, ["explain", *words, "--json"])
+    assert done.exit_code == 0, done.output
+    assert "canary" not in done.output
+    (told,) = json.loads(done.output)["backends"]
+    assert told["edits"] == [
+        "sets safety_key",
+        "sets temperature where it is left out",
+        "puts 1 message(s) before the client's",
+        "has 1 alias(es) of models",
+    ]
+    assert (told["path"], told["translated to"], told["model"]) == ("/v1/messages", "messages", "real")
+    assert "seed" in told["untranslated"]
+    assert "anthropic-version: 2023-06-01" in told["headers"]
+    assert not [line for line in told["headers"] if line.startswith(("openai", "authorization"))]
