@@ -90,6 +90,9 @@ class Visit:
     def event(self, document: object) -> None:
         self.chunk(b"data: " + (document if isinstance(document, bytes) else json.dumps(document).encode()) + b"\n\n")
 
+    def named_event(self, name: str, document: object) -> None:
+        self.chunk(b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps(document).encode()))
+
     def end(self) -> None:
         self.chunk(b"")
 
