@@ -6,6 +6,7 @@ touches stays the client's own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -120,6 +121,11 @@ class Aliases:
         self._exact = {name: target for name, target in aliases if "*" not in name}
         patterns = [(*name.split("*", 1), target) for name, target in aliases if "*" in name]
         self._patterns = sorted(patterns, key=lambda pattern: -len(pattern[0]) - len(pattern[1]))
+
+    @property
+    def names(self) -> Iterable[str]:
+        """The exact ones."""
+        return self._exact.keys()
 
     def of(self, model: str) -> str | None:
         """What `model` is another name for; None when it is none."""

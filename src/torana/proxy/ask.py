@@ -90,6 +90,10 @@ class Asking:
             endpoint.takes_usage_option = False
         return again
 
+    async def bare(self) -> Answered:
+        """A request without a body."""
+        return await self._send(b"", had_body=False)
+
     async def unread(self, inbound: Inbound) -> Answered:
         """A request whose body nobody here reads: sent as it arrives, or at once when it has arrived already."""
         request = inbound.request

@@ -27,6 +27,7 @@ from torana.proxy.deadlines import lasting, within
 from torana.proxy.failover import Failover
 from torana.proxy.inbound import Inbound
 from torana.proxy.mirror import Mirrors
+from torana.proxy.model_list import is_listed, merged_list
 from torana.proxy.models import ModelTable, asked_model, model_id
 from torana.proxy.passage import passage_for
 from torana.proxy.reply import error_reply, new_id, refusal, render_reply, request_id
@@ -109,6 +110,9 @@ class Gateway:
 
     async def _forward(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute) -> None:
         connection = inbound.client
+        if exchange.operation is Operation.MODELS and is_listed(exchange, route.upstreams):
+            _reply(connection, exchange, route, await merged_list(exchange, route.upstreams, self.metrics))
+            return
         if route.mirrors and not inbound.request.upgrade:
             await self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
         upstream, limit, timeout = route.only, route.answer_limit, route.timeout

@@ -93,6 +93,16 @@ class Language:
             return path_for(self._base, meant)
         return path
 
+    def list_path(self, path: bytes) -> bytes:
+        """Where the provider lists its models, when the path rule made `path`, which may be that of its calls."""
+        own = self._paths.get(Operation.MODELS)
+        if own is not None:
+            return own
+        operation = operation_of(path)
+        if operation is not None and path.endswith(operation.suffix):
+            return path.removesuffix(operation.suffix) + Operation.MODELS.suffix
+        return path_for(self._base, Operation.MODELS)
+
 
 def _model_of(provider: Provider) -> str | None:
     """The model that is set whatever the client says: an override of the body's member comes after the provider's."""

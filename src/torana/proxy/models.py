@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -101,16 +101,14 @@ class ModelTable:
 
     def listing(self, exchange: Exchange) -> LocalReply:
         """The answer to `GET /v1/models`, in the form of the API whose client asks."""
-        names, data = [*self._listed], [*map(_describer(exchange), self._listed)]
-        if _is_anthropic(exchange):
-            return _json({"data": data, "has_more": False, "first_id": names[0], "last_id": names[-1]})
-        return _json({"object": "list", "data": data})
+        describe = describer(exchange)
+        return list_reply(exchange, {name: describe(name) for name in self._listed})
 
     def one(self, name: str, exchange: Exchange) -> LocalReply:
         """The answer to `GET /v1/models/NAME`. Raises MODEL_NOT_FOUND."""
         if name not in self._listed:
             raise self._unknown(name)
-        return _json(_describer(exchange)(name))
+        return _json(describer(exchange)(name))
 
     def _unknown(self, model: str) -> GatewayError:
         nearest = difflib.get_close_matches(model[:_LONGEST], self._listed, _NEAREST, cutoff=0.5)
@@ -173,7 +171,17 @@ def _is_anthropic(exchange: Exchange) -> bool:
     return field(exchange.fields, b"anthropic-version") is not None
 
 
-def _describer(exchange: Exchange) -> Callable[[str], dict[str, Any]]:
+def list_reply(exchange: Exchange, models: Mapping[str, Any]) -> LocalReply:
+    """A list of models, by id, in the form of the API whose client asks."""
+    names, data = [*models], [*models.values()]
+    if _is_anthropic(exchange):
+        first, last = (names[0], names[-1]) if names else (None, None)
+        return _json({"data": data, "has_more": False, "first_id": first, "last_id": last})
+    return _json({"object": "list", "data": data})
+
+
+def describer(exchange: Exchange) -> Callable[[str], dict[str, Any]]:
+    """What makes the entry of a model of which only the name is known."""
     return _described_to_anthropic if _is_anthropic(exchange) else _described
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TypeAlias
+
+import msgspec
+
 from torana.http.dial import Address
 from torana.http.pool import Lane, Pool
 from torana.http.proxies import Environment
@@ -12,15 +17,19 @@ from torana.proxy.budget import Budget
 from torana.proxy.vitals import Vitals
 from torana.telemetry.record import Placement
 
+Listing: TypeAlias = dict[str, msgspec.Raw] | str
+"""An upstream's own entries of its models, by id, or why there are none, as an Attempt has it."""
+
 
 class Endpoint:
     """One backend's address as it behaves at run time.
 
     `identity` tells it from all others, the same in every process. `takes_usage_option` is False once the upstream has
-    refused `stream_options`: it is not asked for usage again.
+    refused `stream_options`: it is not asked for usage again. `listings` are the lists of models that it was asked for,
+    by the request, and since when (of the loop's time).
     """
 
-    __slots__ = ("address", "identity", "lane", "name", "takes_usage_option", "text", "vitals")
+    __slots__ = ("address", "identity", "lane", "listings", "name", "takes_usage_option", "text", "vitals")
 
     def __init__(self, name: str, address: Address, lane: Lane) -> None:
         self.name = name
@@ -30,6 +39,7 @@ class Endpoint:
         self.identity = f"{name} {self.text}".encode()
         self.vitals = Vitals()
         self.takes_usage_option = True
+        self.listings: dict[bytes, tuple[float, asyncio.Task[Listing]]] = {}
 
 
 class Runtime:

@@ -6,6 +6,9 @@ explained is what is sent.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 import msgspec
 
 from torana.exchange import Exchange
@@ -14,7 +17,7 @@ from torana.http.message import HOP_BY_HOP, connection_options, readable_encodin
 from torana.http.proxies import Environment
 from torana.llm.formats.translation import Translation
 from torana.llm.operation import Operation
-from torana.model.backend import Backend, Connecting
+from torana.model.backend import Backend, Connecting, ProviderKind
 from torana.model.policy import Health, PathKind, Timeout
 from torana.policies.backend_auth import compile_credential, with_cookie, with_parameter
 from torana.policies.expression import compile_optional
@@ -27,6 +30,8 @@ from torana.proxy.runtime import Endpoint, Runtime
 
 _OURS = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
 """Fields written anew: by the backend's rules, by the length of the body, and by what the gateway can read."""
+
+_ALL: Final = (b"limit", b"1000")  # https://docs.anthropic.com/en/api/models-list; else there are 20
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
@@ -99,6 +104,21 @@ class Upstream:
         """What the client's model is another name for, else itself."""
         aliases = self._language.aliases
         return model if model is None or aliases is None else (aliases.of(model) or model)
+
+    @property
+    def named_models(self) -> Iterable[str]:
+        """Those that the configuration names: the one that is set, else the other names that it has for some."""
+        if self.model is not None:
+            return (self.model,)
+        return self._language.aliases.names if self._language.aliases is not None else ()
+
+    def list_target(self, exchange: Exchange) -> bytes:
+        """Path and query by which the provider is asked for its models. Raises FILTER_FAILED, as `target` does."""
+        path, mark, query = self.target(exchange).partition(b"?")
+        target = self._language.list_path(path) + mark + query
+        if self.backend.provider is not None and self.backend.provider.kind is ProviderKind.ANTHROPIC:
+            return with_parameter(target, _ALL)
+        return target
 
     def directed(self, target: bytes, operation: Operation) -> bytes:
         """`target` with the path that the provider has for an operation, or for what it is translated into.

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from torana.config.problem import ConfigError
 from torana.config.standalone.load import load
 from torana.model.backend import Backend
 from torana.model.codec import dump
@@ -174,3 +175,20 @@ def test_the_providers_own_is_replaced_as_a_whole() -> None:
     assert backend.auth.key.reveal() == "own"
     assert backend.tls is not None
     assert backend.tls.hostname == "own.example"
+
+
+@pytest.mark.parametrize("kind", ["detect", "passthrough", "models", "chat"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "llm: {{models: [{{name: m, provider: {{custom: {{formats: [{{type: {}}}]}}}}, params: {{baseUrl: 'http://a'}}}}]}}",
+        "routes: [{{backends: [{{ai: {{hostOverride: 'a:1', provider: {{custom: {{formats: [{{type: {}}}]}}}}}}}}]}}]",
+    ],
+    ids=["llm", "ai"],
+)
+def test_formats_that_are_none(text: str, kind: str) -> None:
+    """A format that is no operation a provider serves is an error at its place, with those that there are."""
+    with pytest.raises(ConfigError) as refused:
+        load(text.format(kind), "f", _ENV, Path())
+    assert "completions" in str(refused.value)
+    assert kind in str(refused.value)

@@ -15,7 +15,7 @@ from tests.unit.proxy.line import ANSWER, Line
 from torana.telemetry.record import Record
 
 BUDGET = 140
-"""Python-level calls of one proxied chat request, head to account, with metrics and access log (136 on 22 November
+"""Python-level calls of one proxied chat request, head to account, with metrics and access log (140 on 22 November
 2026). Lower it when the line gets cheaper; a change that needs more says in its commit what the calls buy."""
 
 
