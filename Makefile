@@ -48,7 +48,7 @@ golden: .venv/.dev ## Rewrite the golden files; read the difference before you c
 sdks: .venv/.dev ## Prepare the environments of the official SDKs under .cache/sdk
 	@$(BIN)/python -m tests.e2e.sdk.environments
 
-bench: .venv/.dev ## Measure against nginx on this machine and write docs/benchmarks.md; ARGS=--quick for a short run
+bench: .venv/.bench ## Measure against other gateways and write docs/benchmarks.md; ARGS=--quick for a short run
 	@$(BIN)/python -m bench.run $(ARGS)
 
 docs: .venv/.dev ## Write the reference of the configuration file and its JSON Schema into docs/reference
@@ -81,4 +81,8 @@ $(BIN)/uv:
 .venv/.dev: .venv/.run
 	@echo "Installing the tools of development into .venv ..."
 	@$(UV) pip install --group dev
+	@touch $@
+
+.venv/.bench: .venv/.dev
+	@$(UV) pip install --group bench
 	@touch $@
