@@ -42,6 +42,7 @@ class Stage(Enum):
     AFTER_HEAD = "after its head"
     MID_BODY = "in a body that is read"
     MID_UPLOAD = "in a body that is passed on"
+    SENT = "right behind its request, while the gateway connects"
     WAITING = "while it waits for its answer"
     MID_STREAM = "in its stream"
     TLS_HALF_HELLO = "in its TLS hello"
@@ -91,7 +92,9 @@ class _Call(asyncio.Protocol):
             assert found, "every client has a number"
             if b"x-stage: MID_STREAM" in self._held:
                 self._transport.write(_BEGINNING)
-            self._upstream.arrived[int(found[1])].set()
+            arrived = self._upstream.arrived.get(int(found[1]))
+            if arrived is not None:  # else its client has left
+                arrived.set()
             self._held = b""
 
 
@@ -161,7 +164,7 @@ class Drops:
                 return head
             case Stage.MID_BODY | Stage.MID_UPLOAD:
                 return head + _BODY[: len(_BODY) // 2]
-            case Stage.WAITING | Stage.MID_STREAM | Stage.TLS_WAITING:
+            case Stage.SENT | Stage.WAITING | Stage.MID_STREAM | Stage.TLS_WAITING:
                 return head + _BODY
 
 

@@ -111,7 +111,7 @@ def _settle(running: Gateway, first: Held) -> None:
     def as_first() -> bool:
         nonlocal last
         last = Held.by(running)
-        return last == first
+        return all(now <= before for now, before in zip(last, first, strict=True))
 
     try:
         until(as_first, "all of it to be given back", _SETTLING)
