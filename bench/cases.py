@@ -36,7 +36,7 @@ def chat(stage: Stage) -> None:
         stage.places("chat", setting(folder, upstream)) as places,
     ):
         for place in places:
-            wrk(place, SMALL, 32, _WARM_SECONDS)
+            stage.warm(wrk, place, SMALL, 32, _WARM_SECONDS)
         stage.rounds(
             {
                 Key("chat", chat_variant(size, connections), place.arm): partial(
@@ -61,7 +61,7 @@ def rate(stage: Stage) -> None:
         stage.places("rate", setting(folder, upstream)) as places,
     ):
         for place in places:
-            wrk(place, SMALL, 32, _WARM_SECONDS)
+            stage.warm(wrk, place, SMALL, 32, _WARM_SECONDS)
         stage.rounds({Key("rate", "1,000/s", place.arm): partial(ask, place, order) for place in places})
 
 
@@ -73,7 +73,7 @@ def tls(stage: Stage) -> None:
         stage.places("tls", setting(folder, upstream)) as places,
     ):
         for place in places:
-            wrk(place, SMALL, 32, _WARM_SECONDS)
+            stage.warm(wrk, place, SMALL, 32, _WARM_SECONDS)
         stage.rounds(
             {
                 Key("tls", _SIZES[size], place.arm): partial(wrk, place, size, 32, stage.plan.seconds)
@@ -97,7 +97,7 @@ def streams(stage: Stage) -> None:
                 if many == 200 or place.arm in {Arm.DIRECT, *PROXIES}:
                     measures[Key("streams", f"{many:,}", place.arm)] = partial(ask, place, order)
         for place in places:
-            ask(place, _streamed("streams", 32, 5, 16, 1))
+            stage.warm(ask, place, _streamed("streams", 32, 5, 16, 1))
         stage.rounds(measures)
 
 
@@ -110,7 +110,7 @@ def bursts(stage: Stage) -> None:
         stage.places("bursts", setting(folder, upstream), streams=True) as places,
     ):
         for place in places:
-            ask(place, _streamed("bursts", 32, 0, 200, 0.5))
+            stage.warm(ask, place, _streamed("bursts", 32, 0, 200, 0.5))
         stage.rounds({Key("bursts", "200 events", place.arm): partial(ask, place, order) for place in places})
 
 
@@ -128,7 +128,7 @@ def routes(stage: Stage) -> None:
         ):
             measures: dict[Key, Callable[[], Figures]] = {}
             for place in (*few, *full):
-                wrk(place, SMALL, 32, _WARM_SECONDS)
+                stage.warm(wrk, place, SMALL, 32, _WARM_SECONDS)
                 variant = routes_variant(place.setting.routes)
                 measures[Key("routes", variant, place.arm)] = partial(wrk, place, SMALL, 32, stage.plan.seconds)
             for number in (1, MANY):
@@ -154,7 +154,7 @@ def reload(stage: Stage) -> None:
     ):
         measures: dict[Key, Callable[[], Figures]] = {}
         for place in places:
-            wrk(place, SMALL, 32, _WARM_SECONDS)
+            stage.warm(wrk, place, SMALL, 32, _WARM_SECONDS)
             measures[Key("reload", "steady", place.arm)] = partial(wrk, place, SMALL, 32, seconds)
             measures[Key("reload", "reload every second", place.arm)] = partial(_reloading, place, seconds)
         stage.rounds(measures)
@@ -225,7 +225,7 @@ def workers(stage: Stage) -> None:
         ):
             measures: dict[Key, Callable[[], Figures]] = {}
             for place in (*single, *double):
-                wrk(place, SMALL, 64, _WARM_SECONDS)
+                stage.warm(wrk, place, SMALL, 64, _WARM_SECONDS)
                 variant = "1 worker" if place in single else "2 workers" if aside else "2 workers, one beside the load"
                 measures[Key("workers", variant, place.arm)] = partial(wrk, place, SMALL, 64, stage.plan.seconds)
             stage.rounds(measures)

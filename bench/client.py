@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import uvloop
 
 from bench.arms import PATH
 from bench.servers import chat_request
+from torana.cli.load import Connection, Place, at_rate
 
-_END = b"0\r\n\r\n"
 _PATIENCE = 30.0
 """Seconds that are waited for what is still under way at the end."""
 
@@ -43,119 +42,25 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
 
 
-class _Connection(asyncio.Protocol):
-    """One HTTP/1.1 connection, one request at a time; `over` is called when an answer has ended, or never will."""
-
-    def __init__(self, over: Callable[[_Connection], None]) -> None:
-        self._over = over
-        # Per connection
-        self.transport: asyncio.WriteTransport | None = None
-        self.busy = False
-        # Per request
-        self.asked = 0.0
-        self.arrivals: list[float] = []
-        self.events = 0
-        self.failed = False
-        self._head = b""
-        self._left = -1
-        self._tail = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.WriteTransport", transport)  # uvloop's are none by name
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self.transport = None
-        if self.busy:
-            self._end(failed=True)
-
-    def ask(self, request: bytes) -> None:
-        """`arrivals` are the times at which events, or other parts of a body, came in."""
-        self.busy, self.failed = True, False
-        self.arrivals, self.events = [], 0
-        self._head, self._left, self._tail = b"", -1, b""
-        if self.transport is None:
-            self._end(failed=True)
-            return
-        self.asked = perf_counter()
-        self.transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        if self._tail == b"":
-            data = self._body(data)
-            if not data:
-                return
-        self.arrivals.append(perf_counter())
-        # An event ends with an empty line; one that is cut in the middle of it counts with what is next.
-        self.events += data.count(b"\n\n") + (self._tail[-1:] == b"\n" and data[:1] == b"\n")
-        self._tail = (self._tail + data)[-len(_END) :] if len(data) < len(_END) else data[-len(_END) :]
-        if self._left >= 0:
-            self._left -= len(data)
-        if self._left == 0 or (self._left < 0 and self._tail == _END):
-            self._end(failed=False)
-
-    def _body(self, data: bytes) -> bytes:
-        """The head is read once it is whole; what follows it is given back."""
-        self._head += data
-        head, found, body = self._head.partition(b"\r\n\r\n")
-        if not found:
-            return b""
-        lines = head.lower().split(b"\r\n")
-        self.failed = b" 200" not in lines[0]
-        for line in lines:
-            if line.startswith(b"content-length:"):
-                self._left = int(line.partition(b":")[2])
-        return body
-
-    def _end(self, *, failed: bool) -> None:
-        self.busy, self.failed = False, self.failed or failed
-        self._over(self)
-
-
-async def _connect(order: Order, over: Callable[[_Connection], None]) -> list[_Connection]:
+async def _connect(order: Order, over: Callable[[Connection], None]) -> list[Connection]:
     loop = asyncio.get_running_loop()
-    made: list[_Connection] = []
+    made: list[Connection] = []
     for _ in range(order.connections):
-        _, connection = await loop.create_connection(lambda: _Connection(over), "127.0.0.1", order.port)
+        _, connection = await loop.create_connection(lambda: Connection(over), "127.0.0.1", order.port)
         made.append(connection)
     return made
 
 
 async def _rate(order: Order) -> dict[str, float]:
-    """Requests fall due by the clock. One for which no connection is free is missed: nothing is caught up."""
-    idle: deque[_Connection] = deque()
-    taken: list[float] = []
-    errors = missed = 0
-
-    def over(connection: _Connection) -> None:
-        nonlocal errors
-        errors += connection.failed
-        if not connection.failed:
-            taken.append(connection.arrivals[-1] - connection.asked)
-        idle.append(connection)
-
     request = _request(order, chat_request(order.size))
-    connections = await _connect(order, over)
-    idle.extend(connections)
-    began = perf_counter()
-    due = 0
-    while due < order.rate * order.seconds:
-        await asyncio.sleep(0.001)
-        while due <= (perf_counter() - began) * order.rate:
-            due += 1
-            if idle:
-                idle.popleft().ask(request)
-            else:
-                missed += 1
-    offered = perf_counter() - began
-    await _until(lambda: any(connection.busy for connection in connections))
-    unfinished = sum(connection.busy for connection in connections)
+    load = await at_rate(Place("127.0.0.1", order.port), request, order.rate, order.connections, order.seconds)
     return {
-        "microseconds": offered * 1e6,
-        "rate": len(taken) / offered,
-        "missed": missed,
-        "errors": errors + unfinished,
-        "requests": len(taken),
-    } | _spread("", taken)
+        "microseconds": load.seconds * 1e6,
+        "rate": load.rate,
+        "missed": load.missed,
+        "errors": load.failed,
+        "requests": len(load.times),
+    } | _spread("", load.times)
 
 
 async def _streams(order: Order) -> dict[str, float]:
@@ -164,7 +69,7 @@ async def _streams(order: Order) -> dict[str, float]:
     gaps: list[float] = []
     errors = events = done = 0
 
-    def over(connection: _Connection) -> None:
+    def over(connection: Connection) -> None:
         nonlocal errors, events, done
         done += 1
         if connection.failed or connection.events < order.tokens:
@@ -191,7 +96,7 @@ async def _bursts(order: Order) -> dict[str, float]:
     errors = events = done = 0
     began = perf_counter()
 
-    def over(connection: _Connection) -> None:
+    def over(connection: Connection) -> None:
         nonlocal errors, events, done
         done += 1
         errors += connection.failed

@@ -70,7 +70,8 @@ def _play(case: str, stage: Stage) -> None:
 
 def _write(folder: Path, results: Results, told: list[str], plan: Plan) -> None:
     drawn = draw(results, folder / "benchmarks")
-    words = f"{plan.rounds} rounds of {plan.seconds} s a figure, and a second of warm-up before."
+    warm = ", and a second of warm-up before" if plan.whole else ", without warm-up: a first look only"
+    words = f"{plan.rounds} rounds of {plan.seconds} s a figure{warm}."
     file = folder / "benchmarks.md"
     file.write_text(page(results, drawn, told, words))
     print(f"\nwritten to {file.relative_to(ROOT)}")

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ import trustme
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STOP_SECONDS = 10
+_START_SECONDS = 10
 
 # nginx reads a parameter of up to 4 KiB (NGX_CONF_BUFFER), less its quotes; longer texts are joined from several.
 _NGINX_PARAMETER = 4000
@@ -110,6 +112,7 @@ def provider(folder: Path, core: str, *, tls: bool = False) -> Iterator[Provider
         ]
     )
     with running(nginx(folder, "provider", server), core, folder / "provider.out"):
+        _await_port(port)
         yield Provider(port, root)
 
 
@@ -118,7 +121,21 @@ def stream_source(folder: Path, core: str, program: str) -> Iterator[Provider]:
     """bench/source.c: a provider that only streams."""
     port = free_port()
     with running([program, str(port)], core, folder / "source.out"):
+        _await_port(port)
         yield Provider(port)
+
+
+def _await_port(port: int) -> None:
+    """Raises ConnectionError."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port)):
+                return
+        except ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 class _Variables(NamedTuple):

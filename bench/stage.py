@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -85,6 +85,11 @@ class Stage(NamedTuple):
                 else:
                     found.append(place)
             yield found
+
+    def warm(self, measure: Callable[..., Figures], *arguments: Any) -> None:
+        """Fill caches and pools; a quick look does without."""
+        if self.plan.whole:
+            measure(*arguments)
 
     def rounds(self, measures: Mapping[Key, Callable[[], Figures]]) -> None:
         """Every measure once a round, in turn."""
