@@ -10,9 +10,12 @@ UV := VIRTUAL_ENV=.venv $(BIN)/uv --quiet
 JOBS ?= auto
 # podman does as well.
 DOCKER ?= docker
+# Of `make soak`: how long the load lasts, and how many connections are dropped before it.
+SECONDS ?= 600
+LEAKS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster-test lint format golden sdks bench docs build image clean
+.PHONY: help run test cluster-test lint format golden sdks bench soak docs build image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +51,12 @@ golden: .venv/.dev ## Rewrite the golden files; read the difference before you c
 sdks: .venv/.dev ## Prepare the environments of the official SDKs under .cache/sdk
 	@$(BIN)/python -m tests.e2e.sdk.environments
 
-bench: .venv/.dev ## Measure against nginx on this machine and write docs/benchmarks.md; ARGS=--quick for a short run
+bench: .venv/.bench ## Measure against other gateways and write docs/benchmarks.md; ARGS=--quick for a short run
 	@$(BIN)/python -m bench.run $(ARGS)
+
+soak: .venv/.bench ## Hold mixed load for ten minutes and fail on a leak; SECONDS=60 for a minute, plots in .cache/soak
+	@TORANA_LEAK_CONNECTIONS=$(LEAKS) $(BIN)/pytest -q tests/e2e/test_leaks.py
+	@$(BIN)/python -m bench.soak --seconds $(SECONDS) $(ARGS)
 
 docs: .venv/.dev ## Write the reference of the configuration file and its JSON Schema into docs/reference
 	$(BIN)/python -m torana.config.standalone.reference > docs/reference/configuration.md
@@ -81,4 +88,8 @@ $(BIN)/uv:
 .venv/.dev: .venv/.run
 	@echo "Installing the tools of development into .venv ..."
 	@$(UV) pip install --group dev
+	@touch $@
+
+.venv/.bench: .venv/.dev
+	@$(UV) pip install --group bench
 	@touch $@

@@ -1,143 +1,182 @@
-"""From samples to a table and a page: medians, ratios, and what the figures do not show."""
+"""From results to tables and the page docs/benchmarks.md: medians, ratios, and what the figures do not show."""
 
 from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
-
-class Arm(Enum):
-    """What the load goes through."""
-
-    DIRECT = "direct"
-    NGINX = "nginx"
-    TORANA = "torana"
+from bench.aims import AIMS, added
+from bench.arms import Arm
+from bench.cases import CASES
+from bench.plots import Plot
+from bench.results import Results
 
 
-class Plan(NamedTuple):
-    """How often each case is measured, and how long."""
+class Column(NamedTuple):
+    """A figure by the name it has in the results, and how it is written."""
 
-    rounds: int
-    seconds: int
-
-
-class Case(NamedTuple):
-    """An arm under a load: bodies of `size` bytes in and out, over so many connections."""
-
-    arm: Arm
-    size: int
-    connections: int
+    head: str
+    figure: str
+    write: Callable[[float], str]
 
 
-class Sample(NamedTuple):
-    """One run: requests a second; latencies and CPU time a request in microseconds; the share of its core; bytes."""
-
-    rate: float
-    p50: float
-    p99: float
-    cpu: float | None
-    busy: float | None
-    rss: int | None
-    errors: int
+def _milliseconds(value: float) -> str:
+    return f"{value / 1000:,.2f}"
 
 
-Samples = dict[Case, list[Sample]]
-
-_HEADS = ("body", "conns", "arm", "requests/s", "p50 µs", "p99 µs", "CPU µs/req", "core", "RSS MB", "rate", "CPU")
-
-
-def table(samples: Samples) -> str:
-    """A Markdown table; its last two columns compare with nginx as proxy: requests per second, and per CPU second."""
-    rows = [_HEADS, tuple("-" * len(head) for head in _HEADS)]
-    for case in sorted(samples, key=lambda case: (case.size, case.connections, list(Arm).index(case.arm))):
-        middle = _median(samples[case])
-        nginx = _median(samples[case._replace(arm=Arm.NGINX)])
-        rows.append(
-            (
-                f"{case.size // 1024} KiB",
-                str(case.connections),
-                case.arm.value,
-                f"{middle.rate:,.0f}",
-                f"{middle.p50:,.0f}",
-                f"{middle.p99:,.0f}",
-                "" if middle.cpu is None else f"{middle.cpu:.1f}",
-                "" if middle.busy is None else f"{middle.busy:.0%}",
-                "" if middle.rss is None else f"{middle.rss / 1e6:.0f}",
-                f"{middle.rate / nginx.rate:.2f}",
-                "" if not middle.cpu or not nginx.cpu else f"{nginx.cpu / middle.cpu:.2f}",
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
-    return "\n".join("| " + " | ".join(map(str.rjust, row, widths)) + " |" for row in rows)
+_COLUMNS = (
+    Column("per second", "rate", "{:,.0f}".format),
+    Column("p50 ms", "p50", _milliseconds),
+    Column("p99 ms", "p99", _milliseconds),
+    Column("first p50 ms", "first_p50", _milliseconds),
+    Column("first p99 ms", "first_p99", _milliseconds),
+    Column("gap p99 ms", "gap_p99", _milliseconds),
+    Column("start s", "start", "{:.2f}".format),
+    Column("search µs", "match", "{:.2f}".format),
+    Column("CPU µs", "cpu", "{:,.1f}".format),
+    Column("core", "busy", "{:.0%}".format),
+    Column("RSS MB", "rss", lambda value: f"{value / 1e6:,.0f}"),
+    Column("missed", "missed", "{:,.0f}".format),
+    Column("reloads", "reloads", "{:.0f}".format),
+    Column("errors", "errors", "{:,.0f}".format),
+)
+_AIM_HEADS = ("case", "aim", "measured", "")
+# Cases in which every arm gives what it can, so that rates compare.
+_FREE = {"chat", "tls", "bursts", "routes", "reload"}
 
 
-def page(samples: Samples, plan: Plan) -> str:
-    """The page docs/benchmarks.md."""
-    nginx = _first_line("nginx", "-v").removeprefix("nginx version: ")
-    wrk = " ".join(_first_line("wrk", "--version").split()[:2])
+def tables(results: Results) -> str:
+    """A section a case: its question, and a Markdown table."""
+    parts = []
+    for case in results.cases():
+        asked = CASES[case].__doc__ if case in CASES else "Finding the route, on its own and without HTTP."
+        parts.append(f"### {case}\n\n{asked}\n\n{_table(results, case)}")
+    return "\n\n".join(parts)
+
+
+def aims(results: Results) -> str:
+    return _markdown([_AIM_HEADS, *(aim.row(results) for aim in AIMS)])
+
+
+def _table(results: Results, case: str) -> str:
+    pairs = [(variant, arm) for variant in results.variants(case) for arm in results.arms(case, variant)]
+    columns = [
+        column
+        for column in _COLUMNS
+        if any(results.figure(case, variant, arm, column.figure) is not None for variant, arm in pairs)
+    ]
+    compared = _relative(case)
+    rows = [["", "arm", *(column.head for column in columns), *compared]]
+    for variant, arm in pairs:
+        found = [(column, results.figure(case, variant, arm, column.figure)) for column in columns]
+        figures = ["" if value is None else column.write(value) for column, value in found]
+        rows.append([variant, arm.value, *figures, *(how(results, variant, arm) for how in compared.values())])
+    return _markdown(rows)
+
+
+def _relative(case: str) -> dict[str, Callable[[Results, str, Arm], str]]:
+    """Columns that compare: with nginx where each gives what it can, with the direct way where times are told."""
+
+    def to_nginx(name: str) -> Callable[[Results, str, Arm], str]:
+        def ratio(results: Results, variant: str, arm: Arm) -> str:
+            ours, theirs = (results.figure(case, variant, each, name) for each in (arm, Arm.NGINX))
+            if not ours or not theirs:
+                return ""
+            return f"{ours / theirs if name == 'rate' else theirs / ours:.3g}"
+
+        return ratio
+
+    def over_direct(name: str) -> Callable[[Results, str, Arm], str]:
+        def difference(results: Results, variant: str, arm: Arm) -> str:
+            value = None if arm is Arm.DIRECT else added(case, variant, name, arm)(results)
+            return "" if value is None else f"{value:+.2f}"
+
+        return difference
+
+    if case in _FREE:
+        return {"rate / nginx": to_nginx("rate"), "per CPU s / nginx": to_nginx("cpu")}
+    if case == "rate":
+        return {f"added {name} ms": over_direct(name) for name in ("p50", "p99")}
+    if case == "streams":
+        return {f"added first {name} ms": over_direct(f"first_{name}") for name in ("p50", "p99")}
+    return {}
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    """The first row is the head; the first column is aligned to the left."""
+    heads, *rest = rows
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    rule = [("-" * widths[0]), *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in (heads, rule, *rest)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def page(results: Results, plots: list[Plot], versions: list[str], plan: str) -> str:
+    """The page docs/benchmarks.md; its pictures are in the folder of that name beside it."""
+    pictures = "\n\n".join(f"![{plot.title}](benchmarks/{plot.name}.svg)" for plot in plots)
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torana", "uvloop", "httptools", "msgspec"))
     return f"""\
 # What a request costs
 
-Written by `make bench`; run it to see the figures of your machine. The ratios travel better than the rates.
+Written by `make bench`; run it to see the figures of your machine, or `torana bench -f config.yaml` for those of your
+configuration ([Run it](run.md#bench)). The ratios travel better than the rates.
 
-{table(samples)}
+## Aims
 
-`direct` is wrk against the provider with nothing in between, `nginx` is nginx as a plain proxy, `torana` is Torana.
-`core` is how busy the gateway kept its core: below 100 per cent the load, and not the gateway, set the rate.
-`rate` is requests per second relative to nginx, `CPU` is requests per CPU second relative to nginx: the second is the
-better measure wherever `core` is below 100 per cent.
+One worker on one core, with accounting and the access log on.
 
+{aims(results)}
+
+{pictures}
+
+## Figures
+
+`direct` is the load against the provider with nothing in between. `CPU µs` is that of a request, or of an event of a
+stream. `core` is how busy the gateway kept its core: below 100 per cent the load, not the gateway, set the rate, and
+requests per CPU second (`per CPU s / nginx`) is the better measure. `missed` are requests that fell due while no
+connection was free: a gateway that misses more than 1 in 100 does not keep up, and what it adds is not told.
+
+{tables(results)}
+{_left_out(results.failed)}
 ## Machine
 
 {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}.
-{libraries}; {nginx}; {wrk}.
+{libraries}.
+{"; ".join(versions)}.
 
 ## Method
 
-- nginx is the provider: a fixed chat completion with usage, from memory. wrk posts a chat request of the same size.
-- Provider and wrk share core 0; the gateway under test has core 1. One worker each, everything over loopback.
-- Both gateways pool their upstream connections, set the credential, and write an access log to a file. Torana also
-  reads the request, puts in the configured model, reads usage from the answer, and counts its metrics.
-- {plan.rounds} rounds of {plan.seconds} s a case, the arms taking turns within each round; medians. Before them, a
-  second of warm-up each. A failed request fails the whole run.
-- CPU time is user and system time of all the gateway's processes, RSS their sum after the run (/proc/PID/stat).
+- Providers: nginx, a fixed chat completion with usage from memory; for streams a C program (`bench/source.c`), one
+  thread, each event a write. Clients: wrk; at a fixed rate and for streams an asyncio client (`bench/client.py`), whose
+  own share in the times is in those of the direct arm too.
+- Provider and clients share core 0; the gateway under test has core 1. One worker each, everything over loopback.
+- All gateways pool their upstream connections and set the credential. nginx, HAProxy, Envoy and Torana write an access
+  log to a file. Torana also reads the request, puts in the configured model, reads usage, and counts its metrics.
+- {plan} The arms take turns within each round; medians. A failed request through Torana fails the whole run.
+- CPU time is user and system time of all the gateway's processes; RSS their sum, the highest seen under load
+  (/proc/PID/stat, which counts shared pages of several processes several times).
 
 ## What it does not show
 
-- TLS on either side, HTTP/2, streamed answers, and rewriting of anything but the model and the credential.
+- TLS and HTTP/2 on the clients' side, and policies other than the model and the credential.
 - A real network, or a provider that takes time to think: there the gateway's share of the latency all but vanishes.
-- More than one worker or core, and what happens over hours.
-- Latency at a given rate: wrk sends the next request when the last one is answered, so under 512 connections the
-  latencies are mostly waiting in line.
-- nginx reads no JSON and counts no tokens: it is the floor of what a proxy costs, not a peer in what it does.
+- What happens over hours.
+- wrk sends the next request when the last one is answered: under 512 connections latencies are mostly waiting in line.
+- nginx, HAProxy and Envoy read no JSON and count no tokens: they are the floor of what a proxy costs, not peers in
+  what they do. Portkey and LiteLLM do more than Torana in places, and are measured as they come.
+- 2 workers against 1 is exact with three cores only; with two, the load and a worker share one.
+- Portkey and LiteLLM have no routes, and are not asked for 2,000 streams.
 """
 
 
-def _median(several: list[Sample]) -> Sample:
-    """The median of each figure on its own; failures add up."""
-
-    def middle(values: list[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return median(known) if known else None
-
-    cpu = middle([sample.cpu for sample in several])
-    rss = middle([sample.rss for sample in several])
-    return Sample(
-        rate=median(sample.rate for sample in several),
-        p50=median(sample.p50 for sample in several),
-        p99=median(sample.p99 for sample in several),
-        cpu=cpu,
-        busy=middle([sample.busy for sample in several]),
-        rss=None if rss is None else int(rss),
-        errors=sum(sample.errors for sample in several),
-    )
+def _left_out(failed: Mapping[str, str]) -> str:
+    if not failed:
+        return ""
+    return "\nLeft out:\n\n" + "".join(f"- {what}: {' '.join(why.split())[:200]}\n" for what, why in failed.items())
 
 
 def _processor() -> str:
@@ -145,9 +184,3 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def _first_line(*command: str) -> str:
-    # nginx tells its version on stderr, and wrk exits with 1 after telling its own.
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).splitlines()[0].strip()

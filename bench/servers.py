@@ -1,6 +1,6 @@
-"""The servers of a measurement: nginx as the provider, nginx as a plain proxy, and Torana; and what they cost.
+"""The servers of a measurement: how each is started on its core, the providers, and what a process tree costs.
 
-Each runs on the core it is given, on a port that was free, from a configuration written for it, and is stopped by its
+Each runs on the cores it is given, on a port that was free, from a configuration written for it, and is stopped by its
 own handle.
 """
 
@@ -10,16 +10,23 @@ import json
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import trustme
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STOP_SECONDS = 10
+_START_SECONDS = 10
 
 # nginx reads a parameter of up to 4 KiB (NGX_CONF_BUFFER), less its quotes; longer texts are joined from several.
 _NGINX_PARAMETER = 4000
+
+SMALL, LARGE = 1024, 16384
+"""The two sizes of an answer in bytes; a request of LARGE is answered in kind, every other with SMALL."""
 
 
 class Server(NamedTuple):
@@ -27,6 +34,21 @@ class Server(NamedTuple):
 
     port: int
     pid: int = 0
+
+
+class Provider(NamedTuple):
+    """What plays the provider: a port on 127.0.0.1, and the file of the root its certificate is from, if it has one."""
+
+    port: int
+    root: Path | None = None
+
+    @property
+    def origin(self) -> str:
+        return f"http{'s' if self.root else ''}://{self.host}:{self.port}"
+
+    @property
+    def host(self) -> str:
+        return "localhost" if self.root else "127.0.0.1"
 
 
 class Cost(NamedTuple):
@@ -41,6 +63,12 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def chat_request(size: int) -> bytes:
+    """A chat request of `size` bytes; none smaller than its frame."""
+    head, tail = b'{"model":"asked-for","messages":[{"role":"user","content":"', b'"}]}'
+    return head + b"a" * (size - len(head) - len(tail)) + tail
 
 
 def chat_answer(size: int) -> str:
@@ -59,80 +87,71 @@ def chat_answer(size: int) -> str:
 
 
 @contextmanager
-def provider(folder: Path, core: int, size: int) -> Iterator[Server]:
-    """Nginx that answers every request with the same chat completion of `size` bytes, out of memory."""
-    port, answer = free_port(), chat_answer(size)
-    parts = [answer[start : start + _NGINX_PARAMETER] for start in range(0, size, _NGINX_PARAMETER)]
-    joined = "".join(f"${{part{index}}}" for index in range(len(parts)))
+def provider(folder: Path, core: str, *, tls: bool = False) -> Iterator[Provider]:
+    """Nginx that answers every request with a chat completion out of memory, LARGE for requests of about that size."""
+    port, root, secured = free_port(), None, ""
+    if tls:
+        root, authority = folder / "root.pem", trustme.CA()
+        authority.cert_pem.write_to_path(str(root))
+        certificate = authority.issue_cert("localhost")
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "provider.pem"))
+        secured = f"ssl_certificate {folder}/provider.pem; ssl_certificate_key {folder}/provider.pem;"
+    small, large = _variables("small", SMALL), _variables("large", LARGE)
     server = "\n".join(
         [
-            f"listen 127.0.0.1:{port} backlog=4096;",
+            # Gateways change the length a little: another model, other whitespace.
+            f'map $content_length $answer {{ default "{small.joined}"; "~^1[5-7][0-9][0-9][0-9]$" "{large.joined}"; }}',
+            "server {",
+            f"listen 127.0.0.1:{port} backlog=4096 {'ssl' if tls else ''}; {secured}",
             "access_log off;",
+            "client_max_body_size 0;",
             "default_type application/json;",
-            *(f"set $part{index} '{part}';" for index, part in enumerate(parts)),
-            f'return 200 "{joined}";',
+            *(f"set {name} '{part}';" for name, part in [*small.parts, *large.parts]),
+            'return 200 "$answer";',
+            "}",
         ]
     )
-    with _running(_nginx(folder, "provider", f"server {{\n{server}\n}}"), core, folder / "provider.out") as pid:
-        yield Server(port, pid)
+    with running(nginx(folder, "provider", server), core, folder / "provider.out"):
+        _await_port(port)
+        yield Provider(port, root)
 
 
 @contextmanager
-def nginx_proxy(folder: Path, core: int, to: int) -> Iterator[Server]:
-    """Nginx as the plain proxy to compare with: one worker, pooled connections, credential set, access log written."""
+def stream_source(folder: Path, core: str, program: str) -> Iterator[Provider]:
+    """bench/source.c: a provider that only streams."""
     port = free_port()
-    http = f"""
-    upstream provider {{ server 127.0.0.1:{to}; keepalive 512; }}
-    server {{
-      listen 127.0.0.1:{port} backlog=4096;
-      access_log {folder}/proxy-access.log combined buffer=64k flush=1s;
-      client_body_buffer_size 64k;
-      proxy_buffers 16 4k;
-      location / {{
-        proxy_pass http://provider;
-        proxy_http_version 1.1;
-        proxy_set_header Connection "";
-        proxy_set_header Authorization "Bearer sk-bench";
-      }}
-    }}"""
-    with _running(_nginx(folder, "proxy", http), core, folder / "proxy.out") as pid:
-        yield Server(port, pid)
+    with running([program, str(port)], core, folder / "source.out"):
+        _await_port(port)
+        yield Provider(port)
 
 
-@contextmanager
-def torana(folder: Path, core: int, to: int, command: list[str]) -> Iterator[Server]:
-    """Torana as it runs by default: one worker, model and credential configured, access log, metrics and usage on."""
-    port = free_port()
-    config = folder / "torana.yaml"
-    config.write_text(f"""
-config:
-  adminAddr: "127.0.0.1:{free_port()}"
-  statsAddr: "127.0.0.1:{free_port()}"
-  readinessAddr: "127.0.0.1:{free_port()}"
-binds:
-- port: {port}
-  listeners:
-  - routes:
-    - policies:
-        urlRewrite:
-          authority:
-            full: 127.0.0.1:{to}
-        backendAuth:
-          key: sk-bench
-      backends:
-      - ai:
-          name: bench
-          hostOverride: 127.0.0.1:{to}
-          provider:
-            openAI:
-              model: configured
-""")
-    with _running([*command, "-f", str(config)], core, folder / "torana-access.log") as pid:
-        yield Server(port, pid)
+def _await_port(port: int) -> None:
+    """Raises ConnectionError."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port)):
+                return
+        except ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+class _Variables(NamedTuple):
+    parts: list[tuple[str, str]]
+    joined: str
+
+
+def _variables(name: str, size: int) -> _Variables:
+    answer = chat_answer(size)
+    starts = range(0, size, _NGINX_PARAMETER)
+    parts = [(f"${name}{at}", answer[start : start + _NGINX_PARAMETER]) for at, start in enumerate(starts)]
+    return _Variables(parts, "".join(f"${{{variable[1:]}}}" for variable, _ in parts))
 
 
 def cost(pid: int) -> Cost:
-    """CPU time and memory of a process and all below it (proc(5): stat fields 4, 14, 15 and 24)."""
+    """CPU time and memory of a process and all below it, those that have ended too (proc(5): stat fields 14 to 17)."""
     page = os.sysconf("SC_PAGE_SIZE")
     parents: dict[int, int] = {}
     costs: dict[int, Cost] = {}
@@ -144,9 +163,17 @@ def cost(pid: int) -> Cost:
             continue  # it ended while we looked
         child = int(stat.parent.name)
         parents[child] = int(fields[1])
-        costs[child] = Cost((int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * page)
+        costs[child] = Cost(sum(map(int, fields[11:15])) / _TICKS, int(fields[21]) * page)
     tree = [child for child in costs if _descends(child, pid, parents)]
     return Cost(sum(costs[child].cpu for child in tree), sum(costs[child].rss for child in tree))
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process that was started here has ended (proc(5): state Z, until it is waited for)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def _descends(child: int, ancestor: int, parents: dict[int, int]) -> bool:
@@ -155,14 +182,14 @@ def _descends(child: int, ancestor: int, parents: dict[int, int]) -> bool:
     return child == ancestor
 
 
-def _nginx(folder: Path, name: str, http: str) -> list[str]:
+def nginx(folder: Path, name: str, http: str) -> list[str]:
     config = folder / f"{name}.conf"
     config.write_text(f"""
 worker_processes 1;
 daemon off;
 pid {folder}/{name}.pid;
 error_log stderr warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
   client_body_temp_path {folder}/{name}-body;
   proxy_temp_path {folder}/{name}-proxy;
@@ -177,9 +204,12 @@ http {{
 
 
 @contextmanager
-def _running(command: list[str], core: int, output: Path) -> Iterator[int]:
+def running(command: list[str], cores: str, output: Path, environment: dict[str, str] | None = None) -> Iterator[int]:
+    """The process id of a command on these cores; it is ended at the end, by force after a while."""
     with output.open("wb") as log:
-        process = subprocess.Popen(["taskset", "-c", str(core), *command], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            ["taskset", "-c", cores, *command], stdout=log, stderr=log, env=os.environ | (environment or {})
+        )
     try:
         yield process.pid
     finally:

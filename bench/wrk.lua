@@ -1,4 +1,5 @@
--- A chat completion of so many bytes: `wrk -s bench/wrk.lua URL -- BYTES`. Ends with one line of JSON on stdout.
+-- A chat completion of so many bytes: `wrk -s bench/wrk.lua URL -- BYTES [NAME VALUE]...`, the rest being headers.
+-- Ends with one line of JSON on stdout.
 
 function init(args)
   local head = '{"model":"asked-for","messages":[{"role":"user","content":"'
@@ -6,6 +7,7 @@ function init(args)
   wrk.method = "POST"
   wrk.path = "/v1/chat/completions"
   wrk.headers["content-type"] = "application/json"
+  for at = 2, #args - 1, 2 do wrk.headers[args[at]] = args[at + 1] end
   wrk.body = head .. string.rep("a", tonumber(args[1]) - #head - #tail) .. tail
 end
 

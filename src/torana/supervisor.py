@@ -184,7 +184,7 @@ class Supervisor:
             started = loop.time()
             status = await child.ended()
             del self._children[number]
-            self._retired = metrics.summed([self._retired, msgspec.structs.replace(child.last, open_connections=0)])
+            self._retired = metrics.summed([self._retired, child.last.ended()])
             _log.error("worker %d ended with status %d; starting another", child.process.pid, status)
             while number not in self._children:
                 if loop.time() - started < _SHORT_LIFE:

@@ -17,6 +17,7 @@ from functools import partial
 
 import msgspec
 
+from torana.http.client import UpstreamConnection
 from torana.http.dial import Dialler, Override
 from torana.http.pool import Pool
 from torana.http.proxies import Environment
@@ -116,6 +117,10 @@ class Worker:
         ports = [*self._ports.values(), *self._ending.values()]
         state = summed([self._metrics.state(), self._retired, *(port.state() for port in ports)])
         state.dropped_log_lines = self._writer.dropped
+        state.upstream_open = sum(isinstance(member, UpstreamConnection) for member in self._sweep.members)
+        state.upstream_idle = self._runtime.pool.idle_count
+        state.pending = self._runtime.pending
+        state.tasks = len(asyncio.all_tasks())
         return state
 
     async def drain(self, timeout: float) -> bool:
@@ -183,8 +188,7 @@ class Worker:
         return task
 
     def _ended(self, task: asyncio.Task[bool]) -> None:
-        left = msgspec.structs.replace(self._ending.pop(task).state(), open_connections=0)
-        self._retired = summed([self._retired, left])
+        self._retired = summed([self._retired, self._ending.pop(task).state().ended()])
 
     def _compare_open_files(self, config: Config) -> None:
         """Warn when the connections that are allowed, each with one to an upstream, are more than can be open."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tests.e2e.conftest import StartGateway, StartStandIn
 from tests.e2e.harness import Gateway, until
 from tests.e2e.routes import ai_route, bind, host_route
-from tests.e2e.stand_in import StandIn, completion, delta
+from tests.e2e.stand_in import StandIn, Visit, completion, delta
 from tests.e2e.wire import Connection, ask, post
 
 CHAT = "/x/v1/chat/completions"
@@ -155,6 +156,36 @@ FAMILIES: dict[str, tuple[str, set[str]]] = {
     "config_synchronized": ("gauge", set()),
 }
 """Section 4.2 of the reference, for what exists here; a counter's samples end in `_total`."""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_held_now(workers: int, gateway: StartGateway, stand_in: StartStandIn) -> None:
+    """While a call is under way its connections, request and task are counted; then the upstream's one waits, idle."""
+    running, provider = start(gateway, stand_in, workers=workers)
+    held = [f"{side}_connections" for side in ("downstream_open", "upstream_open", "upstream_idle")]
+
+    def now(*names: str) -> list[int]:
+        text = running.metrics()
+        found = (re.search(rf"^agentgateway_{name} ([0-9.]+)$", text, re.MULTILINE) for name in names)
+        return [int(float(value[1])) for value in found if value]
+
+    names = (*held, "upstream_pending_requests", "tasks")
+    *_, tasks = now(*names)
+    go = threading.Event()
+
+    def script(visit: Visit) -> None:
+        assert go.wait(15)
+        visit.document(200, completion())
+
+    provider.script = script
+    with Connection(running.port) as connection:
+        connection.request("POST", CHAT, None, b"{}")
+        provider.wait()
+        assert now(*names) == [1, 1, 0, 1, tasks + 1]
+        go.set()
+        connection.answer()
+        until(lambda: now(*held) == [1, 1, 1], "the upstream's connection to be idle")
+    until(lambda: now(*names) == [0, 1, 1, 0, tasks], "the client's connection to be closed")
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])

@@ -21,6 +21,7 @@ from tests.http.conftest import Connect, Line, StartLine, StartUpstream
 from tests.http.wire import Script, Upstream, Wire, each, free_port
 from torana.errors import GatewayError, Reason
 from torana.http import dial
+from torana.http.client import UpstreamConnection
 from torana.http.dial import Address, Dialler, Override
 from torana.http.sweep import Sweep
 from torana.model.backend import Backend, Connecting, Target
@@ -136,6 +137,27 @@ async def test_a_handshake_that_never_ends(line: StartLine, upstream: StartUpstr
     assert asked.status == 504
     assert "(phase tls): no success within 0.1 s" in asked.message
     await asyncio.wait_for(provider.ended[0].wait(), 1)
+
+
+async def test_given_up_as_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is given up in the very turn in which it is made leaves nothing behind."""
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    sweep = Sweep()
+    target = Target("127.0.0.1", server.sockets[0].getsockname()[1])
+    dialling = asyncio.create_task(Dialler(sweep, {}, 5.0, 5.0).dial(Address(target)))
+    connected = UpstreamConnection.connection_made
+
+    def give_up(connection: UpstreamConnection, transport: asyncio.BaseTransport) -> None:
+        connected(connection, transport)
+        dialling.cancel()
+
+    monkeypatch.setattr(UpstreamConnection, "connection_made", give_up)
+    with pytest.raises(asyncio.CancelledError):
+        await dialling
+    async with asyncio.timeout(2):
+        while sweep.members:  # noqa: ASYNC110 - it may be told of its end in a later turn
+            await asyncio.sleep(0)
+    server.close()
 
 
 async def test_a_connect_that_never_ends(monkeypatch: pytest.MonkeyPatch, line: StartLine, connect: Connect) -> None:

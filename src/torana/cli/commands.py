@@ -78,6 +78,7 @@ def register(app: typer.Typer) -> None:
     app.command("explain")(explain)
     app.command("schema")(schema)
     app.command("simulate")(simulate)
+    app.command("bench")(bench)
     app.command("local")(local)
     app.command("kubernetes")(kubernetes)
     app.command("status")(status)
@@ -150,6 +151,27 @@ def simulate(
     from torana.cli.simulate import simulate as run
 
     run(host, port, first_token=first_token, tokens_per_second=tokens_per_second, tokens=tokens, api_key=api_key)
+
+
+def bench(
+    file: FileOption = None,
+    text: TextOption = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="What is asked; by default chat completions of the first listener.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long in all.", min=1, max=3600)] = 48.0,
+    rate: Annotated[float, typer.Option(help="Requests a second at which latencies are taken.", min=1)] = 200.0,
+    connections: Annotated[int, typer.Option(help="Connections of the load.", min=1, max=900)] = 32,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Processes that share the ports.")] = None,
+    allow_upstream: Annotated[
+        bool, typer.Option("--allow-upstream", help="Ask the real upstream; it may charge for it, or cut you off.")
+    ] = False,
+) -> None:
+    """Measure what a request costs here: direct against through the gateway, with a simulated upstream."""
+    from torana.cli.bench import Shape
+    from torana.cli.bench import bench as run
+
+    run(file, text, url, Shape(seconds, rate, connections, workers), allow_upstream=allow_upstream)
 
 
 def local(

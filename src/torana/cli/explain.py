@@ -63,7 +63,7 @@ def explain(
         body = _body(data)
     except (ConfigError, StartError) as error:
         give_up(error)
-    exchange, port = _exchange(url, method or ("POST" if data is not None else "GET"), headers)
+    exchange, port = exchange_of(url, method or ("POST" if data is not None else "GET"), headers)
     found = shown(_explain(loaded.config, port, exchange, body, overrides), loaded.hidden)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
@@ -82,7 +82,7 @@ def _body(data: str | None) -> bytes:
         raise StartError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _exchange(url: str, method: str, headers: list[str]) -> tuple[Exchange, int]:
+def exchange_of(url: str, method: str, headers: list[str]) -> tuple[Exchange, int]:
     """The request as the gateway would see it. Exits 2 for a URL or header that is none."""
     try:
         parts = urlsplit(url)
@@ -119,7 +119,7 @@ def _explain(
     config: Config, port: int, exchange: Exchange, body: bytes, overrides: dict[tuple[str, int], Override]
 ) -> Explanation:
     found: Explanation = {"request": f"{exchange.method.decode()} {exchange.path.decode()}", "port": port}
-    snapshot = Snapshot(config, _runtime(config.settings.proxies, overrides))
+    snapshot = Snapshot(config, runtime_of(config.settings.proxies, overrides))
     if port not in snapshot.binds:
         ports = ", ".join(map(str, snapshot.binds)) or "none"
         return found | {"error": {"status": None, "message": f"nothing listens on port {port}; configured: {ports}"}}
@@ -320,7 +320,7 @@ def _reply(reply: LocalReply, exchange: Exchange, route: CompiledRoute) -> Expla
     }
 
 
-def _runtime(proxies: Proxies, overrides: dict[tuple[str, int], Override]) -> Runtime:
+def runtime_of(proxies: Proxies, overrides: dict[tuple[str, int], Override]) -> Runtime:
     """Upstreams want lanes to connect by; these are never used."""
     sweep = Sweep()
     pool = Pool(Dialler(sweep, overrides, 0, 0), sweep, 1, 0)

@@ -110,10 +110,22 @@ class Dialler:
         attempt: _Attempt,
     ) -> _P:  # fmt: skip
         """A connection to `target` itself."""
+        made = make()
+        try:
+            await self._join(made, target, tls, keepalive, attempt)
+        except BaseException:
+            made.connection_lost(None)  # uvloop does not say so where it had been made when the wait was given up
+            raise
+        return made
+
+    async def _join(
+        self, protocol: asyncio.Protocol, target: Target, tls: BackendTls | None, keepalive: Keepalive | None,
+        attempt: _Attempt,
+    ) -> None:  # fmt: skip
         loop = asyncio.get_running_loop()
         if target.unix is not None:
-            _, made = await loop.create_unix_connection(make, target.unix)
-            return made
+            await loop.create_unix_connection(lambda: protocol, target.unix)
+            return
         host, port = self._overrides.get((target.host, target.port)) or (target.host, target.port)
         attempt.phase = "dns"
         infos = await self._look_up(host, port)
@@ -123,12 +135,12 @@ class Dialler:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _keep_alive(sock, keepalive or Keepalive())
             if tls is None:
-                _, made = await loop.create_connection(make, sock=sock)
-                return made
+                await loop.create_connection(lambda: protocol, sock=sock)
+                return
             attempt.phase = attempt.secured
             name = tls.hostname or target.host
-            transport, made = await loop.create_connection(
-                make, sock=sock, ssl=upstream_context(tls), server_hostname=name
+            transport, _ = await loop.create_connection(
+                lambda: protocol, sock=sock, ssl=upstream_context(tls), server_hostname=name
             )
         except BaseException:
             sock.close()
@@ -138,7 +150,6 @@ class Dialler:
         except ssl.SSLError:
             transport.abort()
             raise
-        return made
 
     async def _look_up(self, host: str, port: int) -> Sequence[_Info]:
         """Look-ups of one name at the same time are one: each takes a thread, of which there are few (libuv: four)."""

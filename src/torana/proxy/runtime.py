@@ -67,6 +67,11 @@ class Runtime:
         budget.share = share
         return budget
 
+    @property
+    def pending(self) -> int:
+        """Requests under way at the endpoints that are in use."""
+        return sum(endpoint.vitals.pending for endpoint in self._endpoints.values())
+
     def keep_only(self, used: set[Endpoint]) -> None:
         """Forget the endpoints that no snapshot uses any more, and close what waits for them."""
         self._endpoints = {key: endpoint for key, endpoint in self._endpoints.items() if endpoint in used}

@@ -47,6 +47,10 @@ class _States(Collector):
         yield troubles
         yield _gauge("workers", "Worker processes.", self._workers)
         yield _gauge("downstream_open_connections", "Client connections open now.", state.open_connections)
+        yield _gauge("upstream_open_connections", "Connections to upstreams open now.", state.upstream_open)
+        yield _gauge("upstream_idle_connections", "Those of them that wait for a request.", state.upstream_idle)
+        yield _gauge("upstream_pending_requests", "Requests that upstreams are answering now.", state.pending)
+        yield _gauge("tasks", "Tasks of the event loops of all workers.", state.tasks)
         yield _counter("downstream_received_bytes", "Bytes received from clients.", state.received_bytes)
         yield _counter("downstream_sent_bytes", "Bytes sent to clients.", state.sent_bytes)
         yield _counter("retries", "Requests sent upstream once more.", state.retries)

@@ -108,8 +108,17 @@ class State(msgspec.Struct):
     """By backend and endpoint."""
     mirrored: dict[tuple[str, str], int] = {}
     """Copies of requests, by the mirror's backend and what became of them."""
-    open_connections: int = 0
     dropped_log_lines: int = 0
+    # as they are now, not counted up
+    open_connections: int = 0
+    upstream_open: int = 0
+    upstream_idle: int = 0
+    pending: int = 0
+    tasks: int = 0
+
+    def ended(self) -> State:
+        """What is left of it when whatever it tells of has ended: what was counted, and nothing open."""
+        return msgspec.structs.replace(self, open_connections=0, upstream_open=0, upstream_idle=0, pending=0, tasks=0)
 
 
 class Metrics:
@@ -224,8 +233,12 @@ def summed(states: Iterable[State]) -> State:
         total.received_bytes += state.received_bytes
         total.sent_bytes += state.sent_bytes
         total.retries += state.retries
-        total.open_connections += state.open_connections
         total.dropped_log_lines += state.dropped_log_lines
+        total.open_connections += state.open_connections
+        total.upstream_open += state.upstream_open
+        total.upstream_idle += state.upstream_idle
+        total.pending += state.pending
+        total.tasks += state.tasks
     total.http, total.gen_ai = [*http.values()], [*gen_ai.values()]
     return total
 

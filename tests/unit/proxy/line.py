@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any
 
 from torana.http.client import UpstreamConnection
@@ -39,6 +40,27 @@ ANSWER = (
     b"HTTP/1.1 200 OK\r\nserver: up\r\ndate: Sun, 22 Nov 2026 00:00:00 GMT\r\n"
     b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_ANSWER)
 ) + _ANSWER
+_STREAMED = _BODY[:-1] + b',"stream":true}'
+STREAM_REQUEST = (
+    REQUEST.replace(b"content-length: %d" % len(_BODY), b"content-length: %d" % len(_STREAMED))[: -len(_BODY)]
+    + _STREAMED
+)
+
+
+def _chunk(delta: bytes) -> bytes:
+    event = (
+        b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m1","choices":[{"index":0,'
+        b'"delta":{%b},"finish_reason":null}]}\n\n' % delta
+    )
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+EVENT = _chunk(b'"content":" token"')
+"""One event of a stream in an HTTP chunk of its own, as providers send them and as the client gets it."""
+BEGINNING = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + _chunk(
+    b'"role":"assistant","content":""'
+)
+ENDING = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
 class _Transport(asyncio.Transport):
@@ -85,22 +107,39 @@ class Line:
         self.received = b""
         self._client.connection_made(_Transport(self._take))
         (endpoint,) = snapshot.endpoints
-        upstream = UpstreamConnection(sweep, 60.0)
-        upstream.connection_made(_Transport(lambda _: loop.call_soon(upstream.data_received, ANSWER)))
+        self._answer = ANSWER
+        self._upstream = upstream = UpstreamConnection(sweep, 60.0)
+        upstream.connection_made(_Transport(lambda _: loop.call_soon(upstream.data_received, self._answer)))
         upstream.complete = True
         endpoint.lane.give(upstream)
 
     async def request(self) -> bytes:
         """Send REQUEST; returns what the client got once the gateway is done with it."""
-        self._done = asyncio.get_running_loop().create_future()
-        self._client.data_received(REQUEST)
-        await self._done
-        await asyncio.sleep(0)
-        return self.received
+        self._answer = ANSWER
+        return await self._when(lambda: self._client.data_received(REQUEST))
+
+    async def begin(self) -> bytes:
+        """Send STREAM_REQUEST, which is answered by BEGINNING; what the client got of it."""
+        self._answer = BEGINNING
+        return await self._when(lambda: self._client.data_received(STREAM_REQUEST))
+
+    async def pass_on(self, data: bytes) -> bytes:
+        """The upstream sends `data` in one piece; what the client got of it."""
+        return await self._when(lambda: self._upstream.data_received(data))
 
     def close(self) -> None:
         self._writer.close()
 
+    async def _when(self, happens: Callable[[], None]) -> bytes:
+        """What the client gets by it, once the gateway is done with it."""
+        self._done = asyncio.get_running_loop().create_future()
+        self.received = b""
+        happens()
+        await self._done
+        await asyncio.sleep(0)
+        return self.received
+
     def _take(self, data: bytes) -> None:
-        self.received = bytes(data)
-        self._done.set_result(None)
+        self.received += data
+        if not self._done.done():
+            self._done.set_result(None)

@@ -162,18 +162,26 @@ def test_workers_add_up(events: list[tuple[int, Any]]) -> None:
     assert [pack(state) for state in states] == before, "summing changed what it summed"
 
 
+_NOW = {"open_connections": 4, "upstream_open": 6, "upstream_idle": 5, "pending": 1, "tasks": 9}
+
+
 def test_plain_numbers_add_up() -> None:
     """Connections are added by their place, bytes and lines all together."""
     first = State(connections={("bind/1", "default", "http"): 2}, received_bytes=1, sent_bytes=2, retries=3)
     second = State(
         connections={("bind/1", "default", "http"): 3, ("bind/2", "default", "https"): 1},
-        received_bytes=10, sent_bytes=20, retries=30, open_connections=4, dropped_log_lines=5,
+        received_bytes=10, sent_bytes=20, retries=30, dropped_log_lines=5, **_NOW,
     )  # fmt: skip
     assert summed([first, second]) == State(
         connections={("bind/1", "default", "http"): 5, ("bind/2", "default", "https"): 1},
-        received_bytes=11, sent_bytes=22, retries=33, open_connections=4, dropped_log_lines=5,
+        received_bytes=11, sent_bytes=22, retries=33, dropped_log_lines=5, **_NOW,
     )  # fmt: skip
     assert summed([]) == State()
+
+
+def test_what_has_ended() -> None:
+    """Of a worker that has ended what it counted is kept, and it has nothing open."""
+    assert State(received_bytes=10, retries=30, **_NOW).ended() == State(received_bytes=10, retries=30)
 
 
 def everything() -> State:
@@ -185,6 +193,7 @@ def everything() -> State:
     state = made.state()
     state.connections = {("bind/3000", "default", "http"): 2}
     state.received_bytes, state.sent_bytes, state.open_connections, state.dropped_log_lines = 11, 12, 1, 13
+    state.upstream_open, state.upstream_idle, state.pending, state.tasks = 3, 2, 1, 7
     return state
 
 
@@ -259,6 +268,10 @@ def test_values(accept: str, parse: _Parse) -> None:
         "downstream_received_bytes_total": 11,
         "downstream_sent_bytes_total": 12,
         "downstream_open_connections": 1,
+        "upstream_open_connections": 3,
+        "upstream_idle_connections": 2,
+        "upstream_pending_requests": 1,
+        "tasks": 7,
         "log_lines_dropped_total": 13,
         "retries_total": 1,
         "workers": 2,
