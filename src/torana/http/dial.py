@@ -121,7 +121,8 @@ class Dialler:
         sock = await _first_that_connects(infos)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _keep_alive(sock, keepalive or Keepalive())
+            if keepalive is not None:
+                _keep_alive(sock, keepalive)
             if tls is None:
                 _, made = await loop.create_connection(make, sock=sock)
                 return made
