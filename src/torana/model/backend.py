@@ -58,7 +58,7 @@ class Tunnel(msgspec.Struct, frozen=True):
 
 
 class Connecting(msgspec.Struct, frozen=True):
-    """How connections to a backend are made. `timeout` in seconds; None is the process's. `keepalive` None: no probes."""
+    """How connections to a backend are made. `timeout`: seconds, None the process's. `keepalive`: None is no probes."""
 
     timeout: float | None = None
     keepalive: Keepalive | None = Keepalive()
