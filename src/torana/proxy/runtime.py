@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakValueDictionary
+
 from torana.http.dial import Address
 from torana.http.pool import Lane, Pool
 from torana.http.proxies import Environment
@@ -41,7 +43,7 @@ class Runtime:
         self.environment = environment or Environment(Proxies())
         self.buckets = buckets or Buckets.private()
         self._endpoints: dict[tuple[str, Address], Endpoint] = {}
-        self._budgets: dict[tuple[str, str, str], Budget] = {}
+        self._budgets: WeakValueDictionary[tuple[str, str, str], Budget] = WeakValueDictionary()  # snapshots hold them
 
     def endpoint(self, name: str, address: Address) -> Endpoint:
         endpoint = self._endpoints.get((name, address))
