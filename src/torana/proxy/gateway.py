@@ -137,7 +137,7 @@ class Gateway:
         limit = self.snapshot.config.limits.max_body_bytes
         if upstream.is_llm:
             call = await read_call(inbound, exchange, upstream, target, limit)
-        elif route.retry is not None:
+        if call is None and (route.retry is not None or (upstream.is_llm and route.only is None)):
             await inbound.gather_if_short(limit)
         if number:  # in the place of what a gateway before this one said
             others = (each for each in exchange.fields if each[0] != _ATTEMPT)

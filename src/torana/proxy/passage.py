@@ -13,6 +13,7 @@ from torana.llm.usage import decoded_copy, read_answer
 from torana.proxy.call import Call
 from torana.telemetry.record import Record
 
+_NO_JSON = (b"audio/", b"image/", b"video/", b"application/octet-stream", b"application/x-ndjson")
 _MOST_READ = 32 * 1024 * 1024  # bytes of an answer kept to read its usage; a longer one is passed on all the same
 
 
@@ -26,7 +27,10 @@ def passage_for(head: ResponseHead, record: Record, call: Call | None) -> Passag
             kind = value
         elif lower == b"content-encoding":
             encoding = value
-    if not kind.lower().startswith(b"text/event-stream"):
+    kind = kind.lower()
+    if kind.startswith(_NO_JSON):
+        return Unread()
+    if not kind.startswith(b"text/event-stream"):
         return Document(encoding.decode("latin-1"))
     if encoding in (b"", b"identity"):
         return Events(record, hide_usage=call.prepared.usage_added)
