@@ -371,3 +371,14 @@ async def test_keepalive(
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     assert tuple(sock.getsockopt(socket.IPPROTO_TCP, name) for name in names) == expected
+
+
+async def test_no_keepalive(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Connections of a backend whose keepalives are off are not probed."""
+    provider = await upstream(each(_OK))
+    backend = Backend("up", Target("127.0.0.1", provider.port), connecting=Connecting(keepalive=None))
+    started = await line(0, backend=backend)
+    assert (await _ask(started, connect)).status == 200
+    (lane,) = started.worker._runtime.pool._lanes.values()
+    sock = lane.waiting[0].connection._transport.get_extra_info("socket")
+    assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

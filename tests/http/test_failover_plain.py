@@ -89,6 +89,17 @@ async def test_an_upload_that_was_not_begun(line: StartLine, upstream: StartUpst
     await idle(started)
 
 
+async def test_a_form_for_a_model(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A call that is not read, such as audio to be transcribed, is kept for the next endpoint as any other."""
+    bad, good = await upstream(each(answer(503))), await upstream(each(OK))
+    started = await line(shares=in_order(llm(bad.port), llm(good.port)))
+    form, fields = b"x" * 1_000_000, b"Content-Type: multipart/form-data; boundary=b\r\n"
+    got = await ask(started, connect, call(form, b"/v1/audio/transcriptions", fields))
+    assert (got.status, got.body) == (200, b"fine")
+    assert [bad.requests[0].body, good.requests[0].body] == [form, form]
+    await idle(started)
+
+
 @pytest.mark.parametrize("policies", [RoutePolicies(), retry(3, 503)], ids=["no policy", "retry"])
 async def test_an_upload_that_is_spent(
     policies: RoutePolicies, line: StartLine, upstream: StartUpstream, connect: Connect

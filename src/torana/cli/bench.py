@@ -35,11 +35,12 @@ from torana.config.sources import StartError
 from torana.errors import GatewayError
 from torana.exchange import Exchange
 from torana.http.tls import upstream_context
+from torana.llm.operation import ModelPlace
 from torana.model import codec
 from torana.model.backend import Backend, Target
 from torana.model.config import Bind, Config, Protocol, Proxies
 from torana.model.route import Route
-from torana.proxy.call import operation_for, reads_body, with_model
+from torana.proxy.call import aimed, made_call, reads_body
 from torana.proxy.gateway import before, match
 from torana.proxy.snapshot import Snapshot
 from torana.proxy.upstream import Upstream
@@ -214,12 +215,13 @@ def _moved(config: Config, asked: int, port: int) -> Config:
 
 def _composed(upstream: Upstream, exchange: Exchange) -> bytes:
     """The request as the gateway would send it, so that the upstream is asked the same both ways."""
-    target = upstream.target(exchange)
     body = _BODY
     if upstream.is_llm:
-        operation = operation_for(exchange, target)
-        if reads_body(exchange, operation):
-            body = with_model(operation, upstream, body).body
+        target, operation = aimed(exchange, upstream)
+        if reads_body(exchange, operation) is ModelPlace.JSON:
+            body = made_call(operation, upstream, body).prepared.body
+    else:
+        target = upstream.target(exchange)
     head = b"".join(upstream.compose(exchange, target, plain=False).parts)
     return head + f"content-length: {len(body)}\r\n\r\n".encode() + body
 

@@ -133,7 +133,8 @@ class Dialler:
         sock = await _first_that_connects(infos)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _keep_alive(sock, keepalive or Keepalive())
+            if keepalive is not None:
+                _keep_alive(sock, keepalive)
             if tls is None:
                 await loop.create_connection(lambda: protocol, sock=sock)
                 return

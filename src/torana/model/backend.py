@@ -111,10 +111,10 @@ class Tunnel(msgspec.Struct, frozen=True):
 
 
 class Connecting(msgspec.Struct, frozen=True):
-    """How connections to a backend are made. `timeout` in seconds; None is the process's."""
+    """How connections to a backend are made. `timeout`: seconds, None the process's. `keepalive`: None is no probes."""
 
     timeout: float | None = None
-    keepalive: Keepalive | None = None
+    keepalive: Keepalive | None = Keepalive()
     tunnel: Tunnel | None = None
 
 

@@ -24,7 +24,7 @@ class _Second(msgspec.Struct, gc=False):
 class Budget:
     """Of one route in one process. `share` is how many repetitions there may be to a request."""
 
-    __slots__ = ("_seconds", "share")
+    __slots__ = ("__weakref__", "_seconds", "share")
 
     def __init__(self, share: float) -> None:
         self.share = share

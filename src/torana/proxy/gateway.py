@@ -168,8 +168,8 @@ class Gateway:
             call = await read_call(inbound, exchange, upstream, operation, limit)
         else:
             target = upstream.target(exchange)
-            if route.retry is not None:
-                await inbound.gather_if_short(limit)
+        if call is None and (route.retry is not None or (upstream.is_llm and route.only is None)):
+            await inbound.gather_if_short(limit)
         if number:  # in the place of what a gateway before this one said
             others = (each for each in exchange.fields if each[0] != _ATTEMPT)
             exchange.fields = [*others, (_ATTEMPT, _ATTEMPT, b"%d" % number)]

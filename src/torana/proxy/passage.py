@@ -16,7 +16,7 @@ from torana.llm.usage import Answer, Usage, decoded_copy, read_answer
 from torana.proxy.call import Call
 from torana.telemetry.record import Record
 
-_BINARY = (b"audio/", b"image/", b"video/", b"application/octet-stream")
+_BINARY = (b"audio/", b"image/", b"video/", b"application/octet-stream", b"application/x-ndjson")
 """Kinds of answers that tell nothing of usage, and may be long."""
 
 MOST_READ = 32 * 1024 * 1024  # bytes of an answer kept to read its usage; a longer one is passed on all the same

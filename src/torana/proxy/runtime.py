@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -51,7 +52,7 @@ class Runtime:
         self.environment = environment or Environment(Proxies())
         self.buckets = buckets or Buckets.private()
         self._endpoints: dict[tuple[str, Address], Endpoint] = {}
-        self._budgets: dict[tuple[str, str, str], Budget] = {}
+        self._budgets: WeakValueDictionary[tuple[str, str, str], Budget] = WeakValueDictionary()  # snapshots hold them
 
     def endpoint(self, name: str, address: Address) -> Endpoint:
         endpoint = self._endpoints.get((name, address))

@@ -171,10 +171,10 @@ def connect_timeout(written: schema.Tcp | None) -> float | None:
     return _seconds("tcp.connectTimeout", written.connect_timeout) if written is not None else None
 
 
-def keepalive(written: schema.Tcp | None) -> Keepalive | None:
+def keepalive(written: schema.Tcp | None) -> Keepalive:
     """Raises Trouble."""
     if written is None or written.keepalive is None:
-        return None
+        return Keepalive()
     given = written.keepalive
     idle, interval = _seconds("tcp.keepalive.time", given.time), _seconds("tcp.keepalive.interval", given.interval)
     if idle is None or interval is None or min(idle, interval) < 1:

@@ -21,7 +21,7 @@ def connecting(policy: schema.BackendTcp, path: Path, findings: Findings) -> Con
     given = policy.keepalives
     return Connecting(
         timeout=_connect_timeout(policy.connect_timeout, (*path, "connectTimeout"), findings),
-        keepalive=_keepalive(given, (*path, "keepalives"), findings) if given is not None else None,
+        keepalive=_keepalive(given, (*path, "keepalives"), findings) if given is not None else Keepalive(),
     )
 
 
@@ -34,9 +34,9 @@ def _connect_timeout(given: str | schema.Time | None, path: Path, findings: Find
     return timeout
 
 
-def _keepalive(given: schema.Keepalives, path: Path, findings: Findings) -> Keepalive:
+def _keepalive(given: schema.Keepalives, path: Path, findings: Findings) -> Keepalive | None:
     if not given.enabled:
-        findings.warning((*path, "enabled"), "has no effect: silent connections are always probed")
+        return None
     for name, text in (("time", given.time), ("interval", given.interval)):
         if seconds(text) < 1:
             findings.error((*path, name), "is less than a second, which is the shortest a system counts")
