@@ -16,6 +16,7 @@ from bench.servers import Provider, Server, free_port, nginx, running
 
 PATH = "/v1/chat/completions"
 KEY = "sk-bench"
+_ENVOY_API = "type.googleapis.com/envoy.extensions"
 
 
 class Arm(Enum):
@@ -174,43 +175,7 @@ backend provider
 
 
 def _envoy(program: list[str], setting: Setting, port: int) -> Command:
-    to, folder = setting.provider, setting.folder
-    prefixes = [f"/team-{number}/" for number in range(1, setting.routes)]
-    api = "type.googleapis.com/envoy.extensions"
-    credential = {"header": {"key": "authorization", "value": f"Bearer {KEY}"}}
-    manager = {
-        "@type": f"{api}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "bench",
-        "access_log": [
-            {
-                "name": "file",
-                "typed_config": {
-                    "@type": f"{api}.access_loggers.file.v3.FileAccessLog",
-                    "path": f"{folder}/envoy-{port}.log",
-                },
-            }
-        ],
-        "http_filters": [
-            {"name": "router", "typed_config": {"@type": f"{api}.filters.http.router.v3.Router"}},
-        ],
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "request_headers_to_add": [credential | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
-                    "routes": [
-                        {"match": {"prefix": prefix}, "route": {"cluster": "provider", "timeout": "120s"}}
-                        for prefix in [*prefixes, "/"]
-                    ],
-                }
-            ]
-        },
-    }
-    listener = {
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-    }
+    to = setting.provider
     at = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": to.port}}}
     cluster: dict[str, object] = {
         "name": "provider",
@@ -227,16 +192,56 @@ def _envoy(program: list[str], setting: Setting, port: int) -> Command:
         cluster["transport_socket"] = {
             "name": "tls",
             "typed_config": {
-                "@type": f"{api}.transport_sockets.tls.v3.UpstreamTlsContext",
+                "@type": f"{_ENVOY_API}.transport_sockets.tls.v3.UpstreamTlsContext",
                 "sni": to.host,
                 "auto_sni_san_validation": True,
                 "common_tls_context": {"validation_context": trusted},
             },
         }
-    config = folder / f"envoy-{port}.json"
-    config.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
+    config = setting.folder / f"envoy-{port}.json"
+    config.write_text(
+        json.dumps({"static_resources": {"listeners": [_envoy_listener(setting, port)], "clusters": [cluster]}})
+    )
     options = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "warn")
     return [*program, "-c", str(config), *options], {}
+
+
+def _envoy_listener(setting: Setting, port: int) -> dict[str, object]:
+    prefixes = [f"/team-{number}/" for number in range(1, setting.routes)]
+    credential = {"header": {"key": "authorization", "value": f"Bearer {KEY}"}}
+    manager = {
+        "@type": f"{_ENVOY_API}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "access_log": [
+            {
+                "name": "file",
+                "typed_config": {
+                    "@type": f"{_ENVOY_API}.access_loggers.file.v3.FileAccessLog",
+                    "path": f"{setting.folder}/envoy-{port}.log",
+                },
+            }
+        ],
+        "http_filters": [
+            {"name": "router", "typed_config": {"@type": f"{_ENVOY_API}.filters.http.router.v3.Router"}},
+        ],
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "request_headers_to_add": [credential | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+                    "routes": [
+                        {"match": {"prefix": prefix}, "route": {"cluster": "provider", "timeout": "120s"}}
+                        for prefix in [*prefixes, "/"]
+                    ],
+                }
+            ]
+        },
+    }
+    return {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
 
 
 def _portkey(program: list[str], setting: Setting, port: int) -> Command:
