@@ -13,6 +13,8 @@ from torana.model.shown import is_credential, shown, shown_text
         *((name, True) for name in ("Authorization", "proxy-authorisation", "x-auth", "Cookie", "api_key", "apikey")),
         *((name, True) for name in ("passwd", "pwd", "sig", "X-Amz-Signature", "client-secret", "access_token")),
         *((name, False) for name in ("author", ":authority", "accept", "x-team", "design", "content-type", "v")),
+        *((name, True) for name in ("token", "api_token", "x-tokens", "tokens_key", "refreshToken")),
+        *((name, False) for name in ("tokens", "max_tokens", "max_completion_tokens", "maxOutputTokens")),
     ],
 )
 def test_names(name: str, masked: bool) -> None:
