@@ -91,4 +91,25 @@ def _is_pair(item: Any) -> bool:
 
 
 def _value(name: str, text: str, texts: list[str]) -> Any:
-    return MASK if is_credential(name) else _shown(text, texts)
+    return MASK if is_credential(name) else _shown(_shown_json(text), texts)
+
+
+def _shown_json(text: str) -> str:
+    """A value that is JSON, as those set in bodies are, with the members within it masked by their names."""
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        made = _masked(value := msgspec.json.decode(text))
+    except (msgspec.DecodeError, RecursionError):
+        return text
+    return text if made == value else msgspec.json.encode(made).decode()
+
+
+def _masked(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: MASK if is_credential(name) else _masked(item) for name, item in value.items()}
+        case list():
+            return [*map(_masked, value)]
+        case _:
+            return value

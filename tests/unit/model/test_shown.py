@@ -47,3 +47,17 @@ def test_lists_of_names_are_no_pairs() -> None:
         "x": [["x-api-key", "***"], ["a", "2"]],
         "y": ["x-api-key", "b"],
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "as_shown"),
+    [
+        ('{"team": 1}', '{"team": 1}'),
+        ('{"api_key":"sk-1","max_tokens":9}', '{"api_key":"***","max_tokens":9}'),
+        ('[{"deep":{"token":"t"}}]', '[{"deep":{"token":"***"}}]'),
+        ("{no JSON", "{no JSON"),
+    ],
+)
+def test_members_of_json(value: str, as_shown: str) -> None:
+    """What is set in bodies is JSON as text; members within it are masked by their names too."""
+    assert shown({"overrides": (("metadata", value),)}) == {"overrides": [["metadata", as_shown]]}
