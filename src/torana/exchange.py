@@ -37,7 +37,7 @@ class Exchange(msgspec.Struct, gc=False):
     rules are on: what goes upstream may have another, or none. `quota` is set where there are rate limits, and `charge`
     where one of them waits for the tokens of the answer. `operation` is what the route says that it is, whatever its
     path looks like, and `opaque` that nobody is to look into it. `content` is the body, where the route had to read it
-    to know where the call goes.
+    to know where the call goes, and `model` the one that decided it: no other is to be read upstream.
     """
 
     record: Record
@@ -55,3 +55,4 @@ class Exchange(msgspec.Struct, gc=False):
     operation: Operation | None = None
     opaque: bool = False
     content: bytes | None = None
+    model: str | None = None

@@ -204,6 +204,30 @@ async def test_where_a_model_is_named(request_: bytes, models: Models) -> None:
 @pytest.mark.parametrize(
     "request_",
     [
+        call(b'{"model":"gpt-5","Model":"evil"}', CHAT),
+        call(b'{"model":"evil","model":"gpt-5"}', CHAT),
+        get("/v1/realtime?model=gpt-5&model=evil"),
+        form(("model", b"gpt-5"), ("model", b"evil")),
+    ],
+    ids=["look-alike", "twice", "query", "form"],
+)
+async def test_no_other_model_is_asked(request_: bytes, models: Models) -> None:
+    """What a pattern let through is all that the provider can read."""
+    assert await models.entry(request_) == "gpt-*"
+    sent = models.provider.requests[-1]
+    assert b"evil" not in sent.start + sent.body
+
+
+async def test_a_form_with_its_model_behind_a_long_file(models: Models) -> None:
+    """It is told where the model should stand."""
+    got = await models.ask(form(("file", b"x" * 100_000), ("model", b"gpt-4o")))
+    assert (got.status, json.loads(got.body)["error"]["code"]) == (400, "missing_model")
+    assert b"before the files" in got.body
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
         get("/v1/files"),
         get("/v1/responses/r1"),
         call(b"data", b"/v1/files", b"Content-Type: multipart/form-data; boundary=b\r\n"),

@@ -62,6 +62,15 @@ async def test_messages(line: StartLine, upstream: StartUpstream, connect: Conne
     assert "gen_ai.usage.input_tokens=5 gen_ai.usage.output_tokens=2" in text
 
 
+async def test_names_make_no_fields(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """What a client calls a member stays within the one field that names it."""
+    provider = await upstream(each(answer(body=encoded(COMPLETION))))
+    started = await line(provider.port)
+    got = await ask(started, connect, post(ASKED | {"a\r\nset-cookie: b=1": 1, "é%": 1}))
+    assert got.value(b"set-cookie") is None
+    assert got.value(b"x-torana-untranslated") == b"top_k, a%0D%0Aset-cookie: b=1, %C3%A9%25"
+
+
 async def test_tools(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """A tool is offered, called and answered in each side's own words."""
     calls = [{"id": "t1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}}]

@@ -242,7 +242,7 @@ def _tell(
     told["host"] = outgoing.host.decode("latin-1")
     place = reads_body(exchange, operation) if upstream.is_llm and not exchange.opaque else ModelPlace.NOWHERE
     if place is ModelPlace.JSON:
-        call = made_call(operation, upstream, body)
+        call = made_call(operation, upstream, body, exchange.model)
         _tell_call(told, call)
         plain = call.prepared.stream or call.translation is not None
         outgoing = upstream.compose(exchange, target, plain=plain, translation=call.translation)

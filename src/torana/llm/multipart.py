@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 _MOST_HEAD: Final = 8 * 1024  # bytes of a part's fields; a longer head is no field we know
 _MOST_VALUE: Final = 1024  # bytes of the value of `model`
-_NAME: Final = re.compile(rb';[ \t]*name=(?:"([^"]*)"|([^;\s"]+))', re.IGNORECASE)
+_FOLD: Final = re.compile(rb"\r\n[ \t]+")
+_PARAMETER: Final = re.compile(rb';[ \t]*([^;="\s]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;\s"]*))', re.DOTALL)
+_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _BOUNDARY: Final = re.compile(rb';[ \t]*boundary=(?:"([^"]{1,200})"|([^;\s"]{1,200}))', re.IGNORECASE)
 
 
@@ -22,6 +25,20 @@ def boundary_of(content_type: bytes) -> bytes | None:
         return None
     found = _BOUNDARY.search(content_type)
     return (found[1] or found[2]) if found else None
+
+
+def _is_model(head: bytes) -> bool:
+    """Whether a part is the field `model`, as any reader of forms may understand its Content-Disposition."""
+    for line in _FOLD.sub(b" ", head).split(b"\r\n"):
+        kind, _, value = line.partition(b":")
+        if kind.strip().lower() == b"content-disposition":
+            for name, quoted, plain in _PARAMETER.findall(value):
+                given = _ESCAPED.sub(rb"\1", quoted) or plain
+                if name.lower() == b"name" and given == b"model":
+                    return True
+                if name.lower() == b"name*" and unquote_to_bytes(given.rpartition(b"'")[2]) == b"model":
+                    return True
+    return False
 
 
 class ModelField:
@@ -104,13 +121,15 @@ class ModelField:
         end = self._rest.find(b"\r\n\r\n")
         if end < 0 and len(self._rest) <= _MOST_HEAD:
             return False
+        if self._model is not None and not 0 <= end <= _MOST_HEAD:
+            self._head = b""
+            self._state = self._dropped
+            return True
         head = self._rest[: end + 4] if end >= 0 else b""
         self._rest = self._rest[len(head) :]
         out.append(self._head + head)
         self._head = b""
-        found = _NAME.search(head)
-        is_model = found is not None and (found[1] or found[2]) == b"model"
-        self._state = self._value if is_model else self._content
+        self._state = self._value if _is_model(head) else self._content
         return True
 
     def _value(self, out: list[bytes]) -> bool:
@@ -134,7 +153,7 @@ class ModelField:
         return True
 
     def _dropped(self, _: list[bytes]) -> bool:
-        """What is left of a value whose place was taken."""
+        """What is left of a value whose place was taken, or a part whose head is too long to know what it sets."""
         at = self._rest.find(self._delimiter)
         if at < 0:
             self._rest = self._rest[1 - len(self._delimiter) :]

@@ -19,8 +19,10 @@ from torana.model.secret import MASK, Secret
 _CREDENTIAL = re.compile(
     r"auth(?!or(?!i[sz]))|cookie|credential|key|passw|\bpwd\b|secret|\bsig\b|signature|token", re.IGNORECASE
 ).search
+_COUNT = re.compile(r"(?:\w+_)?tokens|[a-z]\w*Tokens").fullmatch
 """Names of fields and query parameters whose values are not shown: too many rather than too few, since what is shown is
-pasted into tickets. `authorization` is one of them, `author` and `:authority` are not."""
+pasted into tickets. `authorization` is one of them, `author` and `:authority` are not.
+Nor is a number of tokens, such as `max_tokens`."""
 
 _PARAMETER = re.compile(r"([?&])([^?&=#\s]*)=([^&#\s]+)")
 
@@ -32,7 +34,7 @@ _SHORTEST = 6  # characters; a shorter text would be found everywhere
 
 
 def is_credential(name: str) -> bool:
-    return _CREDENTIAL(name) is not None
+    return _CREDENTIAL(name) is not None and _COUNT(name) is None
 
 
 def shown_value(name: str, value: str) -> str:
@@ -89,4 +91,25 @@ def _is_pair(item: Any) -> bool:
 
 
 def _value(name: str, text: str, texts: list[str]) -> Any:
-    return MASK if is_credential(name) else _shown(text, texts)
+    return MASK if is_credential(name) else _shown(_shown_json(text), texts)
+
+
+def _shown_json(text: str) -> str:
+    """A value that is JSON, as those set in bodies are, with the members within it masked by their names."""
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        made = _masked(value := msgspec.json.decode(text))
+    except (msgspec.DecodeError, RecursionError):
+        return text
+    return text if made == value else msgspec.json.encode(made).decode()
+
+
+def _masked(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: MASK if is_credential(name) else _masked(item) for name, item in value.items()}
+        case list():
+            return [*map(_masked, value)]
+        case _:
+            return value

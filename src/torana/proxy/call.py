@@ -25,7 +25,6 @@ from torana.llm.request import Prepared, model_of, prepare
 from torana.model.route import OperationRule
 from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
-from torana.telemetry.record import Record
 
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
@@ -65,7 +64,7 @@ def aimed(exchange: Exchange, upstream: Upstream) -> tuple[bytes, Operation | No
         if operation in upstream.detours or exchange.operation is not None:
             target = upstream.directed(target, operation)
         if operation.model is ModelPlace.QUERY:
-            target = _set_in_query(target, upstream, exchange.record)
+            target = _set_in_query(target, upstream, exchange)
     return target, operation
 
 
@@ -93,7 +92,7 @@ async def read_call(
     body = inbound.content
     if body is None:
         body = await inbound.gather(limit)
-    call = made_call(operation, upstream, body)
+    call = made_call(operation, upstream, body, exchange.model)
     record.model = call.prepared.model or None
     record.streaming = call.prepared.stream
     record.untranslated = call.lost
@@ -134,14 +133,17 @@ def reads_body(exchange: Exchange, operation: Operation | None) -> ModelPlace:
     if operation is not None and operation.model is not ModelPlace.FORM:
         return operation.model
     kind = field(exchange.fields, b"content-type") or b""
-    if kind.startswith(b"application/json"):
+    if kind.lower().startswith(b"application/json"):
         return ModelPlace.JSON
     return ModelPlace.NOWHERE if operation is None else ModelPlace.FORM
 
 
-def made_call(operation: Operation | None, upstream: Upstream, body: bytes) -> Call:
-    """The body as it goes upstream. Raises BAD_JSON, MODEL_MISSING and UNTRANSLATABLE for operations that are known."""
-    model = upstream.model
+def made_call(operation: Operation | None, upstream: Upstream, body: bytes, asked: str | None = None) -> Call:
+    """The body as it goes upstream; `asked` is the model that led there, where one did.
+
+    Raises BAD_JSON, MODEL_MISSING and UNTRANSLATABLE for operations that are known.
+    """
+    model = upstream.model or asked
     if operation is None:
         try:
             return Call(body, prepare(body, model, add_usage=False), model)
@@ -151,8 +153,8 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes) -> C
         raise _not_served(operation, upstream)
     if upstream.edits is not None:
         body = upstream.edits.made(body, operation)
-    if upstream.has_aliases and model is None:
-        model = upstream.aliased(model_of(body))
+    if upstream.has_aliases and upstream.model is None:
+        model = upstream.aliased(asked or model_of(body))
     translation = upstream.translations.get(operation)
     if translation is not None:
         translated = translation.request(body, model)
@@ -169,11 +171,12 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes) -> C
     return Call(body, prepared, model, operation)
 
 
-def _set_in_query(target: bytes, upstream: Upstream, record: Record) -> bytes:
+def _set_in_query(target: bytes, upstream: Upstream, exchange: Exchange) -> bytes:
     """`target` of an operation that has its model in the query, with the one that it is to have."""
     asked = model_of_query(target.partition(b"?")[2])
-    record.model = model = upstream.model or upstream.aliased(asked)
-    return target if model is None or (model == asked and upstream.model is None) else with_model(target, model)
+    exchange.record.model = model = upstream.model or upstream.aliased(exchange.model or asked)
+    set_here = upstream.model or exchange.model
+    return target if model is None or (model == asked and set_here is None) else with_model(target, model)
 
 
 def counted_here(body: bytes, model: str | None) -> LocalReply:
@@ -192,5 +195,6 @@ def _read_form(inbound: Inbound, exchange: Exchange, upstream: Upstream) -> None
     """Read the model of a form, and set it, while it streams by."""
     boundary = boundary_of(field(exchange.fields, b"content-type") or b"")
     if boundary is not None:
-        inbound.form = ModelField(boundary, upstream.model.encode() if upstream.model else None)
-        exchange.record.model = upstream.model  # without one, the form's own is known when it has passed
+        model = upstream.model or upstream.aliased(exchange.model)
+        inbound.form = ModelField(boundary, model.encode() if model else None)
+        exchange.record.model = model  # without one, the form's own is known when it has passed

@@ -237,7 +237,7 @@ async def choose(models: ModelTable, inbound: Inbound, exchange: Exchange, limit
         return models.one(name, exchange) if name else models.listing(exchange)
     model = await asked_model(inbound, exchange, operation, limit)
     exchange.content = inbound.content
-    exchange.record.model = model
+    exchange.model = exchange.record.model = model
     if model is None:
         return models.otherwise(exchange)
     return models.find(model, exchange)

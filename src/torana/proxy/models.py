@@ -97,6 +97,8 @@ class ModelTable:
             if not head and not tail and entry.takes(exchange):
                 return entry.route
         message = 'The request names no model, and there is no model "*" in the configuration to take it.'
+        if boundary_of(field(exchange.fields, b"content-type") or b"") is not None:
+            message += f" In a form, `model` must stand before the files: {_MOST_FORM:,} bytes are looked through."
         raise GatewayError(Reason.MODEL_MISSING, message, param="model")
 
     def listing(self, exchange: Exchange) -> LocalReply:

@@ -118,3 +118,34 @@ def test_any_content(contents: list[bytes], size: int) -> None:
 def test_boundary(content_type: bytes, boundary: bytes | None) -> None:
     """The boundary is the parameter of multipart/form-data (RFC 2046, 5.1.1), quoted or not."""
     assert boundary_of(content_type) == boundary
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'Content-Type: text/plain; name=other\r\nContent-Disposition: form-data; name="model"',
+        b'Content-Disposition: form-data; filename="; name=other"; name="model"',
+        b'content-disposition: form-data;\r\n name="model"',
+        b"Content-Disposition: form-data; name*=utf-8''m%6Fdel",
+        b'Content-Disposition: form-data; name="mod\\el"',
+    ],
+)
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_no_spelling_hides_the_model(head: bytes, size: int) -> None:
+    """However a part says that it is the model, it gets the configured one."""
+    body = b"--x-2f9\r\n" + head + b"\r\n\r\nevil\r\n--x-2f9--\r\n"
+    assert through(body, "good", size)[0] == body.replace(b"evil", b"good")
+
+
+def test_a_file_may_be_called_like_the_model() -> None:
+    """What stands within a file's name says nothing of the field."""
+    body = form((b'name="file"; filename="; name=model"', b"RIFF"), MODEL)
+    assert through(body, None, 10_000)[1].asked == "whisper-1"
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_a_head_without_end_hides_no_model(size: int) -> None:
+    """Where a model is set, a part whose head is longer than is read does not go on."""
+    long = (b'name="file"\r\nX-Long: ' + b"a" * 9000 + b'\r\nContent-Disposition: form-data; name="model"', b"evil")
+    out, _ = through(form(long, MODEL), "good", size)
+    assert out == form((b'name="model"', b"good"))

@@ -13,6 +13,8 @@ from torana.model.shown import is_credential, shown, shown_text
         *((name, True) for name in ("Authorization", "proxy-authorisation", "x-auth", "Cookie", "api_key", "apikey")),
         *((name, True) for name in ("passwd", "pwd", "sig", "X-Amz-Signature", "client-secret", "access_token")),
         *((name, False) for name in ("author", ":authority", "accept", "x-team", "design", "content-type", "v")),
+        *((name, True) for name in ("token", "api_token", "x-tokens", "tokens_key", "refreshToken")),
+        *((name, False) for name in ("tokens", "max_tokens", "max_completion_tokens", "maxOutputTokens")),
     ],
 )
 def test_names(name: str, masked: bool) -> None:
@@ -45,3 +47,17 @@ def test_lists_of_names_are_no_pairs() -> None:
         "x": [["x-api-key", "***"], ["a", "2"]],
         "y": ["x-api-key", "b"],
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "as_shown"),
+    [
+        ('{"team": 1}', '{"team": 1}'),
+        ('{"api_key":"sk-1","max_tokens":9}', '{"api_key":"***","max_tokens":9}'),
+        ('[{"deep":{"token":"t"}}]', '[{"deep":{"token":"***"}}]'),
+        ("{no JSON", "{no JSON"),
+    ],
+)
+def test_members_of_json(value: str, as_shown: str) -> None:
+    """What is set in bodies is JSON as text; members within it are masked by their names too."""
+    assert shown({"overrides": (("metadata", value),)}) == {"overrides": [["metadata", as_shown]]}

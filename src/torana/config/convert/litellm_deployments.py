@@ -112,7 +112,7 @@ class Deployments:
         line = self._file.line(entry)
         before = len(self._report.findings)
         model = self._model(name, params, line)
-        if model is None or not isinstance(params, Mapping):
+        if model is None or not isinstance(params, Mapping) or not self._has_place(params, name):
             return None
         tree: dict[str, Any] = {"name": escaped(name), "provider": model.provider}
         made: dict[str, Any] = {"model": escaped(model.model) if model.model is not None else None}
@@ -172,14 +172,20 @@ class Deployments:
             self._report.add(Fidelity.EXACT, f"model_list: {name}: api_key", what, line=self._file.line(node))
         return escaped(text)
 
+    def _has_place(self, params: Mapping, name: str) -> bool:
+        """Whether its address can be said here. Without it, its key would go to the provider's own address."""
+        node = member(params, "api_base") or member(params, "base_url")
+        text = self._file.text(node)
+        if node is None or text is None or not ("?" in text or "@" in text):
+            return True
+        what = "the model is left out: a baseUrl has no query and no credential"
+        self._report.add(Fidelity.MANUAL, f"model_list: {name}: api_base", what, line=self._file.line(node))
+        return False
+
     def _base(self, params: Mapping, name: str) -> str | None:
         node = member(params, "api_base") or member(params, "base_url")
         text = self._file.text(node)
         if node is None or text is None or not text:
-            return None
-        if "?" in text or "@" in text:
-            what = "a baseUrl has no query and no credential"
-            self._report.add(Fidelity.MANUAL, f"model_list: {name}: api_base", what, line=self._file.line(node))
             return None
         base = text.rstrip("/")
         prefix = (self._file.text(member(params, "model")) or "").partition("/")[0]

@@ -183,3 +183,14 @@ litellm_settings: {default_fallbacks: [a], fallbacks: [{a: [b]}]}
         "*": [1],
     }
     assert [each.line for each in made.report.findings if each.fidelity is Fidelity.MANUAL] == [5, 6]
+
+
+def test_a_key_goes_nowhere_else() -> None:
+    """A model whose address cannot be said is left out: its key is not for the provider's own address."""
+    text = (
+        "model_list: [{model_name: a, litellm_params: "
+        "{model: openai/x, api_key: os.environ/KEY, api_base: https://own.example/v1?tenant=1}}]"
+    )
+    converted = from_litellm(text, "a.yaml")
+    assert "KEY" not in converted.text
+    assert "the model is left out" in "\n".join(map(str, converted.report.findings))
