@@ -85,7 +85,7 @@ class Failover:
         if route.retry_precondition is not None and not route.retry_precondition.holds(exchange):
             self._retry = None
         self._metrics = metrics
-        self._began = time.monotonic()
+        self._began = time.monotonic() - (time.perf_counter() - exchange.record.started)  # the request, its delay too
         self._tried: list[Upstream] = []
         self._number = 0
         self._repetitions = 0
@@ -104,7 +104,7 @@ class Failover:
         release.
         """
         if self._retry is not None:
-            self._route.budget.deposit(self._began)
+            self._route.budget.deposit(time.monotonic())
         while True:
             outcome, why = await self._attempt(upstream)
             if why is None and isinstance(outcome, Asked):

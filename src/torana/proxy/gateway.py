@@ -64,7 +64,8 @@ class Gateway:
             reply = _run(route.before, exchange) if route.before else None
             inbound = Inbound(request, connection)
             if route.stages and reply is None:
-                reply = await _wait(route, exchange, inbound)
+                waiting, limit = _wait(route, exchange, inbound), route.answer_limit
+                reply = await (waiting if limit is None else within(waiting, limit))
             if reply is not None:
                 _reply(connection, exchange, route, reply)
             else:
@@ -101,7 +102,7 @@ class Gateway:
         upstream, limit, timeout = route.only, route.answer_limit, route.timeout
         if upstream is not None and upstream.redirect is None:
             asking = self._ask(inbound, exchange, route, upstream)
-            asked = await (asking if limit is None else within(asking, limit))
+            asked = await (asking if limit is None else within(asking, limit, perf_counter() - exchange.record.started))
         else:
             ask = partial(self._ask, inbound, exchange, route)
             failover = Failover(ask, inbound, exchange, route, pick(route), self.metrics)
