@@ -347,6 +347,7 @@ async def test_the_whole_time_is_over(line: StartLine, upstream: StartUpstream, 
     assert "timeout.requestTimeout of 0.2 s" in message
     assert f"127.0.0.1:{failing.port} (500), 127.0.0.1:{mute.port} (upstream_timeout)" in message
     assert not other.requests
+    assert {backend for backend, _, _ in started.worker.state().failures} == {f"up{failing.port}", "mute"}
     assert vitals(started)["mute"].failures == 1
     await idle(started)
 

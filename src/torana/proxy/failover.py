@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 _MOST_ATTEMPTS = 10  # a client that still waits by then is better served by an error
 _MOST_HELD = 10.0  # seconds of a stream without content; its client must see a sign of life, and failover ends there
 _MOST_WHOLE = 1024 * 1024  # octets of an answer that is no stream; one that is longer goes out as it comes
+_GRAIN = 0.005  # seconds; libuv counts in milliseconds, and a limit may be told to be over before it is
 _NO_TIMEOUT = Timeout()
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 _NEVER_ARRIVED = frozenset((Reason.CONNECT_FAILED, Reason.CONNECT_TIMEOUT))
@@ -234,7 +235,7 @@ class Failover:
         left = math.inf if limit is None else self._began + limit.seconds - now
         upstream = None if self._repetitions else self._untried()
         if upstream is not None:
-            return _Following(upstream, 0.0) if left > 0 else None
+            return _Following(upstream, 0.0) if left > _GRAIN else None
         retry = self._retry
         if retry is None or self._repetitions >= retry.attempts:
             return None
