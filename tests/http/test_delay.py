@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
-from tests.http.calls import ask
+import pytest
+
+from tests.http.calls import answer, ask, in_order, llm, silent
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.wire import each, until
-from torana.model.policy import Cors, Delay, DirectResponse, RoutePolicies
+from torana.model.policy import Cors, Delay, DirectResponse, RoutePolicies, Timeout
 
 _GET = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n"
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -62,3 +64,29 @@ async def test_what_a_client_asks_for_is_an_expressions(
     assert (await ask(started, connect, _GET % b"")).status == 200
     assert (await ask(started, connect, _GET % b"x-delay: 200ms\r\n")).status == 200
     assert time.monotonic() - began >= 0.2
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("field", ["request", "total"])
+async def test_a_delay_is_part_of_the_whole_time(
+    alone: bool, field: str, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """`requestTimeout` and `totalTimeout` begin with the request: a `delay` cannot outlast them."""
+    good = await upstream(each(answer()))
+    policies = RoutePolicies(timeout=Timeout(**{field: 0.1}), delay=Delay(3600))
+    backends = [llm(good.port)] if alone else [llm(good.port), llm(good.port, "other")]
+    started = await line(shares=in_order(*backends), policies=policies)
+    got = await ask(started, connect)
+    assert (got.status, f"timeout.{field}Timeout of 0.1 s" in got.body.decode()) == (504, True)
+    assert not good.requests
+
+
+async def test_a_delay_leaves_less_time(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """What is left of `requestTimeout` after the delay is all that the endpoints have together."""
+    mute, other = await upstream(silent), await upstream(each(answer()))
+    policies = RoutePolicies(timeout=Timeout(request=0.4), delay=Delay(0.3))
+    started = await line(shares=in_order(llm(mute.port), llm(other.port)), policies=policies)
+    began = time.monotonic()
+    assert (await ask(started, connect)).status == 504
+    assert time.monotonic() - began < 0.65
+    assert not other.requests

@@ -331,25 +331,6 @@ async def test_a_long_answer_goes_out_as_it_comes(
     assert good.requests == []
 
 
-async def test_speech_is_not_held(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """What is not JSON, such as speech, goes out as it comes: its client may be listening already."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 8\r\n\r\n"
-
-    def speaking(provider: Upstream) -> Script:
-        async def script(wire: Wire) -> None:
-            await provider.take(wire)
-            await wire.send(head, b"ID3.")
-            await wire.rest()
-
-        return script
-
-    first, second = await upstream(speaking), await upstream(each(answer()))
-    started = await line(shares=in_order(llm(first.port), llm(second.port)))
-    wire = await connect(started.port)
-    await wire.send(call(path=b"/v1/audio/speech", fields=b"Content-Type: application/json\r\n"))
-    assert (await wire.head()).status == 200
-
-
 # limits
 
 
@@ -366,6 +347,7 @@ async def test_the_whole_time_is_over(line: StartLine, upstream: StartUpstream, 
     assert "timeout.requestTimeout of 0.2 s" in message
     assert f"127.0.0.1:{failing.port} (500), 127.0.0.1:{mute.port} (upstream_timeout)" in message
     assert not other.requests
+    assert {backend for backend, _, _ in started.worker.state().failures} == {f"up{failing.port}", "mute"}
     assert vitals(started)["mute"].failures == 1
     await idle(started)
 

@@ -266,3 +266,22 @@ async def test_the_first_byte_timeout_begins_with_the_request(
     assert (await wire.message()).status == 200
     (endpoint,) = vitals(started).values()
     assert endpoint.latency < 0.5
+
+
+async def test_speech_is_not_held(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """What is not JSON, such as speech, goes out as it comes: its client may be listening already."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 8\r\n\r\n"
+
+    def speaking(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(head, b"ID3.")
+            await wire.rest()
+
+        return script
+
+    first, second = await upstream(speaking), await upstream(each(answer()))
+    started = await line(shares=in_order(llm(first.port), llm(second.port)))
+    wire = await connect(started.port)
+    await wire.send(call(path=b"/v1/audio/speech", fields=b"Content-Type: application/json\r\n"))
+    assert (await wire.head()).status == 200

@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 _MOST_ATTEMPTS = 10  # a client that still waits by then is better served by an error
 _MOST_HELD = 10.0  # seconds of a stream without content; its client must see a sign of life, and failover ends there
 _MOST_WHOLE = 1024 * 1024  # octets of an answer that is no stream; one that is longer goes out as it comes
+_GRAIN = 0.005  # seconds; libuv counts in milliseconds, and a limit may be told to be over before it is
 _NO_TIMEOUT = Timeout()
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 _NEVER_ARRIVED = frozenset((Reason.CONNECT_FAILED, Reason.CONNECT_TIMEOUT))
@@ -85,7 +86,7 @@ class Failover:
         if route.retry_precondition is not None and not route.retry_precondition.holds(exchange):
             self._retry = None
         self._metrics = metrics
-        self._began = time.monotonic()
+        self._began = time.monotonic() - (time.perf_counter() - exchange.record.started)  # the request, its delay too
         self._tried: list[Upstream] = []
         self._failed: GatewayError | None = None  # what the last one that could be asked failed with
         self._number = 0
@@ -105,7 +106,7 @@ class Failover:
         release.
         """
         if self._retry is not None:
-            self._route.budget.deposit(self._began)
+            self._route.budget.deposit(time.monotonic())
         while True:
             outcome, why = await self._attempt(upstream)
             if why is None and isinstance(outcome, Asked):
@@ -239,7 +240,7 @@ class Failover:
         left = math.inf if limit is None else self._began + limit.seconds - now
         upstream = None if self._repetitions else self._untried()
         if upstream is not None:
-            return _Following(upstream, 0.0) if left > 0 else None
+            return _Following(upstream, 0.0) if left > _GRAIN else None
         retry = self._retry
         if retry is None or _untranslatable(outcome) or self._repetitions >= retry.attempts:
             return None

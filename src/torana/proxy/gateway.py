@@ -70,7 +70,8 @@ class Gateway:
             inbound = Inbound(request, connection)
             reply = _run(route.before, exchange) if route.before else None
             if route.stages and reply is None:
-                reply = await _wait(route, exchange, inbound)
+                waiting, limit = _wait(route, exchange, inbound), route.answer_limit
+                reply = await (waiting if limit is None else within(waiting, limit))
             if reply is None and route.models is not None:
                 choice = await choose(route.models, inbound, exchange, self.snapshot.config.limits.max_body_bytes)
                 if isinstance(choice, LocalReply):
@@ -119,7 +120,8 @@ class Gateway:
         try:
             if upstream is not None and upstream.redirect is None:
                 asking = self._ask(inbound, exchange, route, upstream)
-                asked = await (asking if limit is None else within(asking, limit))
+                spent = perf_counter() - exchange.record.started
+                asked = await (asking if limit is None else within(asking, limit, spent))
             else:
                 ask = partial(self._ask, inbound, exchange, route)
                 failover = Failover(ask, inbound, exchange, route, pick(route), self.metrics)
