@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 _MOST_HEAD: Final = 8 * 1024  # bytes of a part's fields; a longer head is no field we know
@@ -41,16 +41,21 @@ def _is_model(head: bytes) -> bool:
     return False
 
 
+Alias: TypeAlias = Callable[[str], str | None]
+"""What a model is another name for; None when it is none."""
+
+
 class ModelField:
     """Feeds a form through. With a `model` every field of that name gets it, and a form without one gets one added.
 
-    The length of the form changes with it. `asked` is the client's model, the first if it names several, once that has
-    passed.
+    Without one, a model that is an `alias` is replaced. The length of the form changes with either. `asked` is the
+    client's model, the first if it names several, once that has passed.
     """
 
-    __slots__ = ("_delimiter", "_head", "_met", "_model", "_passed", "_rest", "_state", "asked")
+    __slots__ = ("_alias", "_delimiter", "_head", "_met", "_model", "_passed", "_rest", "_state", "asked")
 
-    def __init__(self, boundary: bytes, model: bytes | None) -> None:
+    def __init__(self, boundary: bytes, model: bytes | None, alias: Alias | None = None) -> None:
+        self._alias = alias
         self._delimiter = b"\r\n--" + boundary
         self._model = model
         self._rest = b"\r\n"  # so that the first delimiter, which begins the body, is one like any other
@@ -63,11 +68,11 @@ class ModelField:
     @property
     def keeps_length(self) -> bool:
         """Whether the form is only read."""
-        return self._model is None
+        return self._model is None and self._alias is None
 
     def whole(self, form: bytes) -> bytes:
         """A form that is at hand, by itself: what has been fed does not matter to it, nor it to what will be."""
-        field = ModelField(self._delimiter[4:], self._model)
+        field = ModelField(self._delimiter[4:], self._model, self._alias)
         made = field.feed(form) + field.finish()
         self.asked = field.asked
         return made
@@ -145,9 +150,11 @@ class ModelField:
                 self._state = self._dropped
             return True
         asked, self._rest = self._rest[:at], self._rest[at:]
+        name = asked.decode("utf-8", "replace")
         if not self._met:
-            self.asked = asked.decode("utf-8", "replace") or None
-        out.append(asked if self._model is None else self._model)
+            self.asked = name or None
+        other = self._alias(name) if self._alias is not None else None
+        out.append(self._model or (other.encode() if other else asked))
         self._met = True
         self._state = self._boundary
         return True

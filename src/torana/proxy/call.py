@@ -196,5 +196,6 @@ def _read_form(inbound: Inbound, exchange: Exchange, upstream: Upstream) -> None
     boundary = boundary_of(field(exchange.fields, b"content-type") or b"")
     if boundary is not None:
         model = upstream.model or upstream.aliased(exchange.model)
-        inbound.form = ModelField(boundary, model.encode() if model else None)
+        alias = upstream.aliased if upstream.has_aliases and model is None else None
+        inbound.form = ModelField(boundary, model.encode() if model else None, alias)
         exchange.record.model = model  # without one, the form's own is known when it has passed

@@ -137,6 +137,17 @@ def test_no_spelling_hides_the_model(head: bytes, size: int) -> None:
     assert through(body, "good", size)[0] == body.replace(b"evil", b"good")
 
 
+@pytest.mark.parametrize("size", [1, 10_000])
+@pytest.mark.parametrize(("model", "sent"), [(b"fast", b"whisper-1"), (b"other", b"other")])
+def test_aliases(model: bytes, sent: bytes, size: int) -> None:
+    """A model that is another name for one is replaced by it; any other goes on as it came."""
+    field = ModelField(BOUNDARY, None, {"fast": "whisper-1"}.get)
+    body = form((b'name="model"', model), FILE)
+    out = b"".join(field.feed(body[at : at + size]) for at in range(0, len(body), size)) + field.finish()
+    assert out == form((b'name="model"', sent), FILE)
+    assert (field.keeps_length, field.asked) == (False, model.decode())
+
+
 def test_a_file_may_be_called_like_the_model() -> None:
     """What stands within a file's name says nothing of the field."""
     body = form((b'name="file"; filename="; name=model"', b"RIFF"), MODEL)
