@@ -12,6 +12,7 @@ from tests.http.calls import ask, in_order, llm, once
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.wire import Script, Upstream, Wire, each, until
 from torana.model.backend import Backend, Provider, ProviderKind, Target
+from torana.model.config import Limits
 
 _JSON = b"application/json"
 _EVENTS = b"text/event-stream; charset=utf-8"
@@ -151,7 +152,7 @@ _LONGER = _form(("model", "m"), ("file", "RIFF" * 10))  # its end is held until 
 
 
 async def test_a_form_that_streams_is_spent(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """Of a form that was sent on as it came nothing is kept, so its first answer is the answer."""
+    """Of a form too long to be kept nothing is, so its first answer is the answer."""
     refused = asyncio.Event()
 
     def refusing(provider: Upstream) -> Script:
@@ -165,7 +166,7 @@ async def test_a_form_that_streams_is_spent(line: StartLine, upstream: StartUpst
         return script
 
     bad, other = await upstream(refusing), await upstream(each(_OK))
-    started = await line(shares=in_order(llm(bad.port), llm(other.port)))
+    started = await line(shares=in_order(llm(bad.port), llm(other.port)), limits=Limits(max_body_bytes=16))
     wire = await connect(started.port)
     await wire.send(_post(b"/v1/audio/transcriptions", _FORM, _LONGER)[:-10])
     async with asyncio.timeout(5):
