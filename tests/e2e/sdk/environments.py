@@ -31,12 +31,16 @@ class Language(Enum):
 
 
 class Sdk(NamedTuple):
-    """A package at a version, and the client script under `clients/` that speaks through it."""
+    """A package at a version, and the client script under `clients/` that speaks through it.
+
+    `beside` are the packages that it wants to be installed with it, each as PACKAGE@VERSION.
+    """
 
     package: str
     version: str
     language: Language
     script: str
+    beside: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -51,8 +55,13 @@ MISTRAL = Sdk("mistralai", "3.7.0", Language.PYTHON, "mistral_client.py")
 GROQ = Sdk("groq", "1.7.0", Language.PYTHON, "groq_client.py")
 TOGETHER = Sdk("together", "3.1.1", Language.PYTHON, "together_client.py")
 PERPLEXITY = Sdk("perplexityai", "0.46.1", Language.PYTHON, "perplexity_client.py")
+COHERE = Sdk("cohere", "7.3.1", Language.PYTHON, "cohere_client.py")
 OPENAI_JS = Sdk("openai", "6.49.0", Language.JAVASCRIPT, "openai_client.mjs")
-SDKS = (OPENAI, MISTRAL, GROQ, TOGETHER, PERPLEXITY, OPENAI_JS)
+AI = Sdk(
+    "ai", "6.0.326", Language.JAVASCRIPT, "ai_client.mjs", beside=("@ai-sdk/openai-compatible@2.0.87", "zod@4.6.7")
+)
+CHATTING = (OPENAI, MISTRAL, GROQ, TOGETHER, PERPLEXITY, OPENAI_JS, AI)
+SDKS = (*CHATTING, COHERE)
 
 
 class InstallError(Exception):
@@ -84,7 +93,7 @@ def _install(sdk: Sdk) -> None:
             sdk.folder.mkdir()
             (sdk.folder / sdk.script).symlink_to(_HERE / "clients" / sdk.script)
             package = f"{sdk.package}@{sdk.version}"
-            _run(_program("npm"), "install", "--silent", "--no-save", "--prefix", str(sdk.folder), package)
+            _run(_program("npm"), "install", "--silent", "--no-save", "--prefix", str(sdk.folder), package, *sdk.beside)
         case _:
             assert_never(sdk.language)
 

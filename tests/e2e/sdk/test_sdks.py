@@ -14,8 +14,22 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
-from tests.e2e.conftest import Model
-from tests.e2e.sdk.environments import GROQ, MISTRAL, OPENAI, OPENAI_JS, PERPLEXITY, SDKS, TOGETHER, Sdk, prepare
+from tests.e2e.conftest import Model, StartStandIn
+from tests.e2e.provider import serve
+from tests.e2e.sdk.environments import (
+    AI,
+    CHATTING,
+    COHERE,
+    GROQ,
+    MISTRAL,
+    OPENAI,
+    OPENAI_JS,
+    PERPLEXITY,
+    TOGETHER,
+    Sdk,
+    prepare,
+)
+from tests.e2e.simulator import simulating
 
 # An environment that `make sdks` did not prepare is made by the first test that wants it.
 pytestmark = [pytest.mark.sdk, pytest.mark.timeout(300)]
@@ -42,6 +56,7 @@ class Paths(NamedTuple):
 PATHS = {
     OPENAI: Paths(base="/v1"),
     OPENAI_JS: Paths(base="/v1"),
+    AI: Paths(base="/v1"),
     MISTRAL: Paths(),
     TOGETHER: Paths(),
     GROQ: Paths(rewritten="/v1/chat/completions"),  # it calls /openai/v1/chat/completions
@@ -97,7 +112,7 @@ def check_chat(results: dict[str, Any], plain: str = "plain", stream: str = "str
     assert results[stream]["finish"] in {"stop", "length"}
 
 
-@pytest.mark.parametrize("sdk", [sdk for sdk in SDKS if sdk is not GROQ], ids=str)
+@pytest.mark.parametrize("sdk", [sdk for sdk in CHATTING if sdk is not GROQ], ids=str)
 def test_reaches_the_model_directly(sdk: Sdk, model_server: Model) -> None:
     """The control: without a gateway the SDK gets its answers, so what fails below is the gateway's doing.
 
@@ -107,7 +122,7 @@ def test_reaches_the_model_directly(sdk: Sdk, model_server: Model) -> None:
     check_chat(call(sdk, base_url, model_server.api_key, model_server.name, "plain", "stream"))
 
 
-@pytest.mark.parametrize("sdk", SDKS, ids=str)
+@pytest.mark.parametrize("sdk", CHATTING, ids=str)
 def test_chats_through_the_gateway(sdk: Sdk, model_server: Model, gateway: StartGateway) -> None:
     """With the gateway's origin as base URL and a key and model of no worth, the SDK gets its answers all the same."""
     running = gateway(config(model_server, PATHS[sdk].rewritten, key=model_server.api_key))
@@ -149,3 +164,38 @@ def test_openai_error_classes(model_server: Model, gateway: StartGateway) -> Non
     results = call(OPENAI, f"{running.base_url}/v2", model_server.api_key, "another", "plain")
     assert results["plain"]["error"] == "NotFoundError"
     assert "/v2/chat/completions" in results["plain"]["message"], "the gateway's 404 says what it looked for"
+
+
+def test_ai_runs_tools(gateway: StartGateway) -> None:
+    """The AI SDK's loop, whole and streamed, runs its tool and gets a text for the result."""
+    with simulating("--api-key", "sk-of-the-gateway") as simulator:
+        running = gateway(models("agent", "openAI", f"http://127.0.0.1:{simulator.port}/v1"))
+        results = call(AI, f"{running.base_url}/v1", "sk-worthless", "agent", "tools", "tools_stream")
+    for result in results.values():
+        assert result.get("results") == ["sunny in Paris"], result
+        assert result["text"]
+
+
+def test_cohere_reranks(gateway: StartGateway, stand_in: StartStandIn) -> None:
+    """Cohere's SDK calls either version of its path; both lead to the one that the provider has."""
+    provider = stand_in()
+    provider.script = serve
+    running = gateway(models("rerank-v3.5", "cohere", f"http://127.0.0.1:{provider.port}"))
+    results = call(COHERE, running.base_url, "sk-worthless", "rerank-v3.5", "rerank", "rerank_v2")
+    assert list(results.values()) == [{"order": [1, 0], "scores": [0.9, 0.1]}] * 2
+    for seen in provider.seen:
+        assert seen.line == "POST /v2/rerank HTTP/1.1"
+        assert seen["authorization"] == "Bearer sk-of-the-gateway"
+        assert seen.json()["documents"] == ["a", "b"]
+
+
+def models(name: str, provider: str, base_url: str) -> str:
+    """A gateway in the `llm:` form with one model."""
+    return f"""
+llm:
+  port: $GATEWAY_PORT
+  models:
+  - name: {name}
+    provider: {provider}
+    params: {{baseUrl: "{base_url}", apiKey: sk-of-the-gateway}}
+"""
