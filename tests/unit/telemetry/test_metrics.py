@@ -162,7 +162,7 @@ def test_workers_add_up(events: list[tuple[int, Any]]) -> None:
     assert [pack(state) for state in states] == before, "summing changed what it summed"
 
 
-_NOW = {"open_connections": 4, "upstream_open": 6, "upstream_idle": 5, "pending": 1, "tasks": 9}
+_NOW: dict[str, Any] = {"open_connections": 4, "upstream_open": 6, "upstream_idle": 5, "pending": 1, "tasks": 9}
 
 
 def test_plain_numbers_add_up() -> None:
