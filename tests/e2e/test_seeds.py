@@ -74,7 +74,7 @@ keyed = pytest.mark.parametrize("seed", [seed for seed in SEEDS if seed.variable
 
 def test_every_example_is_here() -> None:
     """No configuration of a single provider under examples/ is left out of this file's table."""
-    of_several = {"failover"}  # tests/golden has them, and tests/http what they do
+    of_several = {"failover", "llm"}  # tests/golden has them, and tests/http what they do
     assert {seed.name for seed in SEEDS} == {file.stem for file in EXAMPLES.glob("*.yaml")} - of_several
 
 

@@ -141,6 +141,18 @@ async def test_a_form_that_is_here_goes_elsewhere(line: StartLine, upstream: Sta
     await started.logged("gen_ai.request.model=two")
 
 
+@pytest.mark.parametrize("kind", [b"application/x-www-form-urlencoded", _FORM + b"; boundary=c"])
+async def test_a_body_that_no_model_can_be_set_in(
+    kind: bytes, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """What is neither JSON nor a form beyond doubt goes nowhere when the configuration says the model."""
+    provider = await upstream(each(_OK))
+    started = await line(shares=in_order(_with_model(provider.port, "one")))
+    answer = await ask(started, connect, _post(b"/v1/audio/transcriptions", kind, _AUDIO))
+    assert (answer.status, provider.requests) == (400, [])
+    assert b"one boundary" in answer.body
+
+
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 

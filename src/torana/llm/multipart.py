@@ -20,11 +20,11 @@ _BOUNDARY: Final = re.compile(rb';[ \t]*boundary=(?:"([^"]{1,200})"|([^;\s"]{1,2
 
 
 def boundary_of(content_type: bytes) -> bytes | None:
-    """The boundary of a `multipart/form-data` content type; None when it is another, or has none."""
+    """The boundary of a `multipart/form-data` content type; None when it is another, or has none, or more than one."""
     if not content_type.lower().startswith(b"multipart/form-data"):
         return None
-    found = _BOUNDARY.search(content_type)
-    return (found[1] or found[2]) if found else None
+    found = _BOUNDARY.findall(content_type)
+    return (found[0][0] or found[0][1]) if len(found) == 1 else None
 
 
 def _is_model(head: bytes) -> bool:
@@ -61,7 +61,7 @@ class ModelField:
         self._rest = b"\r\n"  # so that the first delimiter, which begins the body, is one like any other
         self._passed = -2
         self._head = b""
-        self._state: Callable[[list[bytes]], bool] = self._content
+        self._state: Callable[[list[bytes]], bool] = self._content if self.keeps_length else self._beginning
         self._met = False
         self.asked: str | None = None
 
@@ -89,9 +89,25 @@ class ModelField:
         """The form has ended; what was held back, which is all of it where the form is none."""
         rest, self._rest = self._head + self._rest, b""
         self._head = b""
+        if self._state == self._beginning:
+            return b""
         return self._cut(rest)
 
     # Each of these takes from `_rest` what it can; False when it needs more to go on.
+
+    def _beginning(self, _: list[bytes]) -> bool:
+        """The first delimiter of a form in which a model is to be set.
+
+        What does not begin with it, line end and all, some would read as a form and others not: nothing of it goes on.
+        """
+        size = len(self._delimiter)
+        if len(self._rest) < size + 2:
+            return False
+        if self._rest.startswith(self._delimiter) and self._rest[size : size + 2] in (b"\r\n", b"--"):
+            self._state = self._content
+            return True
+        self._rest = self._rest[: size + 2]
+        return False
 
     def _content(self, out: list[bytes]) -> bool:
         """A part whose content is not looked at, up to the delimiter behind it."""

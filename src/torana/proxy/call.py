@@ -192,10 +192,16 @@ def _not_served(operation: Operation, upstream: Upstream) -> GatewayError:
 
 
 def _read_form(inbound: Inbound, exchange: Exchange, upstream: Upstream) -> None:
-    """Read the model of a form, and set it, while it streams by."""
+    """Read the model of a form, and set it, while it streams by.
+
+    Raises BAD_JSON for a body that is no form where a model is to be set in it: it could not be.
+    """
     boundary = boundary_of(field(exchange.fields, b"content-type") or b"")
+    model = upstream.model or upstream.aliased(exchange.model)
+    if boundary is None and model is not None:
+        message = "The body must be JSON, or a form: `Content-Type: multipart/form-data` with one boundary."
+        raise GatewayError(Reason.BAD_JSON, message)
     if boundary is not None:
-        model = upstream.model or upstream.aliased(exchange.model)
         alias = upstream.aliased if upstream.has_aliases and model is None else None
         inbound.form = ModelField(boundary, model.encode() if model else None, alias)
         exchange.record.model = model  # without one, the form's own is known when it has passed

@@ -89,6 +89,17 @@ def test_what_is_no_form_passes(body: bytes) -> None:
         assert through(body, None, size)[0] == body
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"no form at all, and long enough", WHOLE.replace(b"\r\n", b"\n"), b"preamble\r\n" + WHOLE, b"--x-2f9"],
+    ids=["text", "line feeds", "preamble", "begin"],
+)
+def test_what_is_no_form_gets_no_model_past(body: bytes) -> None:
+    """Where a model is to be set, nothing goes on of what one reader takes for a form and another does not."""
+    for size in (1, 6, 1000):
+        assert through(body, "m", size)[0] == b""
+
+
 def test_little_is_held() -> None:
     """Of a file of a megabyte no more is held back than a delimiter is long."""
     field = ModelField(BOUNDARY, b"m")
@@ -112,6 +123,7 @@ def test_any_content(contents: list[bytes], size: int) -> None:
         (b"multipart/form-data; boundary=abc", b"abc"),
         (b'Multipart/Form-Data; charset=utf-8; boundary="a b"', b"a b"),
         (b"multipart/form-data", None),
+        (b"multipart/form-data; boundary=a; boundary=b", None),
         (b"application/json; boundary=abc", None),
     ],
 )
