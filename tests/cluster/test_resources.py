@@ -143,7 +143,7 @@ class Space:
                     return set()
             return {number for number, stand_in in enumerate(self.cast.plain, 1) if stand_in.seen}
 
-        until(lambda: reached() == set(numbers), f"requests to reach {numbers} alone")
+        until(lambda: reached() == set(numbers), f"requests to reach {numbers} alone", 30)  # what was slow waits 10
 
     def route(self, refs: str, name: str = "route", parents: str = "{name: main}") -> None:
         self.bed.apply(ROUTE % (name, self.name, parents, refs))

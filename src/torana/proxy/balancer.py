@@ -2,7 +2,8 @@
 
 Groups are in strict order of priority: a group is asked only while none before it admits a request. Within a group the
 better of two that are drawn at random takes it (power of two choices), so that no crowd runs to the one that was best
-a moment ago. What is evicted comes last, and comes all the same: better a doubtful endpoint than none.
+a moment ago; of two that are about as good, the one with fewer requests under way. What is evicted comes last, and
+comes all the same: better a doubtful endpoint than none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import TypeAlias
 
 from torana.policies.session_affinity import AffinityKey
 from torana.proxy.upstream import Upstream
+
+_LEAD = 0.05  # of a score; less is chance: 50 ms between two that are quick
 
 Draw: TypeAlias = Callable[[int], int]
 """A whole number from 0 up to, and without, its argument; at random."""
@@ -66,7 +69,10 @@ class Balancer:
         second = self._draw(len(candidates) - 1)
         one, other = candidates[first], candidates[second + (second >= first)]
         mine, theirs = one.endpoint.vitals, other.endpoint.vitals
-        return one if mine.score(now, theirs.latency) >= theirs.score(now, mine.latency) else other
+        score, its_score = mine.score(now, theirs.latency), theirs.score(now, mine.latency)
+        if abs(score - its_score) > _LEAD * max(score, its_score):
+            return one if score > its_score else other
+        return one if mine.pending <= theirs.pending else other
 
 
 def _rendezvous(candidates: list[Upstream], affinity: bytes) -> Upstream:

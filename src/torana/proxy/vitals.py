@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from torana.model.policy import Eviction
 
-_RECOVERY = 10.0  # seconds without a failure after which health counts as whole when endpoints are compared
+_FORGOTTEN = 10.0  # seconds after which a failure, or a slow answer, no longer tells against an endpoint
 _ALPHA = 0.3  # the weight of the newest answer in both averages, as in agentgateway
 
 
 class Vitals:
     """Of one endpoint in one process. `now` is seconds of a clock that only goes forward, the same for all calls.
 
-    `health` is the moving share of answers that were well, as it was at the last of them; with time it is as good as
-    new, since an endpoint that got no requests for its health could not show any other. `latency` is the moving average
-    of seconds to the first byte, 0 as long as none is known. `pending` counts the requests under way, to the end of
-    their answers; whoever adds one takes it away again. `probe` is the request, whatever stands for it, that finds out
-    about an eviction that is over.
+    `health` is the moving share of answers that were well, and `latency` the moving average of seconds to the first
+    byte, 0 as long as none is known; both as they were at the last answer. What tells against an endpoint is forgotten
+    with time: one that got no requests for it could not show that it is over. `pending` counts the requests under way,
+    to the end of their answers; whoever adds one takes it away again. `probe` is the request, whatever stands for it,
+    that finds out about an eviction that is over.
     """
 
     __slots__ = (
+        "answered_at",
         "evicted_until",
         "evictions",
         "failed_at",
@@ -44,22 +45,26 @@ class Vitals:
         self.evicted_until: float | None = None
         self.restored_at = 0.0
         self.failed_at = 0.0
+        self.answered_at = 0.0
         self.probe: object | None = None
 
     def admits(self, now: float) -> bool:
         """Whether a request may come. Of an eviction that is over, the first one only."""
         return self.evicted_until is None or (now >= self.evicted_until and self.probe is None)
 
-    def score(self, now: float, unknown: float = 0.0) -> float:
+    def score(self, now: float, other: float = 0.0) -> float:
         """Higher is better: health over latency, with what is under way on top (agentgateway's formula).
 
-        `unknown` stands for a latency that is not known yet: with 0 the newest would be the best until it has answered,
-        however many requests it has been given by then.
+        `other` is the latency of the one it is compared with, 0 when that is not known: what has not answered yet
+        counts as no faster, or all would go to the newest until it has.
         """
         health = self.health
         if health < 1:
-            health += (1 - health) * min(max(now - self.failed_at, 0) / _RECOVERY, 1)
-        return health / (1 + (self.latency or unknown) * (1 + 0.1 * self.pending))
+            health += (1 - health) * _forgotten(now - self.failed_at)
+        latency = self.latency or other
+        if latency > other > 0:
+            latency -= (latency - other) * _forgotten(now - self.answered_at)
+        return health / (1 + latency * (1 + 0.1 * self.pending))
 
     def chosen(self, request: object, now: float) -> None:
         """`request` goes there; with an eviction that is over, the first one is the probe."""
@@ -75,6 +80,7 @@ class Vitals:
         """True when this ends an eviction."""
         self.failures = 0
         self.health += _ALPHA * (1 - self.health)
+        self.answered_at = now
         self.latency = latency if self.latency == 0 else self.latency + _ALPHA * (latency - self.latency)
         if self.probe is request:
             self.probe = None
@@ -110,3 +116,8 @@ class Vitals:
         many = eviction.consecutive_failures
         least = eviction.health_threshold
         return (many is not None and self.failures >= many) or (least is not None and self.health < least)
+
+
+def _forgotten(age: float) -> float:
+    """The share of it, from 0 to 1."""
+    return min(max(age, 0) / _FORGOTTEN, 1)

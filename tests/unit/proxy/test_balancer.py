@@ -125,6 +125,28 @@ def test_the_better_of_two() -> None:
     assert 1850 < counts["0"] < 2150
 
 
+def test_about_as_good() -> None:
+    """A lead of milliseconds is chance: the one with fewer requests gets the next, and equals share alike."""
+    one = balancer(2)
+    quicker, slower = (upstream.endpoint.vitals for upstream in upstreams(one))
+    quicker.latency, slower.latency = 0.001, 0.020
+    assert all(400 < count < 600 for count in names(one, 1000).values())
+    quicker.pending = 1
+    assert names(one, 100).keys() == {"1"}
+
+
+def test_a_slow_one_is_tried_again() -> None:
+    """One that was slow gets nothing at first, and ten seconds later its share, to show whether it still is."""
+    one = balancer(2)
+    slow, quick = upstreams(one)
+    slow.endpoint.vitals.succeeded(object(), 5.0, 100.0, RULES)
+    quick.endpoint.vitals.succeeded(object(), 1.0, 100.0, RULES)
+    assert names(one, 100, now=101.0).keys() == {"1"}
+    assert names(one, 100, now=110.0).keys() == {"0", "1"}
+    slow.endpoint.vitals.succeeded(object(), 5.0, 110.0, RULES)
+    assert names(one, 100, now=110.0).keys() == {"1"}
+
+
 def test_a_newcomer_does_not_get_the_crowd() -> None:
     """One that has not answered yet counts as no faster than the others: what it has under way tells against it."""
     one = balancer(2)

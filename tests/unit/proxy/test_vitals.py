@@ -83,6 +83,16 @@ def test_score_recovers() -> None:
     assert vitals.score(110.0) == vitals.score(200.0) == 1.0
 
 
+def test_a_slow_answer_is_forgotten() -> None:
+    """Ten seconds after its last answer the slower of two counts as no slower, the faster one no worse than it was."""
+    slow, quick = Vitals(), Vitals()
+    succeeded(slow, 100.0, latency=3.0)
+    succeeded(quick, 100.0, latency=1.0)
+    assert slow.score(100.0, 1.0) == pytest.approx(1 / 4)
+    assert slow.score(105.0, 1.0) == pytest.approx(1 / 3)
+    assert slow.score(110.0, 1.0) == slow.score(200.0, 1.0) == quick.score(200.0, 3.0) == 1 / 2
+
+
 # when
 
 
