@@ -28,7 +28,7 @@ def why_of(error: GatewayError) -> str:
 
 
 def is_failure(head: ResponseHead) -> bool:
-    """Whether a call that is answered so goes to another provider; what is about the request would be the same there."""
+    """Whether a call answered so goes to another provider; what is about the request would be the same there."""
     return head.status == 429 or head.status >= 500
 
 
