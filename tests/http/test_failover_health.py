@@ -67,10 +67,10 @@ async def test_a_slow_client_is_not_its_endpoints_fault(
 
 async def test_the_end_of_a_time_that_others_had(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """Where `requestTimeout` ends an attempt that had less than half of it, that tells nothing of its endpoint."""
-    dawdling, mute = await upstream(late(0.4)), await upstream(silent)
+    dawdling, mute = await upstream(late(1.1)), await upstream(silent)
     started = await line(
         shares=in_order(llm(dawdling.port, "dawdling"), llm(mute.port, "mute")),
-        policies=RoutePolicies(timeout=Timeout(request=0.6)),
+        policies=RoutePolicies(timeout=Timeout(request=2.0)),
     )
     assert (await ask(started, connect)).status == 504
     assert vitals(started)["dawdling"].failures == 1
@@ -82,7 +82,7 @@ async def test_the_end_of_a_time_that_others_had(line: StartLine, upstream: Star
 
 async def test_the_end_of_its_own_time(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """A limit of one attempt is held against the endpoint that let it pass, however much of the whole was over."""
-    dawdling, mute = await upstream(late(0.4)), await upstream(silent)
+    dawdling, mute = await upstream(late(0.05)), await upstream(silent)
     started = await line(
         shares=in_order(
             llm(dawdling.port, "dawdling"), msgspec.structs.replace(llm(mute.port, "mute"), request_timeout=0.1)
