@@ -35,12 +35,12 @@ async def test_the_whole_time_is_over(line: StartLine, upstream: StartUpstream, 
     failing, mute, other = await upstream(each(answer(500))), await upstream(silent), await upstream(each(answer()))
     started = await line(
         shares=in_order(llm(failing.port, "failing"), llm(mute.port, "mute"), llm(other.port)),
-        policies=RoutePolicies(timeout=Timeout(request=0.2)),
+        policies=RoutePolicies(timeout=Timeout(request=1.0)),
     )
     got = await ask(started, connect)
     message = json.loads(got.body)["error"]["message"]
     assert got.status == 504
-    assert "timeout.requestTimeout of 0.2 s" in message
+    assert "timeout.requestTimeout of 1 s" in message
     assert "failing (500), mute (upstream_timeout)" in message
     assert not other.requests
     assert {backend for backend, _, _ in started.worker.state().failures} == {"failing", "mute"}
