@@ -27,7 +27,7 @@ from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError, Problem, Severity
 from torana.config.proxies import told
 from torana.config.sources import Effect, Live, Source, StartError
-from torana.http.dial import Override
+from torana.http.dial import Override, make_room_for_lookups
 from torana.model import codec
 from torana.model.config import Config, Proxies, Settings
 from torana.supervisor import Supervisor, WorkerGoneError
@@ -308,6 +308,7 @@ def _run(
     _tell(loaded, ())
     if settings.proxies != Proxies():
         _log.info("%s", told(settings.proxies))
+    make_room_for_lookups()
     try:
         uvloop.run(_serve(source, live, loaded, overrides, count, writer, ready))
     except (CannotListenError, AdminError, ssl.SSLError) as error:

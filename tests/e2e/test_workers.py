@@ -8,9 +8,11 @@ import signal
 import time
 from pathlib import Path
 
-from tests.e2e.conftest import StartGateway
+import pytest
+
+from tests.e2e.conftest import StartGateway, StartStandIn
 from tests.e2e.harness import Gateway, until
-from tests.e2e.routes import bind, route
+from tests.e2e.routes import bind, host_route, route
 from tests.e2e.wire import ask
 
 
@@ -54,3 +56,16 @@ def test_counts_outlive_a_worker(gateway: StartGateway) -> None:
     assert requests(running) == 40
     until(lambda: kept in running.workers() and len(running.workers()) == 2, "the new worker")
     assert requests(running) == 40
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("env", "threads"), [({}, 64), ({"UV_THREADPOOL_SIZE": "6"}, 6)], ids=["ours", "theirs"])
+def test_many_names_are_looked_up_at_once(
+    env: dict[str, str], threads: int, workers: int, gateway: StartGateway, stand_in: StartStandIn
+) -> None:
+    """Each process has the threads for 32 names at once, so that silent ones hold up no other, or as it is told."""
+    running = gateway(bind([host_route("x", f"localhost:{stand_in().port}")]), workers=workers, env=env)
+    for _ in range(10 * workers):
+        assert ask(running.port, "GET", "/x").status == 200
+    pids = running.workers() if workers > 1 else [running.pid]
+    assert all(len([*Path(f"/proc/{pid}/task").iterdir()]) in range(threads + 1, threads + 8) for pid in pids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from tests.http.conftest import Connect, Line
@@ -73,3 +74,17 @@ def closed(_: Upstream) -> Script:
         """Nothing is read and nothing sent."""
 
     return script
+
+
+def late(seconds: float) -> Callable[[Upstream], Script]:
+    """A 500 after a pause."""
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await asyncio.sleep(seconds)
+            await wire.send(answer(500))
+
+        return script
+
+    return make

@@ -52,29 +52,34 @@ async def test_a_request_that_the_precondition_leaves_out_is_sent_once(
     assert len(provider.requests) == asked
 
 
-async def test_an_unhealthy_answer_goes_to_the_next_endpoint(
+async def test_what_is_unhealthy_is_an_answer_all_the_same(
     line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
-    """Of a call, an answer of which `health.unhealthy` is true has failed, and speaks against its endpoint."""
+    """An answer of which `health.unhealthy` is true speaks against its endpoint alone: this client gets it."""
     busy, good = await upstream(each(_BUSY)), await upstream(each(answer()))
     health = Health(_RULE, Eviction(consecutive_failures=1))
     first = Backend("bad", Target("127.0.0.1", busy.port), provider=llm(busy.port).provider, health=health)
     started = await line(shares=in_order(first, llm(good.port, "good")))
-    for _ in range(2):
-        assert (await ask(started, connect, call())).body == ANSWER
+    assert (await ask(started, connect, call())).body == b'{"busy":1}'
+    assert (await ask(started, connect, call())).body == ANSWER
     assert len(busy.requests) == 1
     assert vitals(started)["bad"].evicted_until is not None
-    await started.logged("unhealthy")
+    assert started.worker.state().failures == {}
 
 
-async def test_what_is_not_unhealthy_is_an_answer(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """With a rule of its own, an endpoint's 503 is what the client gets."""
-    busy, good = await upstream(each(answer(503))), await upstream(each(answer()))
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_what_is_not_unhealthy_is_made_up_for(
+    status: int, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """A 429 or 5xx leads a call to the next endpoint, also where by its own rule an endpoint is well."""
+    busy, good = await upstream(each(answer(status, fields=b"Retry-After: 7\r\n"))), await upstream(each(answer()))
     first = Backend("bad", Target("127.0.0.1", busy.port), provider=llm(busy.port).provider, health=Health(_RULE))
     started = await line(shares=in_order(first, llm(good.port, "good")))
-    assert (await ask(started, connect, call())).status == 503
-    assert not good.requests
-    assert vitals(started)["bad"].failures == 0
+    for _ in range(2):
+        assert (await ask(started, connect, call())).body == ANSWER
+    assert len(busy.requests) == 2
+    assert (vitals(started)["bad"].failures, vitals(started)["bad"].health) == (0, 1.0)
+    assert started.worker.state().failures == {("bad", f"127.0.0.1:{busy.port}", str(status)): 2}
 
 
 async def test_what_is_no_call_is_answered_and_remembered(

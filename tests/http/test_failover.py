@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,9 +11,7 @@ from tests.http.calls import ANSWER, BODY, answer, ask, call, closed, idle, in_o
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.wire import Script, Upstream, Wire, each, free_port, until
 from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Target
-from torana.model.config import Settings
 from torana.model.policy import (
-    Affinity,
     Authority,
     AuthorityKind,
     BackendAuth,
@@ -140,23 +137,6 @@ async def test_each_is_asked_once(line: StartLine, upstream: StartUpstream, conn
     await idle(started)
 
 
-async def test_nobody_answers(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """When the last one gave no answer, the error names all that were tried, and the least pause that one asked for."""
-    throttled = await upstream(each(answer(429, fields=b"Retry-After: 7\r\n")))
-    slower = await upstream(each(answer(429, fields=b"Retry-After: 70\r\n")))
-    port = free_port()
-    started = await line(shares=in_order(llm(throttled.port), llm(slower.port), llm(port)))
-    got = await ask(started, connect)
-    assert (got.status, got.value(b"retry-after")) == (503, b"7")
-    error = json.loads(got.body)["error"]
-    assert error["code"] == "upstream_connect_failed"
-    tried = (
-        f"127.0.0.1:{throttled.port} (429), 127.0.0.1:{slower.port} (429), 127.0.0.1:{port} (upstream_connect_failed)"
-    )
-    assert tried in error["message"]
-    await idle(started)
-
-
 async def test_a_request_that_is_wrong_is_wrong_everywhere(
     line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
@@ -176,61 +156,6 @@ async def test_so_many_are_asked(line: StartLine, connect: Connect) -> None:
     started = await line(shares=(BackendRef((group,)),))
     assert (await ask(started, connect)).status == 503
     assert sum(started.worker.state().failures.values()) == 10
-
-
-# shares
-
-
-async def test_other_shares_are_a_reserve(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """A call that fails in its share goes on in the others, whatever their weights; one of weight 0 stays out of it."""
-    good, never = await upstream(each(answer())), await upstream(each(answer()))
-    port = free_port()
-    shares = (
-        BackendRef(((llm(port),),), weight=1_000_000),
-        BackendRef(((llm(good.port),),), weight=1),
-        BackendRef(((llm(never.port),),), weight=0),
-    )
-    started = await line(shares=shares)
-    for _ in range(5):
-        assert (await ask(started, connect)).status == 200
-    assert (len(good.requests), len(never.requests)) == (5, 0)
-
-
-async def test_an_evicted_share_gives_way(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """A share that is evicted is asked only when no other is left."""
-    throttled, good = await upstream(each(answer(429))), await upstream(each(answer()))
-    shares = (BackendRef(((llm(throttled.port),),), weight=1_000_000), BackendRef(((llm(good.port),),), weight=1))
-    started = await line(shares=shares)
-    for _ in range(5):
-        assert (await ask(started, connect)).status == 200
-    assert (len(throttled.requests), len(good.requests)) == (1, 5)
-
-
-async def test_what_is_no_call_keeps_to_its_share(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """Shares of plain backends divide the requests: one that cannot be reached is not made up for by another."""
-    other = await upstream(each(answer()))
-    shares = (
-        BackendRef(((Backend("gone", Target("127.0.0.1", free_port())),),), weight=1_000_000),
-        BackendRef(((Backend("other", Target("127.0.0.1", other.port)),),), weight=1),
-        BackendRef(((llm(other.port),),), weight=1),
-    )
-    started = await line(shares=shares)
-    assert (await ask(started, connect)).status == 503
-    assert not other.requests
-
-
-async def test_eviction_and_probe(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """One that said for how long gets nothing until then, and the first request after it finds out."""
-    throttled = await upstream(each(answer(429, fields=b"retry-after-ms: 300\r\n"), answer(200, b'{"back":1}')))
-    good = await upstream(each(answer()))
-    started = await line(shares=in_order(llm(throttled.port, "first"), llm(good.port)))
-    assert (await ask(started, connect)).body == ANSWER
-    assert (await ask(started, connect)).body == ANSWER
-    assert len(throttled.requests) == 1
-    vitals(started)["first"].evicted_until = 0.0
-    assert (await ask(started, connect)).body == b'{"back":1}'
-    assert vitals(started)["first"].evicted_until is None
-    await idle(started)
 
 
 # connections and clients
@@ -329,89 +254,3 @@ async def test_a_long_answer_goes_out_as_it_comes(
     await wire.send(call())
     assert (await wire.head()).status == 200
     assert good.requests == []
-
-
-# limits
-
-
-async def test_the_whole_time_is_over(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """`requestTimeout` holds for all attempts together: the error names it, and who was tried."""
-    failing, mute, other = await upstream(each(answer(500))), await upstream(silent), await upstream(each(answer()))
-    started = await line(
-        shares=in_order(llm(failing.port), llm(mute.port, "mute"), llm(other.port)),
-        policies=RoutePolicies(timeout=Timeout(request=0.2)),
-    )
-    got = await ask(started, connect)
-    message = json.loads(got.body)["error"]["message"]
-    assert got.status == 504
-    assert "timeout.requestTimeout of 0.2 s" in message
-    assert f"127.0.0.1:{failing.port} (500), 127.0.0.1:{mute.port} (upstream_timeout)" in message
-    assert not other.requests
-    assert {backend for backend, _, _ in started.worker.state().failures} == {f"up{failing.port}", "mute"}
-    assert vitals(started)["mute"].failures == 1
-    await idle(started)
-
-
-async def test_a_slow_client_is_not_its_endpoints_fault(
-    line: StartLine, upstream: StartUpstream, connect: Connect
-) -> None:
-    """Time that passes until the client's body is here tells nothing of an endpoint."""
-    provider = await upstream(each(answer()))
-    started = await line(
-        shares=in_order(llm(provider.port, "a"), llm(provider.port, "b")),
-        policies=RoutePolicies(timeout=Timeout(request=0.2)),
-    )
-    wire = await connect(started.port)
-    await wire.send(call()[:-1])
-    assert (await wire.message()).status == 504
-    assert not provider.requests
-    assert (vitals(started)["a"].failures, vitals(started)["a"].health) == (0, 1.0)
-    await idle(started)
-
-
-# what is told
-
-
-async def test_headers_that_tell(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """With `attemptHeaders` an answer names its endpoint and those that had failed, an error all that were tried."""
-    failing, good = await upstream(each(answer(500))), await upstream(each(answer(fields=b"x-torana-endpoint: x\r\n")))
-    port = free_port()
-    settings = Settings(ipv6=False, attempt_headers=True)
-    started = await line(shares=in_order(llm(failing.port), llm(good.port)), settings=settings)
-    got = await ask(started, connect)
-    assert [value for name, value in got.fields if name == b"x-torana-endpoint"] == [b"127.0.0.1:%d" % good.port]
-    assert got.value(b"x-torana-attempts") == b"127.0.0.1:%d 500" % failing.port
-    started = await line(shares=in_order(llm(failing.port), llm(port)), settings=settings)
-    got = await ask(started, connect)
-    tried = b"127.0.0.1:%d 500, 127.0.0.1:%d upstream_connect_failed" % (failing.port, port)
-    assert (got.status, got.value(b"x-torana-attempts")) == (503, tried)
-    started = await line(good.port, settings=settings)
-    got = await ask(started, connect)
-    assert (got.value(b"x-torana-endpoint"), got.value(b"x-torana-attempts")) == (b"127.0.0.1:%d" % good.port, None)
-
-
-async def test_headers_that_do_not_tell(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """Without it nobody learns where the gateway's requests go."""
-    failing, good = await upstream(each(answer(500))), await upstream(each(answer()))
-    started = await line(shares=in_order(llm(failing.port), llm(good.port)))
-    assert not [name for name in (await ask(started, connect)).names if name.startswith(b"x-torana")]
-
-
-# affinity
-
-
-async def test_affinity(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
-    """Requests with the same header go to the same endpoint; those without it go to all."""
-    providers = [await upstream(each(answer())) for _ in range(3)]
-    group = tuple(llm(provider.port) for provider in providers)
-    started = await line(shares=(BackendRef((group,), affinity=Affinity(header="X-User")),))
-
-    async def used(fields: Callable[[int], bytes]) -> list[int]:
-        before = [len(provider.requests) for provider in providers]
-        for number in range(30):
-            assert (await ask(started, connect, call(fields=fields(number)))).status == 200
-        return sorted(len(one.requests) - count for one, count in zip(providers, before, strict=True))
-
-    assert await used(lambda _: b"X-User: ann\r\n") == [0, 0, 30]
-    assert (await used(lambda number: b"X-User: %d\r\n" % number))[0] > 0
-    assert (await used(lambda _: b""))[1] > 0

@@ -4,39 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from time import perf_counter
 
 import pytest
 
 from tests.http.calls import answer, ask, call, idle, in_order, llm, once, vitals
 from tests.http.conftest import Connect, StartLine, StartUpstream
+from tests.http.streams import (
+    COMMENT,
+    CONTENT,
+    DONE,
+    END,
+    ERROR,
+    FAILING,
+    ROLE,
+    SHOWN,
+    STOP,
+    STREAM,
+    WHOLE,
+    chunk,
+    stream,
+    waiting,
+)  # fmt: skip
 from tests.http.wire import Script, Upstream, Wire, each, until
 from torana.model.policy import Retry, RoutePolicies, Timeout
 from torana.proxy import ask as asking
 from torana.proxy import failover
-
-STREAM = b'{"model":"m","messages":[],"stream":true}'
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-END = b"0\r\n\r\n"
-
-COMMENT = b": PROCESSING\n\n"
-ROLE = b'data: {"model":"m1","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
-CONTENT = b'data: {"model":"m1","choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
-STOP = b'data: {"model":"m1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-USAGE = b'data: {"model":"m1","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2}}\n\n'
-ERROR = b'data: {"error":{"message":"overloaded","type":"server_error","code":529}}\n\n'
-DONE = b"data: [DONE]\n\n"
-WHOLE = ROLE + CONTENT + STOP + USAGE + DONE
-SHOWN = ROLE + CONTENT + STOP + DONE
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def stream(*events: bytes, end: bytes = END) -> bytes:
-    return HEAD + b"".join(map(chunk, events)) + end
 
 
 async def shows(wire: Wire, event: bytes) -> None:
@@ -44,39 +37,6 @@ async def shows(wire: Wire, event: bytes) -> None:
     seen = b""
     while event not in seen:
         seen += await wire.exactly(1)
-
-
-def waiting(*events: bytes) -> Callable[[Upstream], Script]:
-    """These events, and then nothing until the gateway ends the connection."""
-
-    def make(provider: Upstream) -> Script:
-        async def script(wire: Wire) -> None:
-            await provider.take(wire)
-            await wire.send(stream(*events, end=b""))
-            await wire.some()
-
-        return script
-
-    return make
-
-
-FAILING = {
-    "error first": (once(stream(ERROR, DONE)), "error in stream"),
-    "role, then an error": (once(stream(ROLE, ERROR)), "error in stream"),
-    "Anthropic's error": (
-        once(stream(b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n')),
-        "error in stream",
-    ),
-    "head, then dead": (once(stream(end=b"")), "upstream_closed"),
-    "role, then dead": (once(stream(ROLE, end=b"")), "upstream_closed"),
-    "comments, then dead": (once(stream(COMMENT, COMMENT, end=b"")), "upstream_closed"),
-    "half an event": (once(stream(CONTENT[:30], end=b"")), "upstream_closed"),
-    "role, then garbage": (once(stream(ROLE, end=b"zz\r\n")), "bad_upstream_answer"),
-    "nothing": (once(stream()), "empty stream"),
-    "a role and no more": (once(stream(ROLE)), "empty stream"),
-    "only comments": (once(stream(COMMENT)), "empty stream"),
-    "silent after the role": (waiting(ROLE), "upstream_timeout"),
-}
 
 
 @pytest.mark.parametrize("name", FAILING)
@@ -164,6 +124,20 @@ async def test_a_stream_in_which_all_fail(line: StartLine, upstream: StartUpstre
     got = await ask(started, connect, call(STREAM))
     assert (got.status, got.body, got.complete) == (200, COMMENT + ERROR + DONE, True)
     await started.logged(f'attempts="127.0.0.1:{bad.port} error in stream, 127.0.0.1:{worse.port} error in stream"')
+    await idle(started)
+
+
+@pytest.mark.parametrize("events", [(), (COMMENT,), (ROLE,)], ids=["nothing", "only comments", "a role and no more"])
+async def test_a_stream_in_which_all_are_empty(
+    events: tuple[bytes, ...], line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """A stream without a word is nobody's answer: when all are, the client gets an error, and no empty 200."""
+    first, last = await upstream(once(stream(*events))), await upstream(once(stream(*events)))
+    started = await line(shares=in_order(llm(first.port, "first"), llm(last.port, "last")))
+    got = await ask(started, connect, call(STREAM))
+    error = json.loads(got.body)["error"]
+    assert (got.status, error["code"]) == (502, "bad_upstream_answer")
+    assert "tried: first (empty stream), last (empty stream)" in error["message"]
     await idle(started)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.http.calls import once
 from tests.http.conftest import Line, StartLine, StartUpstream, routed
-from tests.http.test_failover_streams import CONTENT, ROLE, stream
+from tests.http.streams import CONTENT, ROLE, stream
 from tests.http.wire import free_port, until
 from torana.model.backend import Backend, Provider, ProviderKind, Target, alone
 from torana.model.config import Limits

@@ -19,9 +19,9 @@ from tests.http.apis import (
     openai,
     post,
 )
-from tests.http.calls import answer, ask, call, closed, idle, in_order
+from tests.http.calls import answer, ask, call, closed, idle, in_order, once
 from tests.http.conftest import Connect, StartLine, StartUpstream
-from tests.http.test_failover_streams import DONE, ERROR, ROLE, STOP, stream
+from tests.http.streams import DONE, ERROR, ROLE, STOP, stream
 from tests.http.wire import each, free_port, until
 
 # each candidate gets its own form
@@ -45,6 +45,20 @@ async def test_failover_across_apis(first: str, line: StartLine, upstream: Start
     assert "system" not in json.loads(chat.body)
     assert json.loads(got.body)["content"] == [{"type": "text", "text": "Ho"}]
     assert got.value(b"x-torana-untranslated") == (None if native else b"top_k")
+    await idle(started)
+
+
+async def test_an_answer_that_breaks_off(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """An answer to be translated that breaks off is made up for, as any other."""
+    whole = answer(body=encoded(COMPLETION))
+    broken, good = [await upstream(make) for make in (once(whole[:-5]), each(whole))]
+    started = await line(shares=in_order(openai(broken.port), openai(good.port)))
+    got = await ask(started, connect, post(ASKED))
+    assert (got.status, json.loads(got.body)["content"]) == (200, [{"type": "text", "text": "Ho"}])
+    await started.logged(f'attempts="127.0.0.1:{broken.port} upstream_closed"')
+    started = await line(backend=openai(broken.port))
+    assert (await ask(started, connect, post(ASKED))).status == 502
+    await started.logged(f'attempts="127.0.0.1:{broken.port} upstream_closed"')
     await idle(started)
 
 
@@ -89,7 +103,7 @@ async def test_what_failed_before(line: StartLine, upstream: StartUpstream, conn
     started = await line(shares=in_order(openai(failing.port), anthropic(free_port())))
     got = await ask(started, connect, post({"model": "m", "input": "x"}, b"/v1/embeddings", b""))
     assert got.status == 502
-    assert f"127.0.0.1:{failing.port} (500)".encode() in got.body
+    assert f"tried: openai{failing.port} (500)".encode() in got.body
 
 
 async def test_tokens_are_counted_here(line: StartLine, connect: Connect) -> None:

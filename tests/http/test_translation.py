@@ -23,7 +23,7 @@ from tests.http.apis import (
 )
 from tests.http.calls import ANSWER, answer, ask, call, idle, once
 from tests.http.conftest import Connect, StartLine, StartUpstream
-from tests.http.test_failover_streams import DONE, ERROR, ROLE, STOP, USAGE, stream
+from tests.http.streams import DONE, ERROR, ROLE, STOP, USAGE, stream
 from tests.http.wire import Wire, each
 from torana.model.backend import Backend, BodyEdits, Message, Provider, ProviderKind, Target
 from torana.model.policy import BackendAuth

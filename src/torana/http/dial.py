@@ -27,6 +27,18 @@ _P = TypeVar("_P", bound=asyncio.Protocol)
 _HEAD_START = 0.25  # seconds; RFC 8305, 5 recommends 250 ms
 
 
+_MOST_LOOKUPS = 32  # names whose server is silent hold up no other until they are as many
+
+
+def make_room_for_lookups() -> None:
+    """To be called before the first look-up of this process, and of those that it starts.
+
+    Of libuv's threads, four if nobody says otherwise, half look up names at the same time: two names whose server is
+    silent would hold up all others. 64 threads take half a megabyte. What the environment says already stays.
+    """
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(2 * _MOST_LOOKUPS))
+
+
 class Address(msgspec.Struct, frozen=True):
     """Where a connection goes and how: what decides whether two requests may share one. `tls` None is plaintext."""
 
@@ -153,7 +165,7 @@ class Dialler:
             raise
 
     async def _look_up(self, host: str, port: int) -> Sequence[_Info]:
-        """Look-ups of one name at the same time are one: each takes a thread, of which there are few (libuv: four)."""
+        """Look-ups of one name at the same time are one: each takes a thread, of which there are so many."""
         key = (host, port)
         lookup = self._lookups.get(key)
         if lookup is None:

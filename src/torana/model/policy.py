@@ -128,7 +128,7 @@ class Eviction(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What of an endpoint's answers is a failure, and what follows. `unhealthy` is CEL; None: 5xx and 429."""
+    """Which of an endpoint's answers speak against it, and what follows. `unhealthy` is CEL; None: 5xx and 429."""
 
     unhealthy: str | None = None
     eviction: Eviction = Eviction()

@@ -29,7 +29,8 @@ _VISIBLE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # of ASCII, beside letters, digits 
 async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, route: CompiledRoute) -> None:
     """Head and body of the answer, to the end. An answer that breaks off is ended here and noted in the record.
 
-    Raises what kept an answer that is to be gathered from being whole: ANSWER_TOO_LARGE, or what it broke off with.
+    Raises what kept an answer that is to be gathered from being whole: ANSWER_TOO_LARGE, or what it broke off with; and
+    EmptyStreamError.
     """
     head = asked.head
     record = exchange.record
@@ -39,6 +40,12 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
         await _pass_rewritten(exchange, client, asked, route, passage)
         return
     whole = route.response_buffer is not None and await route.response_buffer.gather(head, body)
+    chunks = passage.read(body.take())
+    if asked.held:
+        chunks = asked.held + chunks
+    done = body.done
+    if done:
+        chunks += passage.end()  # before the head: a stream without a word is no answer
     record.status = head.status
     if route.after or asked.upstream.after is not None or record.untranslated:
         apply_policies(exchange, asked, route)
@@ -48,17 +55,15 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
         head.fields.append((b"content-length", b"content-length", b"%d" % body.size))
     parts = _head(head, framing)
     client.start(parts, framing)
-    chunks = passage.read(body.take())
-    if asked.held:
-        chunks = asked.held + chunks
-    if body.done:
-        client.finish(parts, chunks + passage.end())
+    if done:
+        client.finish(parts, chunks)
     else:
         client.write(chunks, parts)
         body.attach(lambda chunks: client.write(passage.read(chunks)))
         client.couple(asked.connection)  # after `attach`, which lets the upstream go on
         try:
             await body.finished()
+            last = passage.end()
         except GatewayError as error:
             client.write(passage.broken(error))
             client.cut()
@@ -68,7 +73,7 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
             passage.tell(record)
             raise
         else:
-            client.finish(None, passage.end())
+            client.finish(None, last)
     record.answer_bytes = body.size
     passage.tell(record)
 

@@ -193,7 +193,5 @@ def with_hint(error: GatewayError, upstream: Upstream) -> GatewayError:
     """`error`, with the likely cause when a port that usually speaks TLS was reached without."""
     if not upstream.plaintext_443 or error.reason not in (Reason.UPSTREAM_CLOSED, Reason.BAD_ANSWER):
         return error
-    hint = (
-        f"{upstream.endpoint.text} was reached in plaintext; if it speaks TLS, add `backendTLS: {{}}` to the policies."
-    )
+    hint = "Its port 443 was reached in plaintext; if it speaks TLS, add `backendTLS: {}` to the policies."
     return GatewayError(error.reason, f"{error.message} {hint}", error.detail)

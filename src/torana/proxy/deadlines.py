@@ -28,6 +28,16 @@ class Limit(NamedTuple):
     seconds: float
 
 
+class RanOutError(GatewayError):
+    """UPSTREAM_TIMEOUT, of a limit that the configuration sets."""
+
+    def __init__(self, limit: Limit) -> None:
+        when = "had not ended" if limit.name == _TOTAL else "did not begin"
+        message = f"The upstream's answer {when} within the {limit.name} of {limit.seconds:g} s."
+        super().__init__(Reason.UPSTREAM_TIMEOUT, message)
+        self.limit = limit
+
+
 def shortest(*limits: tuple[str, float | None]) -> Limit | None:
     """The one that ends first, of those that are set."""
     given = [Limit(name, seconds) for name, seconds in limits if seconds is not None]
@@ -40,7 +50,7 @@ async def within(work: Awaitable[_T], limit: Limit, over: float = 0.0) -> _T:
         async with asyncio.timeout(limit.seconds - over):
             return await work
     except TimeoutError:
-        raise ran_out(limit) from None
+        raise RanOutError(limit) from None
 
 
 @contextmanager
@@ -50,7 +60,7 @@ def lasting(connection: UpstreamConnection, timeout: Timeout, started: float) ->
     if timeout.stream_idle is not None:
         connection.bound_silence(timeout.stream_idle)
     if timeout.total is not None:
-        error = ran_out(Limit(_TOTAL, timeout.total))
+        error = RanOutError(Limit(_TOTAL, timeout.total))
         left = started + timeout.total - perf_counter()
         handle = asyncio.get_running_loop().call_later(max(left, 0), connection.abandon, error)
     try:
@@ -58,9 +68,3 @@ def lasting(connection: UpstreamConnection, timeout: Timeout, started: float) ->
     finally:
         if handle is not None:
             handle.cancel()
-
-
-def ran_out(limit: Limit) -> GatewayError:
-    when = "had not ended" if limit.name == _TOTAL else "did not begin"
-    message = f"The upstream's answer {when} within the {limit.name} of {limit.seconds:g} s."
-    return GatewayError(Reason.UPSTREAM_TIMEOUT, message)

@@ -28,14 +28,14 @@ from torana.exchange import Exchange
 from torana.llm.pauses import pause_of
 from torana.model.policy import Timeout
 from torana.proxy.ask import Asked, first_content
+from torana.proxy.attempts import ERROR_IN_STREAM, NEVER_ARRIVED, NO_ANSWER, is_failure, note, why_of
 from torana.proxy.balancer import Balancer
-from torana.proxy.deadlines import Limit, ran_out, within
+from torana.proxy.deadlines import Limit, RanOutError, within
 from torana.proxy.inbound import Inbound
-from torana.proxy.passage import Document, Events
+from torana.proxy.passage import Document, Events, Rewritten
 from torana.proxy.snapshot import CompiledRoute
 from torana.proxy.upstream import Upstream
 from torana.telemetry.metrics import Metrics
-from torana.telemetry.record import Attempt
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +45,7 @@ _MOST_WHOLE = 1024 * 1024  # octets of an answer that is no stream; one that is 
 _GRAIN = 0.005  # seconds; libuv counts in milliseconds, and a limit may be told to be over before it is
 _NO_TIMEOUT = Timeout()
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
-_NEVER_ARRIVED = frozenset((Reason.CONNECT_FAILED, Reason.CONNECT_TIMEOUT))
-_NO_ANSWER = _NEVER_ARRIVED | {Reason.UPSTREAM_CLOSED, Reason.BAD_ANSWER, Reason.UPSTREAM_TIMEOUT}
+_OWN_SHARE = 0.5  # of the time that all attempts have: one request charges one endpoint at most with its end
 
 Ask = Callable[[Upstream, int], Awaitable[Asked]]
 """Asks one upstream; the number tells how many were asked before."""
@@ -111,7 +110,7 @@ class Failover:
             outcome, why = await self._attempt(upstream)
             if why is None and isinstance(outcome, Asked):
                 return outcome
-            self._note(upstream, why or "")
+            note(self._exchange.record, self._metrics, upstream, why or "")
             if not _untranslatable(outcome):
                 self._failed = outcome if isinstance(outcome, GatewayError) else _refused(upstream, outcome)
             following = self._following(upstream, outcome)
@@ -140,12 +139,12 @@ class Failover:
             asking = self._asked(upstream, began)
             outcome, why = await (asking if limit is None else within(asking, limit, began - self._began))
         except GatewayError as error:
-            if error.reason not in _NO_ANSWER:
+            if error.reason not in NO_ANSWER:
                 vitals.unknown(self)
                 if error.reason is Reason.UNTRANSLATABLE:  # by this one; another may understand it as it is
                     return error, error.reason.fault.code
                 raise  # of the request itself: it would be the same everywhere
-            outcome, why = error, error.reason.fault.code
+            outcome, why = error, why_of(error)
         except BaseException:
             vitals.unknown(self)
             raise
@@ -173,23 +172,21 @@ class Failover:
                 return "retry condition"
         if not asked.upstream.is_llm:
             return None
-        if self._unwell(asked):
-            return str(asked.head.status) if asked.upstream.unhealthy is None else "unhealthy"
+        if is_failure(asked.head):
+            return str(asked.head.status)
         timeout = self._route.timeout or _NO_TIMEOUT
         if timeout.stream_idle is not None:
             asked.connection.bound_silence(timeout.stream_idle)
         if isinstance(asked.passage, Events):
             return await self._beginning(asked, asked.passage, began, timeout.first_byte)
-        if isinstance(asked.passage, Document):
+        if isinstance(asked.passage, Document | Rewritten):
             await asked.connection.body.peek(_MOST_WHOLE)  # one that breaks off is no answer
         return None
 
     def _unwell(self, asked: Asked) -> bool:
         """Whether an answer speaks against its endpoint, by its own rule or that of most."""
         unhealthy = asked.upstream.unhealthy
-        if unhealthy is not None:
-            return unhealthy.holds(self._exchange, asked.head)
-        return asked.head.status == 429 or asked.head.status >= 500
+        return is_failure(asked.head) if unhealthy is None else unhealthy.holds(self._exchange, asked.head)
 
     async def _beginning(self, asked: Asked, events: Events, began: float, first_byte: float | None) -> str | None:
         """The same, of a stream: what its beginning tells."""
@@ -197,10 +194,8 @@ class Failover:
         if not await first_content(asked, events, max(left, 0)):
             if first_byte is None:
                 return None
-            raise ran_out(Limit("timeout.firstByteTimeout", first_byte))
-        if events.failed:
-            return "error in stream"
-        return None if events.opened or not asked.connection.body.done else "empty stream"
+            raise RanOutError(Limit("timeout.firstByteTimeout", first_byte))
+        return ERROR_IN_STREAM if events.failed else None
 
     def _learn(self, upstream: Upstream, outcome: Asked | GatewayError, why: str | None, began: float) -> None:
         vitals = upstream.endpoint.vitals
@@ -208,28 +203,35 @@ class Failover:
         status, pause = 0, None
         if isinstance(outcome, Asked):
             status = outcome.head.status
-            if why is None and not self._unwell(outcome):
+            unwell = why == ERROR_IN_STREAM or self._unwell(outcome)
+            if why is not None or unwell:
+                pause = pause_of(status, outcome.head.fields, time.time())
+            if pause is not None:
+                self._pause = pause if self._pause is None else min(pause, self._pause)
+            if not unwell:  # `retry` may have it asked again all the same
                 if vitals.succeeded(self, now - began, now, upstream.eviction):
                     _log.info("%s at %s is well again", upstream.backend.name, upstream.endpoint.text)
                 return
-            pause = pause_of(status, outcome.head.fields, time.time())
-        elif outcome.reason is Reason.UPSTREAM_TIMEOUT and not self._inbound.complete:
-            vitals.unknown(self)  # it may be the client that took so long
+        elif not self._charged(outcome, now - began):
+            vitals.unknown(self)
             return
-        if pause is not None:
-            self._pause = pause if self._pause is None else min(pause, self._pause)
         if vitals.failed(self, now, upstream.eviction, pause, throttled=status == 429):
             self._metrics.count_eviction(upstream.backend.name, upstream.endpoint.text)
             left = (vitals.evicted_until or now) - now
             what = (upstream.backend.name, upstream.endpoint.text, left, why or status)
             _log.warning("%s at %s gets no requests for %.3g s while others can take them; last failure: %s", *what)
 
-    def _note(self, upstream: Upstream, why: str) -> None:
-        record = self._exchange.record
-        if record.attempts is None:
-            record.attempts = []
-        record.attempts.append(Attempt(upstream.endpoint.text, why))
-        self._metrics.count_failure(upstream.backend.name, upstream.endpoint.text, why)
+    def _charged(self, error: GatewayError, spent: float) -> bool:
+        """Whether it tells of the endpoint, which had `spent` seconds.
+
+        A timeout does not while the client's body was still coming, nor where the time for all attempts ran out and
+        less than half of it was this one's: a pause, or the others, had the rest.
+        """
+        if error.reason is Reason.UPSTREAM_TIMEOUT and not self._inbound.complete:
+            return False
+        if isinstance(error, RanOutError) and error.limit is self._route.answer_limit:
+            return spent >= _OWN_SHARE * error.limit.seconds
+        return True
 
     def _following(self, failed: Upstream, outcome: Asked | GatewayError) -> _Following | None:
         """The next one to ask; None when there is none, or this request must not be sent again."""
@@ -281,16 +283,20 @@ class Failover:
             return False
         if failed.is_llm or isinstance(outcome, Asked):
             return True  # an answer that was not taken is one that the route's `retry` names
-        return outcome.reason in _NEVER_ARRIVED or self._exchange.method in _IDEMPOTENT or self._retry is not None
+        return outcome.reason in NEVER_ARRIVED or self._exchange.method in _IDEMPOTENT or self._retry is not None
 
     def _told(self, error: GatewayError) -> GatewayError:
         """`error`, with all that was tried before it."""
         attempts = self._exchange.record.attempts or []
         if len(attempts) == 1:
             return error
-        tried = ", ".join(f"{attempt.endpoint} ({attempt.why})" for attempt in attempts)
-        message = f"No endpoint answered; tried: {tried}. The last one: {error.message}"
-        return GatewayError(error.reason, message, error.detail, retry_after=self._pause)
+        shown = self._route.shows_endpoints
+        tried = ", ".join(f"{attempt.endpoint if shown else attempt.name} ({attempt.why})" for attempt in attempts)
+        last, detail = error.message, error.detail
+        if not shown and error.reason in NEVER_ARRIVED:  # their words name the address, which is for the log alone
+            last, detail = f"no connection (phase {detail.partition(':')[0]}).", last
+        message = f"No endpoint answered; tried: {tried}. The last one: {last}"
+        return GatewayError(error.reason, message, detail, retry_after=self._pause)
 
 
 def _untranslatable(outcome: Asked | GatewayError) -> bool:
@@ -299,4 +305,4 @@ def _untranslatable(outcome: Asked | GatewayError) -> bool:
 
 def _refused(upstream: Upstream, asked: Asked) -> GatewayError:
     """An answer that the client might have got, had there not been another to ask."""
-    return GatewayError(Reason.BAD_ANSWER, f"{upstream.endpoint.text} answered {asked.head.status}.")
+    return GatewayError(Reason.BAD_ANSWER, f"{upstream.public_name} answered {asked.head.status}.")

@@ -21,6 +21,7 @@ from torana.llm.operation import Operation, operation_of
 from torana.policies.order import RequestPolicy
 from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asked, Asking, with_hint
+from torana.proxy.attempts import is_failure, note, note_broken, note_lone
 from torana.proxy.balancer import Balancer
 from torana.proxy.call import aimed, counted_here, read_call
 from torana.proxy.deadlines import lasting, within
@@ -85,6 +86,7 @@ class Gateway:
             else:
                 await self._forward(inbound, exchange, route)
         except GatewayError as error:
+            note_lone(record, self.metrics, route, error)
             _fail(connection, exchange, route, error)
         except asyncio.CancelledError:
             record.status = record.status or Reason.CLIENT_LEFT.fault.status
@@ -122,6 +124,8 @@ class Gateway:
                 asking = self._ask(inbound, exchange, route, upstream)
                 spent = perf_counter() - exchange.record.started
                 asked = await (asking if limit is None else within(asking, limit, spent))
+                if asked.head.status >= 429 and upstream.is_llm and is_failure(asked.head):
+                    note(exchange.record, self.metrics, upstream, str(asked.head.status))
             else:
                 ask = partial(self._ask, inbound, exchange, route)
                 failover = Failover(ask, inbound, exchange, route, pick(route), self.metrics)
@@ -132,12 +136,7 @@ class Gateway:
                     return
                 asked = await failover.run(upstream)
         except GatewayError as error:
-            counts = exchange.record.operation == Operation.COUNT_TOKENS.text
-            if error.reason is not Reason.UNTRANSLATABLE or not counts or upstream is None:
-                raise
-            body = await inbound.gather(self.snapshot.config.limits.max_body_bytes)
-            exchange.record.endpoint = ""
-            _reply(connection, exchange, route, counted_here(body, upstream.model))
+            await self._count_here(inbound, exchange, route, upstream, error)
             return
         pass_to_end = pass_on if asked.head.status != 101 else switch
         try:
@@ -147,11 +146,24 @@ class Gateway:
                 with lasting(asked.connection, timeout, exchange.record.started):
                     await pass_to_end(exchange, connection, asked, route)
         finally:
+            if exchange.record.error is not None:
+                note_broken(exchange.record, self.metrics, route, asked)
             endpoint = asked.upstream.endpoint  # `asked.release()`, without the call
             endpoint.vitals.pending -= 1
             endpoint.lane.give(asked.connection)
             if inbound.form is not None:  # which it seldom is: spared the call
                 _note_model(exchange.record, inbound)
+
+    async def _count_here(
+        self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream | None, error: GatewayError
+    ) -> None:
+        """Answer a count of tokens that no provider can be asked for; raises any other `error`."""
+        counts = exchange.record.operation == Operation.COUNT_TOKENS.text
+        if error.reason is not Reason.UNTRANSLATABLE or not counts or upstream is None:
+            raise error
+        body = await inbound.gather(self.snapshot.config.limits.max_body_bytes)
+        exchange.record.endpoint = ""
+        _reply(inbound.client, exchange, route, counted_here(body, upstream.model))
 
     async def _ask(
         self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, number: int = 0

@@ -19,12 +19,13 @@ from torana.exchange import Exchange, LocalReply
 from torana.llm.operation import Operation
 from torana.llm.usage import UNREADABLE
 from torana.proxy.ask import Asking
+from torana.proxy.attempts import note
 from torana.proxy.language import CREDENTIALS
 from torana.proxy.models import describer, list_reply, model_id
 from torana.proxy.runtime import Listing
 from torana.proxy.upstream import Upstream
 from torana.telemetry.metrics import Metrics
-from torana.telemetry.record import Attempt, Record
+from torana.telemetry.record import Record
 
 _LONGEST_WAIT: Final = 5.0  # seconds for one upstream
 _MOST_READ: Final = 1024 * 1024  # bytes of one upstream's answer
@@ -69,8 +70,7 @@ async def merged_list(exchange: Exchange, upstreams: Iterable[Upstream], metrics
             models.setdefault(name, describe(name))
         if isinstance(answer, str):
             missing[upstream.endpoint.text] = None
-            record.attempts = [*(record.attempts or ()), Attempt(upstream.endpoint.text, answer)]
-            metrics.count_failure(upstream.backend.name, upstream.endpoint.text, answer)
+            note(record, metrics, upstream, answer)
         else:
             for name, model in answer.items():
                 models.setdefault(name, model)

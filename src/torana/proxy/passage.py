@@ -115,6 +115,13 @@ class TranslatedReader:
         return self._stream.error
 
 
+class EmptyStreamError(GatewayError):
+    """A stream that says 200 and no more: its client would take it for an answer without a word."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.BAD_ANSWER, "The upstream's stream ended without an answer.")
+
+
 class Unread:
     """A body nobody here looks at: errors, and what is no call of a language model."""
 
@@ -214,7 +221,11 @@ class Events(Unread):
         return out
 
     def end(self) -> list[bytes]:
-        return [self._reader.finish()]
+        """Raises EmptyStreamError where nothing had come; of a call that is not known nothing is known either."""
+        last = self._reader.finish()
+        if self._operation is not None and not self.opened and not self.failed:
+            raise EmptyStreamError
+        return [last]
 
     def broken(self, error: GatewayError) -> list[bytes]:
         if isinstance(self._reader, TranslatedReader):

@@ -42,13 +42,14 @@ class CompiledRoute:
     """A route with its policies as flat tuples, and its backends by weight.
 
     `only` is the one upstream there is, where there is nothing to choose and nothing to repeat. `answer_limit` is for
-    all attempts together, until an answer begins; that of each attempt is the upstream's.
+    all attempts together, until an answer begins; that of each attempt is the upstream's. `shows_endpoints`: clients
+    may know the addresses.
     """
 
     __slots__ = (
         "_bounds", "_refs", "after", "answer_limit", "before", "budget", "mirrors", "models", "only", "operations",
         "placement", "response_buffer", "retry", "retry_codes", "retry_condition", "retry_precondition", "route",
-        "shares", "stages", "timeout",
+        "shares", "shows_endpoints", "stages", "timeout",
     )  # fmt: skip
 
     def __init__(self, route: Route, placement: Placement, runtime: Runtime, settings: Settings) -> None:
@@ -57,6 +58,7 @@ class CompiledRoute:
         chains = compile_route(route.policies, placement, runtime.buckets)
         self.before = chains.before
         self.stages = chains.stages
+        self.shows_endpoints = settings.attempt_headers
         # Last, so that no rule on headers takes away what is there to find out about the rules.
         self.after = (*chains.after, tell_attempts) if settings.attempt_headers else chains.after
         self.timeout = timeout = route.policies.timeout
@@ -106,6 +108,7 @@ class CompiledRoute:
         placement = Placement(self.placement.bind, self.placement.listener, f"{self.route.name}/{model.name}")
         inner = Route(model.name, policies=policies, backends=model.backends, mirrors=self.route.mirrors)
         compiled = CompiledRoute(inner, placement, runtime, msgspec.structs.replace(settings, attempt_headers=False))
+        compiled.shows_endpoints = self.shows_endpoints
         compiled.after = (*compiled.after, *self.after)
         compiled.response_buffer = compiled.response_buffer or self.response_buffer
         return compiled

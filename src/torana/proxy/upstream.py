@@ -46,6 +46,7 @@ class Upstream:
     """One backend of one route. Attributes that do not change with the request are rendered already.
 
     `attempt_limit` is how long one attempt may take until the head of its answer, by the route or by the backend.
+    `public_name` is for clients that are not to know addresses.
     `detours` are the operations for which its provider has a path of its own, or is asked by a translation; `unserved`
     those that it cannot be asked.
     """
@@ -53,7 +54,7 @@ class Upstream:
     __slots__ = (
         "_credential", "_drops", "_headers", "_host_of", "_keys", "_language", "_modify", "_path_of", "after",
         "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "has_aliases", "is_llm", "model",
-        "provider", "redirect", "translations", "unhealthy", "unserved",
+        "provider", "public_name", "redirect", "translations", "unhealthy", "unserved",
     )  # fmt: skip
 
     def __init__(self, backend: Backend, runtime: Runtime, timeout: Timeout | None = None) -> None:
@@ -65,6 +66,8 @@ class Upstream:
             ("http.requestTimeout", backend.request_timeout),
         )
         self.endpoint: Endpoint = runtime.endpoint(backend.name, address_of(backend, runtime.environment))
+        place = backend.target.unix or backend.target.host
+        self.public_name = "the backend" if place in backend.name else backend.name  # which may be its address
         health = backend.health or Health()
         self.eviction = health.eviction
         self.unhealthy = compile_optional(health.unhealthy)

@@ -1,8 +1,8 @@
 """Counts and histograms in plain numbers, cheap to add to, summed over workers and rendered when scraped.
 
 Names, labels and buckets are agentgateway's. A series is a slotted object found by a tuple of its labels. A client can
-choose some labels (the model's name, where the configuration leaves it free); long ones are clipped, and after
-MOST_SERIES of them the name is recorded as `other`, so that no client can fill the memory.
+choose some labels (the model's name, where the configuration leaves it free), and endpoints come and go; long ones are
+clipped, and after MOST_SERIES of them the name is recorded as `other`, so that nobody can fill the memory.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
 from torana.telemetry.record import Record, clipped
 
 MOST_SERIES = 2000
+
+_Labels = TypeVar("_Labels", bound=tuple[str, ...])
 
 HTTP_LABELS = (
     "backend", "protocol", "method", "status", "reason", "bind", "gateway", "listener", "route", "route_rule",
@@ -162,14 +165,17 @@ class Metrics:
 
     def count_failure(self, backend: str, endpoint: str, why: str) -> None:
         """An attempt that failed, whatever came of the request."""
-        self._failures[clipped(backend), clipped(endpoint), why] += 1
+        key = (clipped(backend), clipped(endpoint), why)
+        self._failures[key if _has_room(self._failures, key) else ("other", "other", why)] += 1
 
     def count_eviction(self, backend: str, endpoint: str) -> None:
-        self._evictions[clipped(backend), clipped(endpoint)] += 1
+        key = (clipped(backend), clipped(endpoint))
+        self._evictions[key if _has_room(self._evictions, key) else ("other", "other")] += 1
 
     def count_mirrored(self, backend: str, outcome: str) -> None:
         """A copy of a request: answered, failed, dropped for want of room, or too_large to be made."""
-        self._mirrored[clipped(backend), outcome] += 1
+        key = (clipped(backend), outcome)
+        self._mirrored[key if _has_room(self._mirrored, key) else ("other", outcome)] += 1
 
     def state(self) -> State:
         """A view of the numbers as they are now; the lists are new, the series are not."""
@@ -208,6 +214,10 @@ class Metrics:
             series.first_token.observe(record.first_token - record.started)
             if usage is not None and usage.output_tokens > 1:
                 series.per_token.observe((record.ended - record.first_token) / (usage.output_tokens - 1))
+
+
+def _has_room(counts: Counter[_Labels], labels: _Labels) -> bool:
+    return len(counts) < MOST_SERIES or labels in counts
 
 
 def summed(states: Iterable[State]) -> State:

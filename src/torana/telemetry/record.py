@@ -51,10 +51,14 @@ UNPLACED = Placement("unknown", "unknown", "unknown")
 
 
 class Attempt(NamedTuple):
-    """One that failed: the endpoint, and why in a word or two (a status, a code of the error table)."""
+    """One that failed: the endpoint, and why in a word or two (a status, a code of the error table).
+
+    `name` is for clients that are not to know addresses.
+    """
 
     endpoint: str
     why: str
+    name: str
 
 
 class Record(msgspec.Struct, gc=False):

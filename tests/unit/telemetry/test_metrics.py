@@ -84,6 +84,24 @@ def test_clients_cannot_make_series_without_end() -> None:
     assert sum(state.gen_ai[-1].duration.counts) == 500
 
 
+def test_endpoints_cannot_make_series_without_end() -> None:
+    """Endpoints come and go: after a bounded number of series the next ones are `other`, and nothing goes uncounted."""
+    made = Metrics()
+    for number in range(MOST_SERIES + 500):
+        made.count_failure("pods", f"10.0.0.{number}:80", "503")
+        made.count_eviction("pods", f"10.0.0.{number}:80")
+        made.count_mirrored(f"copy{number}", "failed")
+    made.count_failure("pods", "10.0.0.0:80", "503")
+    made.count_failure("pods", "new", "429")
+    state = made.state()
+    assert len(state.failures) == MOST_SERIES + 2
+    assert state.failures["other", "other", "503"] == 500
+    assert state.failures["other", "other", "429"] == 1
+    assert state.failures["pods", "10.0.0.0:80", "503"] == 2
+    assert (len(state.evictions), state.evictions["other", "other"]) == (MOST_SERIES + 1, 500)
+    assert (len(state.mirrored), state.mirrored["other", "failed"]) == (MOST_SERIES + 1, 500)
+
+
 def test_long_labels_are_clipped() -> None:
     """A label is at most 256 characters long; requests whose labels differ only after that are one series."""
     state = counted(*(call(model="m" * 300 + str(number)) for number in range(3)))

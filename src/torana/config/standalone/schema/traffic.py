@@ -79,7 +79,8 @@ class Health(Record, frozen=True):
     """What of a backend's answers is a failure, and what follows. A 429 evicts at once, for as long as it asks."""
 
     unhealthy_expression: Annotated[
-        Expression | None, Meta(description="Of the answer: it is a failure where this is true. Left out: 5xx and 429.")
+        Expression | None,
+        Meta(description="Of the answer: it speaks against the backend where this is true. Left out: 5xx and 429."),
     ] = None
     eviction: Annotated[Eviction | None, Meta(description="When the backend gets no more requests for a while.")] = None
 
