@@ -139,6 +139,7 @@ class Gateway:
             exchange.record.endpoint = ""
             _reply(connection, exchange, route, counted_here(body, upstream.model))
             return
+        inbound.content = None  # it went upstream, and is not kept for as long as a stream lasts
         pass_to_end = pass_on if asked.head.status != 101 else switch
         try:
             if timeout is None:
