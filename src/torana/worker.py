@@ -84,6 +84,7 @@ class Worker:
         self._most_connections = 0  # as last compared with the limit of open files
         self._sweep.start()
         _raise_open_files()
+        _keep_freed_memory()
 
     async def apply(self, config: Config) -> None:
         """Serve by `config` from now on; requests under way end by what they began with.
@@ -280,6 +281,15 @@ def _raise_open_files() -> None:
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit of its own
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep up to 32 MiB that were freed: memory that is new costs a large body more than its copying does.
+
+    It keeps twice the largest block that was mapped and freed again (mallopt(3), M_MMAP_THRESHOLD), and a block that
+    nobody touches takes no memory. Other C libraries do as they please. Measured in docs/adr/0007-large-bodies.md.
+    """
+    bytes(16 * 1024 * 1024)
 
 
 def _open(bind: Bind, *, ipv6: bool, reuse_port: bool) -> list[socket.socket]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable
 
 import pytest
 
+from tests.http.calls import call, in_order, llm
 from tests.http.conftest import Connect, Line, Serve, StartLine, StartUpstream
-from tests.http.wire import Script, Upstream, Wire, until
+from tests.http.wire import Script, Upstream, Wire, free_port, until
 from torana.http.body import HIGH_WATER, Body
 from torana.http.client import UpstreamConnection
 from torana.http.request import Request
 from torana.http.server import ServerConnection
 from torana.model.config import Limits
+from torana.proxy.inbound import Inbound
 
 _PIECE = 64 * 1024
 _PIECES = 640
@@ -77,6 +80,32 @@ async def test_a_client_that_stops_reading_pauses_its_upstream(
     while piece := await wire.some(1 << 20):
         received += len(piece)
     assert received > _SIZE
+
+
+@pytest.mark.parametrize("providers", [1, 2])
+async def test_a_body_that_was_sent_is_not_kept(
+    providers: int, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """While an answer is passed on, which may last, the gateway holds nothing of a call's body any more."""
+    body = b'{"model":"a","input":"' + b"x" * 1_000_000 + b'"}'
+
+    def lasting(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(_HEADS["events"] + b'{"choices":[{"delta":{"content":"a"}}]}\n\n')
+            await wire.rest()
+
+        return script
+
+    provider = await upstream(lasting)
+    backends = (llm(provider.port, "first"), llm(free_port(), "second"))[:providers]
+    started = await line(shares=in_order(*backends))
+    wire = await connect(started.port)
+    await wire.send(call(body))
+    await wire.head()
+    kept = [each for each in gc.get_objects() if isinstance(each, Inbound) and each.request.body.size == len(body)]
+    assert [each.content for each in kept] == [None]
+    assert provider.requests[0].body == body
 
 
 async def test_a_client_that_never_reads_is_cut(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:

@@ -82,8 +82,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     # the gateway's side
 
-    def send(self, data: bytes, method: bytes) -> None:
-        """Write a request's head, with its body when that is at hand; further pieces go by `write`."""
+    def send(self, data: bytes, method: bytes, behind: tuple[bytes | memoryview, ...] = ()) -> None:
+        """Write a request's head with its body when that is at hand, a large one's pieces `behind` it."""
         self.busy = True
         self.received = self.complete = self._trailers = self._uploading = False
         self._quiet = self._overhead = 0
@@ -94,7 +94,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._broken or self._transport.is_closing():
             self._fail("the connection was closed")
         else:
-            self._sweep.outbox.write(self._transport, data)
+            self._sweep.outbox.write(self._transport, data, behind)
 
     def upload(self, body: Body, source: Source, *, chunked: bool, through: Through | None = None) -> None:
         """Send `body` as it arrives; `source`, where it comes from, is paused while the upstream takes no more.

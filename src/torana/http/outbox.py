@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 
-_LARGE = 32 * 1024  # bytes; a wake is nothing beside the copying of these
+LARGE = 32 * 1024
+"""Bytes: beside the copying of these, a wake is nothing, and a write of several pieces costs less than joining them."""
+
 _MOST = 256 * 1024  # bytes that wait for the end of a turn; a client may pipeline thousands of requests in one
 
 
@@ -22,9 +24,18 @@ class Outbox:
         self._writes: list[tuple[asyncio.WriteTransport, bytes]] = []
         self._held = 0
 
-    def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
-        """Large writes go at once, so that a receiver that is slow is noticed before more is read for it."""
-        if len(data) > _LARGE:
+    def write(
+        self, transport: asyncio.WriteTransport, data: bytes, behind: tuple[bytes | memoryview, ...] = ()
+    ) -> None:
+        """`data`, and `behind` it what is too large to be joined with it.
+
+        Large writes go at once, so that a receiver that is slow is noticed before more is read for it.
+        """
+        if behind:
+            self.flush()
+            transport.writelines((data, *behind))
+            return
+        if len(data) > LARGE:
             self.flush()
             transport.write(data)
             return

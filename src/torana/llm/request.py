@@ -5,6 +5,9 @@ dict again gives the shortest form of the body with its nested values untouched.
 body when, and only when, the body was compact JSON without a repeated key, and then it also is the body, byte for byte.
 Otherwise a walk over the top level splices the new values in. What the walk cannot follow is sent in the joined form,
 where a key stands once, so the upstream cannot read another model than the one that was checked and logged.
+
+Of a large body (an image, often) nothing is copied: it goes on in pieces, the new values between views of the old body.
+Measured in docs/adr/0007-large-bodies.md.
 """
 
 from __future__ import annotations
@@ -12,27 +15,35 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import product
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from torana.errors import GatewayError, Reason
 
+Pieces: TypeAlias = tuple[bytes | memoryview, ...]
+"""A body in pieces, to be sent one after the other. A large one is not copied only to change its model."""
+
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
-    """A body ready to be sent.
+    """A body ready to be sent, in pieces: most often one.
 
     `model` is what the upstream reads, `asked_model` what the client wrote (None: nothing, or no text). `usage_added`
     tells that the gateway asked for the stream's usage and the client did not, who must then not see the usage event.
     """
 
-    body: bytes
+    pieces: Pieces
     model: str
     asked_model: str | None
     stream: bool
     usage_added: bool
 
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)  # of one piece, no copy
 
+
+_LARGE: Final = 64 * 1024  # bytes from which copying a body costs more than finding where to cut it
 _TRUE: Final = msgspec.Raw(b"true")
 _NULL: Final = msgspec.Raw(b"null")
 _EMPTY_TEXT: Final = msgspec.Raw(b'""')
@@ -77,7 +88,12 @@ def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noq
             changes["stream_options"] = options
             usage_added = True
 
-    return Prepared(rewritten(body, members, changes), chosen, asked, stream, usage_added)
+    pieces = None
+    if len(body) > _LARGE:
+        pieces = _cut(body, members, changes) or _spliced(body, members, changes)
+    if pieces is None:
+        pieces = (rewritten(body, members, changes),)
+    return Prepared(pieces, chosen, asked, stream, usage_added)
 
 
 def members_of(body: bytes) -> dict[str, msgspec.Raw]:
@@ -146,7 +162,33 @@ def rewritten(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[
     joined = _encode(after)
     if len(joined) == expected:
         return joined if changes else body
-    return _spliced(body, members, changes) or joined
+    spliced = _spliced(body, members, changes)
+    return joined if spliced is None else b"".join(spliced)
+
+
+def _cut(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> Pieces | None:
+    """What `rewritten` makes of a body in compact JSON, in pieces of that body; None of any other body.
+
+    It is compact if its length is that of the shortest form, which is found without making it.
+    """
+    view = memoryview(body)
+    pieces: list[bytes | memoryview] = []
+    copied, at = 0, 1
+    for name, raw in members.items():
+        at += len(_encode(name)) + 1
+        if name in changes:
+            pieces += view[copied:at], changes[name]
+            copied = at + len(memoryview(raw))
+        at += len(memoryview(raw)) + 1
+    if at != len(body):
+        return None
+    if not changes:
+        return (body,)
+    added = b"".join([b",%b:%b" % (_encode(name), value) for name, value in changes.items() if name not in members])
+    if added:
+        pieces += view[copied:-1], added
+        copied = at - 1
+    return *pieces, view[copied:]
 
 
 _SPACE = rb"[ \t\n\r]*+"
@@ -155,8 +197,8 @@ _EMPTY = re.compile(_SPACE + rb"\{")
 _END = re.compile(_SPACE + rb"\}" + _SPACE + rb"\Z")
 
 
-def _spliced(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> bytes | None:
-    """`body` with the values of `changes` put in place; None when it does not hold exactly `members`, each once.
+def _spliced(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> Pieces | None:
+    """`body` with the values of `changes` put in place, as pieces; None when it holds other than `members`, each once.
 
     `body` is known to be a valid object. If it had more members than `members`, as a repeated key makes it, the walk
     would not stand at the closing brace after the last one; so a walk that ends has met them all, in order.
@@ -179,14 +221,13 @@ def _spliced(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[s
     if _END.match(body, at) is None:
         return None
     if not changes:
-        return body
+        return (body,)
 
     added = [_encode(name) + b":" + value for name, value in changes.items() if name not in members]
     if added:
         parts += view[copied:at], b"," if members else b"", b",".join(added)
         copied = at
-    parts.append(view[copied:])
-    return b"".join(parts)
+    return *parts, view[copied:]
 
 
 # --- words for the client ---

@@ -15,8 +15,9 @@ from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
 from torana.http.client import UpstreamConnection
 from torana.http.message import ResponseHead
+from torana.http.outbox import LARGE
 from torana.http.upgrade import LINES
-from torana.llm.request import refuses_stream_options
+from torana.llm.request import Pieces, refuses_stream_options
 from torana.proxy.call import Call
 from torana.proxy.deadlines import Limit, within
 from torana.proxy.inbound import Inbound
@@ -72,7 +73,7 @@ class Asking:
 
     async def call(self, call: Call) -> Answered:
         """A call whose body is at hand. If the upstream refuses the usage option, it is asked again without."""
-        answered = await self._send(call.prepared.body)
+        answered = await self._send(call.prepared.pieces)
         if not call.prepared.usage_added or answered.head.status not in (400, 422):
             return answered
         try:
@@ -92,7 +93,7 @@ class Asking:
 
     async def bare(self) -> Answered:
         """A request without a body."""
-        return await self._send(b"", had_body=False)
+        return await self._send((), had_body=False)
 
     async def unread(self, inbound: Inbound) -> Answered:
         """A request whose body nobody here reads: sent as it arrives, or at once when it has arrived already."""
@@ -106,7 +107,7 @@ class Asking:
         if inbound.content is not None:
             had_body = body.size > 0 or request.content_length is not None  # `content-length: 0` goes on as it came
             content = inbound.content if inbound.form is None else inbound.form.whole(inbound.content)
-            return await self._send(content, had_body=had_body)
+            return await self._send((content,), had_body=had_body)
         attempt = self._stream(inbound)
         return await (attempt if self._limit is None else within(attempt, self._limit))
 
@@ -130,31 +131,35 @@ class Asking:
             connection.close()
             raise
 
-    async def _send(self, body: bytes, *, had_body: bool = True) -> Answered:
+    async def _send(self, body: Pieces, *, had_body: bool = True) -> Answered:
         """A request with its body at hand. A pooled connection that turns out closed is replaced, once."""
-        parts = [*self._outgoing.parts]
+        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        parts: list[bytes | memoryview] = [*self._outgoing.parts]
         if had_body:
-            parts.append(b"content-length: %d\r\n" % len(body))
-        parts += (b"\r\n", body)
+            parts.append(b"content-length: %d\r\n" % size)
+        parts.append(b"\r\n")
+        if size <= LARGE:
+            parts += body
+            body = ()
         data = b"".join(parts)
         connection = self._upstream.endpoint.lane.take()
         if connection is not None:
             try:
-                attempt = self._converse(connection, data)
+                attempt = self._converse(connection, data, body)
                 return await (attempt if self._limit is None else within(attempt, self._limit))
             except GatewayError as error:
                 # RFC 9112, 9.3.1: a connection may close at any time; nothing came back on this one, so it was stale.
                 if error.reason is not Reason.UPSTREAM_CLOSED or connection.received:
                     raise
             self._exchange.record.retries += 1
-        attempt = self._converse(None, data)
+        attempt = self._converse(None, data, body)
         return await (attempt if self._limit is None else within(attempt, self._limit))
 
-    async def _converse(self, connection: UpstreamConnection | None, data: bytes) -> Answered:
+    async def _converse(self, connection: UpstreamConnection | None, data: bytes, behind: Pieces = ()) -> Answered:
         if connection is None:
             connection = await self._connect()
         try:
-            connection.send(data, self._exchange.method)
+            connection.send(data, self._exchange.method, behind)
             return Answered(connection, await connection.answer())
         except BaseException:
             connection.close()

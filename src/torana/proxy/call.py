@@ -21,7 +21,7 @@ from torana.llm.formats.translation import Translation
 from torana.llm.multipart import ModelField, boundary_of
 from torana.llm.operation import ModelPlace, Operation, operation_of
 from torana.llm.query import model_of_query, with_model
-from torana.llm.request import Prepared, model_of, prepare
+from torana.llm.request import Pieces, Prepared, model_of, prepare
 from torana.model.route import OperationRule
 from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
@@ -43,9 +43,9 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     lost: tuple[str, ...] = ()
     memo: bytes = b""
 
-    def without_usage(self) -> bytes:
+    def without_usage(self) -> Pieces:
         """The body that goes on where the upstream does not know the usage option."""
-        return prepare(self.body, self.model, add_usage=False).body
+        return prepare(self.body, self.model, add_usage=False).pieces
 
 
 def aimed(exchange: Exchange, upstream: Upstream) -> tuple[bytes, Operation | None]:
@@ -148,7 +148,7 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes, aske
         try:
             return Call(body, prepare(body, model, add_usage=False), model)
         except GatewayError:
-            return Call(body, Prepared(body, "", None, stream=False, usage_added=False), model)
+            return Call(body, Prepared((body,), "", None, stream=False, usage_added=False), model)
     if operation in upstream.unserved:
         raise _not_served(operation, upstream)
     if upstream.edits is not None:
@@ -166,7 +166,7 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes, aske
         prepared = prepare(body, model, operation.takes_usage_option and upstream.endpoint.takes_usage_option)
     except GatewayError as error:
         if error.reason is Reason.MODEL_MISSING and not operation.needs_model:
-            return Call(body, Prepared(body, "", None, stream=False, usage_added=False), model, operation)
+            return Call(body, Prepared((body,), "", None, stream=False, usage_added=False), model, operation)
         raise
     return Call(body, prepared, model, operation)
 

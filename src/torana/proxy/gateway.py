@@ -138,6 +138,7 @@ class Gateway:
         except GatewayError as error:
             await self._count_here(inbound, exchange, route, upstream, error)
             return
+        inbound.content = None  # it went upstream, and is not kept for as long as a stream lasts
         pass_to_end = pass_on if asked.head.status != 101 else switch
         try:
             if timeout is None:

@@ -146,6 +146,13 @@ def test_no_second_model_gets_past_a_check(body: bytes, configured: str | None, 
     assert prepare(body, configured, add_usage=False).body == sent
 
 
+def padded(body: bytes) -> bytes:
+    """The same with a first member that makes it large; `body` is an object."""
+    before, _, rest = body.partition(b"{")
+    comma = b"" if rest.lstrip().startswith(b"}") else b","
+    return before + b'{"padding":"' + b"a" * 70_000 + b'"' + comma + rest
+
+
 @pytest.mark.parametrize("body", [b'{"model":"a","Model":"b"}'])
 def test_look_alikes_stay_without_a_configured_model(body: bytes) -> None:
     """Where the gateway sets no model, a member that merely resembles it is the client's own business."""
@@ -232,6 +239,39 @@ def test_a_repeated_member_is_sent_once(body: tuple[dict[str, Any], list[Member]
     json.loads(prepared.body, object_pairs_hook=note)
     assert len(names) == len(set(names))
     assert names.count(name) == 1
+
+
+@given(laid_out(), st.booleans(), st.sampled_from([None, "m"]), st.booleans())
+def test_a_large_body_is_changed_as_a_small_one(
+    body: tuple[dict[str, Any], list[Member]], compact: bool, model: str | None, repeats: bool
+) -> None:
+    """What is cut into pieces, for it is large, comes out as it would if it were small."""
+    data, members = body
+    small = b"{" + b",".join((m.head + m.value + m.after).encode() for m in members) + b"}"
+    if compact:
+        small = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    if repeats and members:
+        small = small[:-1] + f',{members[0].head}"again"'.encode() + b"}"
+    results: list[tuple[bytes, str, bool] | Reason] = []
+    for each in (small, padded(small)):
+        try:
+            prepared = prepare(each, model, add_usage=True)
+        except GatewayError as error:
+            results.append(error.reason)
+        else:
+            sent = prepared.body if each is not small else padded(prepared.body)
+            results.append((sent, prepared.model, prepared.usage_added))
+    assert results[0] == results[1]
+
+
+def test_a_large_compact_body_is_not_copied() -> None:
+    """Of a large body in compact JSON only what changes is made anew; without changes it is the client's own object."""
+    body = padded(b'{"model":"a","stream":true}')
+    first, model, second, added, end = prepare(body, "new", add_usage=True).pieces
+    assert (model, added) == (b'"new"', b',"stream_options":{"include_usage":true}')
+    views = [each for each in (first, second, end) if isinstance(each, memoryview)]
+    assert [view.obj is body for view in views] == [True] * 3
+    assert prepare(body, "a", add_usage=False).body is body
 
 
 # --- asking for the stream's usage ---

@@ -103,6 +103,56 @@ NAMES = st.sampled_from([*CHAT, "input_tokens", "output_tokens", "cached_tokens"
 SCALARS = st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.text())
 
 
+TOLD = {"prompt_tokens": 1, "completion_tokens": 2}
+MISLEADING = st.sampled_from([
+    None, "x", {"usage": TOLD}, {"model": "inner", "usage": TOLD}, [{"usage": TOLD, "model": "inner"}],
+    {"choices": [], "usage": TOLD}, '"usage":{"prompt_tokens":9}', '","usage":{"prompt_tokens":9},"x":"', 'x"usage',
+])  # fmt: skip
+
+
+@st.composite
+def long_answers(draw: st.DrawFn) -> dict[str, Any]:
+    """Members in any order, one of them long, and others that look like the ones that count."""
+    long = draw(st.sampled_from(["choices", "content", "output", "data", "embeddings", "results"]))
+    members = {
+        "model": draw(st.sampled_from(["m", "m", None, 7])),
+        "usage": draw(st.sampled_from([CHAT, TOLD, {"input_tokens": 3}, {"total_tokens": 4}, None, "x"])),
+        "meta": draw(st.sampled_from([None, {"tokens": {"input_tokens": 5}}])),
+        long: [draw(MISLEADING), "a" * 9000, draw(MISLEADING)],
+        draw(st.sampled_from(["id", 'x"usage', 'x"choices', 'x"model', "\\"])): draw(MISLEADING),
+        "system_fingerprint": draw(MISLEADING),
+    }
+    names = draw(st.permutations(list(members)))
+    return {name: members[name] for name in names[: draw(st.integers(4, len(names)))]}
+
+
+@given(long_answers(), st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_a_long_answer_tells_what_it_would_if_it_were_short(answer: dict[str, Any], space: tuple[str, str]) -> None:
+    """What a long answer tells is read from its top level alone, wherever its long member stands."""
+    model = answer.get("model")
+    usage = usage_of(answer.get("usage")) or usage_of(answer.get("meta"))
+    expected = Answer(model if isinstance(model, str) else None, usage)
+    assert read_answer(json.dumps(answer, separators=space).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": "x", "model": "m", "choices": [{"message": {"content": "TEXT"}}], "usage": CHAT, "service_tier": None},
+        {"model": "m", "id": "x", "content": [{"text": "TEXT"}], "stop_reason": "end_turn", "usage": TOLD},
+        {"object": "list", "data": [{"embedding": "TEXT"}], "model": "m", "usage": TOLD},
+        {"id": "x", "model": "m", "output": [{"text": "TEXT"}], "temperature": 1, "usage": TOLD, "user": None},
+    ],
+    ids=["chat", "messages", "embeddings", "responses"],
+)
+def test_the_middle_of_a_long_answer_is_not_read(answer: dict[str, Any]) -> None:
+    """An answer in the order in which providers write it is read from its ends, in microseconds whatever its size."""
+    text = json.dumps(answer).encode().replace(b"TEXT", b"a" * 9000)
+    told = read_answer(text)
+    assert told == Answer("m", usage_of(answer["usage"]))
+    assert read_answer(text.replace(b"a" * 9000, b"a" * 9000 + b"\0")) == told, "skipping would have stumbled over it"
+
+
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner)))
 def test_no_value_makes_reading_fail(value: Any) -> None:
     """Usage of any type at any place reads to counts or to None."""
