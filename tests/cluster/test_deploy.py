@@ -53,8 +53,8 @@ affinity: {podAntiAffinity: {}}
 
 Object: TypeAlias = dict[str, Any]
 Helm: TypeAlias = Callable[..., str]
-Right: TypeAlias = tuple[str, str, str]
-"""API group, resource, verb."""
+Right: TypeAlias = tuple[str, str, str, str]
+"""API group, resource, the name that it is restricted to or nothing, verb."""
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +247,9 @@ def test_account_may_do_no_more_than_the_list(bed: Bed) -> None:
     bed.apply(install_text())
     plain = by_name(install_text())
     everywhere, at_home = (granted(plain[kind, "torana"]["rules"]) for kind in ("ClusterRole", "Role"))
-    assert {verb for _, _, verb in everywhere} == {"get", "list", "watch", "patch"}
-    assert all(resource.endswith("/status") for _, resource, verb in everywhere if verb == "patch")
+    assert {verb for *_, verb in everywhere} == {"get", "list", "watch", "patch"}
+    assert all(resource.endswith("/status") for _, resource, _, verb in everywhere if verb == "patch")
+    assert all(name for _, resource, name, _ in everywhere if resource == "customresourcedefinitions")
     assert rights(bed, "default") == everywhere
     assert rights(bed, SPACE) == everywhere | at_home
 
@@ -272,10 +273,11 @@ def rights(bed: Bed, namespace: str) -> set[Right]:
 
 def granted(rules: list[Object]) -> set[Right]:
     return {
-        (group, resource, verb)
+        (group, resource, name, verb)
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
+        for name in rule.get("resourceNames") or [""]
         for verb in rule["verbs"]
     }
 

@@ -217,11 +217,12 @@ def test_server_gone(seeded: Seeded) -> None:
 
 
 def test_least_rights(bed: Bed, gateway: StartGateway) -> None:
-    """The rights of the install manifests suffice to get ready, to hold the lease and to write a status."""
+    """The rights of the install manifests suffice to get ready, hold the lease, know the release, write a status."""
     bed.kubectl("apply", "-f", str(CRDS / "torana.yaml"))
     running = gateway("--lease-namespace", "torana-system", token=ACCOUNT)
     running.until_ready()
-    bed.kubectl("wait", "--for=condition=Accepted", "gatewayclass/torana", "--timeout=15s")
+    for condition in ("Accepted", "SupportedVersion"):
+        bed.kubectl("wait", f"--for=condition={condition}", "gatewayclass/torana", "--timeout=30s")
     assert "forbidden" not in running.log
     bed.kubectl("delete", "gatewayclass", "torana")
 

@@ -25,6 +25,7 @@ from torana.config.kubernetes.plugin import Plugin
 _PAGE = 500  # objects a page of a list; client-go's own number
 _CALL_TIMEOUT = 10.0
 _WATCH_SECONDS = (300, 600)  # the server ends a watch after so long; at random, so that not all end together
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _SILENCE = 120.0  # seconds; a bookmark comes about every minute, so a watch that is longer silent is dead
 
 _REASONS = {0: "unreachable", 401: "unauthorized", 403: "forbidden"}
@@ -166,6 +167,11 @@ class Api:
         """Raises ApiError."""
         return await self._call("GET", resource.path(namespace, name))
 
+    async def metadata(self, resource: Resource, name: str) -> Json:
+        """The metadata alone of one of the cluster's own objects, however large it is. Raises ApiError."""
+        answer = await self._call("GET", resource.path(name=name), headers={"Accept": _METADATA})
+        return answer.get("metadata") or {}
+
     async def create(self, resource: Resource, namespace: str, body: Json) -> Json:
         """Raises ApiError; its code is 409 when it is there already."""
         return await self._call("POST", resource.path(namespace), body=body)
@@ -177,7 +183,10 @@ class Api:
     async def patch_status(self, resource: Resource, namespace: str, name: str, body: Json) -> Json:
         """A JSON merge patch. Raises ApiError; its code is 409 when `body` names an older resourceVersion."""
         return await self._call(
-            "PATCH", resource.path(namespace, name) + "/status", body=body, content_type="application/merge-patch+json"
+            "PATCH",
+            resource.path(namespace, name) + "/status",
+            body=body,
+            headers={"Content-Type": "application/merge-patch+json"},
         )
 
     async def _call(
@@ -187,10 +196,11 @@ class Api:
         *,
         parameters: dict[str, str] | None = None,
         body: Json | None = None,
-        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
     ) -> Json:
         content = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": content_type} if body is not None else {}
+        if headers is None and body is not None:
+            headers = {"Content-Type": "application/json"}
         with _answered():
             answer = await self._client.request(method, path, params=parameters, content=content, headers=headers)
             _check(answer)
