@@ -1,6 +1,6 @@
 """Api: the few calls of the Kubernetes API that cluster mode makes, on objects as plain decoded JSON.
 
-lightkube finds and reads the kubeconfig or the service account, checks certificates and renews tokens. Its own list and
+lightkube finds and reads the kubeconfig or the service account, and checks certificates. Its own list and
 watch are not used: they ask for no bookmarks, and hand out models where `translate` wants the object as it is.
 """
 
@@ -21,6 +21,7 @@ from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, Kub
 from lightkube.core.exceptions import ConfigError as KubeconfigError
 
 from torana.config.kubernetes.plugin import Plugin
+from torana.config.kubernetes.token_file import TokenFile
 
 _PAGE = 500  # objects a page of a list; client-go's own number
 _CALL_TIMEOUT = 10.0
@@ -112,8 +113,11 @@ class Api:
             self._client: httpx2.AsyncClient = AsyncClient(
                 config, ConnectionParams(timeout=httpx2.Timeout(_CALL_TIMEOUT))
             )
-            if isinstance(self._client.auth, ExecAuth) and config.user is not None and config.user.exec is not None:
-                self._client.auth = Plugin(config.user.exec)
+            user = config.user
+            if user is not None and user.token_file is not None:
+                self._client.auth = TokenFile(Path(config.abs_file(user.token_file)))
+            elif user is not None and user.exec is not None and isinstance(self._client.auth, ExecAuth):
+                self._client.auth = Plugin(user.exec)
         except (KubeconfigError, OSError, ValueError, KeyError) as error:
             raise ClusterError(f"no way into a cluster ({where}): {error}") from error
         except (yaml.YAMLError, AttributeError, TypeError, AssertionError) as error:
