@@ -18,7 +18,8 @@ from tests.cluster.build import GATEWAY_API, MissingError, Tools, helm, tools
 from tests.cluster.conftest import StartGateway
 from tests.cluster.gateway import ClusterGateway
 from tests.cluster.gateway_api import cut
-from tests.e2e.harness import free_port, until
+from tests.cluster.waits import until
+from tests.e2e.harness import free_port
 from tests.e2e.stand_in import StandIn
 from tests.e2e.wire import ask, post
 from torana import __version__
@@ -328,7 +329,7 @@ def as_deployed(bed: Bed, gateway: StartGateway, *arguments: str, env: dict[str,
     variables = {entry["name"]: entry["value"] for entry in deployed["env"]}
     where = ("--lease-namespace", SPACE)  # in a pod it is known
     running = gateway(*given, *where, *arguments, env=variables | (env or {}), token=ACCOUNT)
-    bed.kubectl("wait", "--for=condition=Accepted", "gatewayclass/torana", "--timeout=30s")
+    bed.wait_for("condition=Accepted", "gatewayclass/torana")
     return running
 
 
@@ -343,11 +344,12 @@ def test_page_leads_to_a_request_served(
     port = free_port()
     for block in run:
         type_in(bed, block.replace("port: 80\n", f"port: {port}\n"))
+        bed.until_discovered()
     (documents,) = (block for block in commands("## On a laptop, without a cluster") if "--manifests -" in block)
     type_in(bed, documents.replace("torana kubernetes --manifests - --implicit-gateway 8080", "kubectl apply -f -"))
 
     running = as_deployed(bed, gateway, *providers["api.mistral.ai"].resolve("api.mistral.ai", 443), env=trust)
-    bed.kubectl("wait", "--for=condition=Programmed", "gateway/agentgateway", "-n", "gloo-system", "--timeout=30s")
+    bed.wait_for("condition=Programmed", "gateway/agentgateway", "gloo-system")
     until(lambda: post(port, "/mistral", BODY).status == 200, "the route")
     running.until_ready()
     readiness, liveness = probes(container(bed.read("deployment", "torana", SPACE)), running)
@@ -361,7 +363,7 @@ def test_page_leads_to_a_release(bed: Bed, gateway: StartGateway, helm_binary: P
     told = type_in(bed, install, helm_binary.parent)
     assert "kubectl get gatewayclass torana" in told
     assert "on port 80, 443; a listener" in told
-    bed.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    bed.until_discovered()
     type_in(bed, upgrade, helm_binary.parent)
     running = as_deployed(bed, gateway)
     running.until_ready()

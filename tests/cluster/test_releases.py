@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.bed import LESSER_USER, Bed
 from tests.cluster.build import GATEWAY_API
-from tests.cluster.test_watch import soon
+from tests.cluster.waits import soon
 from torana.config.kubernetes import installed
 from torana.config.kubernetes.api import Api
 from torana.config.kubernetes.installed import CRDS, RELEASE, Installed
