@@ -31,6 +31,12 @@ from torana.model.secret import Secret
 
 HTTPS: Final = 443
 _VERSION: Final = "anthropic-version"
+_VERTEX_AI: Final = "/v1beta1/projects/PROJECT/locations/REGION/endpoints/openapi"
+_LIKE_OPENAI: Final = {
+    **LIKE_OPENAI,
+    "azureopenai": LIKE_OPENAI["azure"],
+    "vertexai": ("https://REGION-aiplatform.googleapis.com", _VERTEX_AI),  # its token is for an hour
+}
 PLAINTEXT: Final = "is reached in plaintext, on port 443: there is no BackendTLSPolicy for it"
 
 
@@ -194,10 +200,9 @@ def address_of(host: str, port: int) -> str:
 
 def unspoken(provider: str, prefix: str) -> str:
     """Why it cannot be used, with `openai` at another place in its stead; `prefix` says how a base path is given."""
-    base = {"azureopenai": "azure"}.get(provider, provider)
-    if base not in LIKE_OPENAI:
+    if provider not in _LIKE_OPENAI:
         return f"provider {provider} is not supported yet"
-    place, path = LIKE_OPENAI[base]
+    place, path = _LIKE_OPENAI[provider]
     host = place.removeprefix("https://")
     instead = f"provider openai with host {host}, port {HTTPS} and {prefix.format(path)}, over TLS"
     return f"provider {provider} is not supported yet; its API like OpenAI's can be had by {instead}"
