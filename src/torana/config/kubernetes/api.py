@@ -1,7 +1,7 @@
 """Api: the few calls of the Kubernetes API that cluster mode makes, on objects as plain decoded JSON.
 
-lightkube finds and reads the kubeconfig or the service account, and checks certificates. Its own list and
-watch are not used: they ask for no bookmarks, and hand out models where `translate` wants the object as it is.
+lightkube finds and reads the kubeconfig or the service account, and checks certificates. Its own list and watch are not
+used: they ask for no bookmarks, and hand out models where `translate` wants the object as it is.
 """
 
 from __future__ import annotations

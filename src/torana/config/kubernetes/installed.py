@@ -24,7 +24,8 @@ CRDS: Final = tuple(f"{each.versions[0].plural}.{each.group}" for each in WATCHE
 RELEASE: Final = "gateway.networking.k8s.io/bundle-version"
 
 _PAUSE = 60.0  # seconds between looks, which are scattered: releases come twice a year
-_FAILED_PAUSE = 5.0
+_FIRST_PAUSE = 1.0  # after a failure; doubled each time
+_REFUSALS = 3  # in a row; a server that has just started refuses for a moment what it will grant
 
 
 class Installed:
@@ -38,19 +39,20 @@ class Installed:
         self.releases: Mapping[str, str] | None = None
         self._api = api
         self._changed = changed
-        self._refused = False
+        self._failures = 0
+        self._refusals = 0
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            pause = _PAUSE
             try:
                 self._note({name: release async for name, release in self._read()})
+                pause = _PAUSE
             except ApiError as error:
-                if error.code == 403:
+                if error.code == 403:  # of a server that is gone the watches tell
                     self._refuse(error)
-                else:
-                    pause = _FAILED_PAUSE  # the watches tell of a server that is gone
+                pause = min(_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures, 10))
+                self._failures += 1
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
     async def _read(self) -> AsyncIterator[tuple[str, str]]:
@@ -64,15 +66,15 @@ class Installed:
                 yield name, str((metadata.get("annotations") or {}).get(RELEASE, ""))
 
     def _note(self, found: Mapping[str, str]) -> None:
-        self._refused = False
+        self._failures = self._refusals = 0
         if found != self.releases:
             self.releases = found
             self._changed()
 
     def _refuse(self, error: ApiError) -> None:
         """Once: nothing but a word in a status depends on it."""
-        if not self._refused:
+        self._refusals += 1
+        if self._refusals == _REFUSALS:
             rule = CRD.rule("get").replace(" verbs:", f" resourceNames: [{', '.join(CRDS)}], verbs:")
-            words = "GatewayClasses have no condition SupportedVersion, for CRDs may not be read (%s); the rule is %s"
+            words = "SupportedVersion of GatewayClasses is not told, for CRDs may not be read (%s); the rule is %s"
             _log.info(words, error, rule)
-        self._refused = True
