@@ -11,7 +11,7 @@ from tests.unit.kubernetes.manifests import objects
 from torana.config.kubernetes.installed import CRDS
 from torana.config.kubernetes.objects import Options
 from torana.config.kubernetes.releases import NEWEST
-from torana.config.kubernetes.schemas import crd_text, install_text
+from torana.config.kubernetes.schemas import crd_text
 from torana.config.kubernetes.translate import translate
 
 _CLASS = """
@@ -53,9 +53,3 @@ def test_nothing_is_known(releases: dict[str, str] | None) -> None:
 def test_the_newest() -> None:
     """The newest release that is known is the one whose schemas file mode checks by."""
     assert json.loads(crd_text("gateway-api.json"))["release"].startswith(f"v1.{NEWEST}.")
-
-
-def test_the_right() -> None:
-    """The install manifests let just those CRDs be read that are read."""
-    rule = install_text().split("  resources: [customresourcedefinitions]\n")[1].split("  verbs: [get]\n")[0]
-    assert tuple(rule.split()) == ("resourceNames:", *(word for name in CRDS for word in ("-", name)))
