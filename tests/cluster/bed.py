@@ -10,17 +10,20 @@ import json
 import os
 import ssl
 import subprocess
-import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import trustme
 
 from tests.cluster.build import Tools
-from tests.e2e.harness import free_port, until
+from tests.cluster.waits import PATIENCE, until
+from tests.e2e.harness import free_port
 
-START_SECONDS = 90.0
+_START_SECONDS = 120.0
+_TAIL = 6000  # characters of a log in the message of a failure
 ADMIN = "admin-token"
 ACCOUNT = "account-token"
 """Of the service account that the install manifests make."""
@@ -78,23 +81,51 @@ class Bed:
             "--service-cluster-ip-range=10.0.0.0/24",
             "--endpoint-reconciler-type=none",
         )
-        until(self._server_is_ready, "kube-apiserver to be ready", START_SECONDS)
+        try:
+            until(self._server_is_ready, "kube-apiserver to be ready", _START_SECONDS)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._log('server')}\n{self._log('etcd')}") from error
 
-    def kill_server(self) -> None:
-        """As a crash: at once, with all its connections."""
-        process = self._processes.pop("server")
-        process.kill()
-        process.wait()
+    @contextmanager
+    def without_server(self) -> Iterator[None]:
+        """Within it the server is gone, as by a crash, with all its connections; then it is back, whatever failed."""
+        self._kill("server")
+        try:
+            yield
+        finally:
+            self.start_server()
+
+    def revive(self) -> None:
+        """What has ended is started again, so that one failure is not that of all tests after it."""
+        told = self._ended()
+        if not told:
+            return
+        print(f"{told}\nand was started again")  # noqa: T201 - pytest shows it when the test has failed
+        self._kill("server")
+        if not self._runs("etcd"):
+            self._start_etcd()
+        self.start_server()
 
     def stop(self) -> None:
         for name in ("server", "etcd"):
-            process = self._processes.pop(name, None)
-            if process is not None:
-                process.kill()
-                process.wait()
+            self._kill(name)
 
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text(errors="backslashreplace")
+    def _kill(self, name: str) -> None:
+        process = self._processes.pop(name, None)
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _ended(self) -> str:
+        """What of the cluster runs no more, with its last words; empty when all is well."""
+        return "\n".join(f"{name} has ended: {self._log(name)}" for name in ("etcd", "server") if not self._runs(name))
+
+    def _runs(self, name: str) -> bool:
+        return name in self._processes and self._processes[name].poll() is None
+
+    def _log(self, name: str) -> str:
+        text = (self.folder / f"{name}.log").read_text(errors="backslashreplace")
+        return f"the end of the log of {name}:\n{text[-_TAIL:]}"
 
     def _start_etcd(self) -> None:
         client, peer = (f"http://127.0.0.1:{port}" for port in (self._etcd_port, self._peer_port))
@@ -116,7 +147,7 @@ class Bed:
 
     def _server_is_ready(self) -> bool:
         status = self._processes["server"].poll()
-        assert status is None, f"kube-apiserver ended with status {status}:\n{self.log('server')[-4000:]}"
+        assert status is None, f"kube-apiserver ended with status {status}"
         try:
             return self.get("/readyz") == b"ok"
         except OSError:
@@ -139,12 +170,15 @@ class Bed:
         """What a user types, heredocs and all: `kubectl` is on the path and knows the cluster."""
         return self._printed(["bash", "-euo", "pipefail", "-c", script], self.environment | variables)
 
-    @staticmethod
-    def _printed(words: list[str], environment: dict[str, str], stdin: str = "") -> str:
+    def wait_for(self, condition: str, thing: str, namespace: str = "default") -> None:
+        """`condition` is that of `kubectl wait --for`."""
+        self.kubectl("wait", f"--for={condition}", thing, "-n", namespace, f"--timeout={PATIENCE:g}s")
+
+    def _printed(self, words: list[str], environment: dict[str, str], stdin: str = "") -> str:
         done = subprocess.run(
-            words, input=stdin, env=environment, capture_output=True, text=True, timeout=60, check=False
+            words, input=stdin, env=environment, capture_output=True, text=True, timeout=180, check=False
         )
-        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}{self._ended()}"
         return done.stdout
 
     @property
@@ -157,7 +191,8 @@ class Bed:
 
     def delete_namespace(self, name: str) -> None:
         """At once: the controller that would finish it does not run here."""
-        self.kubectl("delete", "namespace", name, "--wait=false")
+        if not self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found"):
+            return
         document = self.read("namespace", name) | {"spec": {"finalizers": []}}
         self.kubectl("replace", "--raw", f"/api/v1/namespaces/{name}/finalize", "-f", "-", stdin=json.dumps(document))
 
@@ -170,7 +205,13 @@ class Bed:
         """CRDs, and wait until they are served."""
         files = [word for path in manifests for word in ("-f", str(path))]
         self.kubectl("apply", "--server-side", *files)
-        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        self.until_discovered()
+
+    def until_discovered(self) -> None:
+        """Wait until kubectl knows the kinds of all CRDs, which is a moment after they are established."""
+        self.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={PATIENCE:g}s")
+        names = set(self.kubectl("get", "crd", "-o", "jsonpath={.items[*].metadata.name}").split())
+        until(lambda: names <= set(self.kubectl("api-resources", "-o", "name").split()), "the discovery of CRDs")
 
     def kubeconfig_for(self, user: str, token: str) -> Path:
         """The way into the cluster for `user`."""
@@ -186,10 +227,3 @@ class Bed:
         }
         file.write_text(json.dumps(document))
         return file
-
-
-def seconds_until(condition: Any, what: str, timeout: float = 30.0) -> float:
-    """How long it took for `condition` to hold."""
-    started = time.monotonic()
-    until(condition, what, timeout)
-    return time.monotonic() - started

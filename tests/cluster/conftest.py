@@ -23,6 +23,13 @@ CRDS = Path(__file__).parents[2] / "src" / "torana" / "config" / "kubernetes" / 
 if not os.environ.get("TORANA_CLUSTER_TESTS"):
     collect_ignore_glob = ["test_*.py"]
 
+_LONGEST = 300  # seconds for a test; longer than two of its waits
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The API server starts within a test, and what is waited for may take a minute."""
+    item.add_marker(pytest.mark.timeout(_LONGEST))
+
 
 class StartGateway(Protocol):
     """Starts a gateway on the cluster; ready or not."""
@@ -49,6 +56,15 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(autouse=True)
+def _revived(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that leaves the cluster dead takes none of the others with it."""
+    bed: Bed | None = request.getfixturevalue("bed") if "bed" in request.fixturenames else None
+    yield
+    if bed is not None:
+        bed.revive()
 
 
 _numbers = itertools.count()
@@ -87,7 +103,9 @@ def gateway(bed: Bed, tmp_path: Path) -> Iterator[StartGateway]:
 
 @contextmanager
 def gateways(bed: Bed, folder: Path) -> Iterator[StartGateway]:
+    """Gateways that share a lease of their own: none has to wait for that of one that was killed."""
     started: list[ClusterGateway] = []
+    leases = f"leases-{next(_numbers)}"
 
     def start(
         *arguments: str, env: Mapping[str, str] | None = None, token: str = "", account: Path | None = None
@@ -95,14 +113,18 @@ def gateways(bed: Bed, folder: Path) -> Iterator[StartGateway]:
         own = folder / f"gateway{len(started)}"
         own.mkdir()
         kubeconfig = bed.kubeconfig_for(f"user-of-{own.name}", token) if token else bed.kubeconfig
-        running = ClusterGateway(account or kubeconfig, own, *arguments, env=env)
+        if not started and account is None:
+            bed.kubectl("create", "namespace", leases)
+        running = ClusterGateway(account or kubeconfig, own, leases, *arguments, env=env)
         started.append(running)
         return running
 
-    yield start
-    for running in started:
-        running.stop()
-        print(f"--- the log of a gateway:\n{running.log}")  # noqa: T201 - pytest shows it when the test has failed
+    try:
+        yield start
+    finally:
+        for running in started:
+            running.stop()
+            print(f"--- a gateway; {running.last_words}")  # noqa: T201 - pytest shows it when the test has failed
 
 
 @pytest.fixture(scope="session")

@@ -6,21 +6,29 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.e2e.harness import command, environment, free_port, until
+from tests.cluster.waits import until
+from tests.e2e.harness import command, environment, free_port
 from tests.e2e.wire import Answer, ask
 
-STOP_SECONDS = 15.0
+_STOP_SECONDS = 30.0
+_TAIL = 6000  # characters of the log in the message of a failure
 _REPOSITORY = Path(__file__).parents[2]
 
 
 class ClusterGateway:
     """Starts when it is made, and is not waited for: a cluster may be what it waits for itself."""
 
-    def __init__(self, way: Path, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
-        """`way` into the cluster is a kubeconfig, or the folder of a service account, as in a pod."""
+    def __init__(
+        self, way: Path, folder: Path, leases: str, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> None:
+        """`way` into the cluster is a kubeconfig, or the folder of a service account, as in a pod.
+
+        `leases` is the namespace of the lease, where the latter does not say it.
+        """
+        self.leases = leases
         self._log = folder / "log.txt"
         admin, self.stats, self.readiness = (free_port() for _ in range(3))
         addresses = {
@@ -29,7 +37,7 @@ class ClusterGateway:
             "READINESS_ADDR": f"127.0.0.1:{self.readiness}",
         }
         if way.suffix == ".kubeconfig":
-            words = command("kubernetes", "--kubeconfig", str(way), "--lease-namespace", "default", *arguments)
+            words = command("kubernetes", "--kubeconfig", str(way), "--lease-namespace", leases, *arguments)
         else:
             words = [sys.executable, "-m", "tests.cluster.in_pod", str(way), "kubernetes", *arguments]
             addresses["PYTHONPATH"] = str(_REPOSITORY)
@@ -46,9 +54,21 @@ class ClusterGateway:
     def log(self) -> str:
         return self._log.read_text(errors="backslashreplace")
 
+    @property
+    def last_words(self) -> str:
+        return f"the end of its log:\n{self.log[-_TAIL:]}"
+
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
+
+    def check(self) -> None:
+        """Raises AssertionError with the end of its log when it has ended."""
+        assert self.runs, f"the gateway ended with {self.process.returncode}; {self.last_words}"
+
     def ready(self) -> Answer | None:
         """The answer of the readiness endpoint; None while nobody listens."""
-        assert self.process.poll() is None, f"the gateway ended; it said:\n{self.log}"
+        self.check()
         with contextlib.suppress(OSError):
             return ask(self.readiness, "GET", "/healthz/ready")
         return None
@@ -60,7 +80,7 @@ class ClusterGateway:
             answer = self.ready()
             return answer is not None and answer.status == 200 and answer.text == detail
 
-        until(is_ready, f"readiness to say {detail!r}", 30)
+        self._until(is_ready, f"readiness to say {detail!r}")
 
     @property
     def said(self) -> str:
@@ -75,7 +95,13 @@ class ClusterGateway:
             answer = self.ready()
             return answer is not None and answer.status == status and all(part in answer.text for part in parts)
 
-        until(is_told, f"readiness to say {parts}", 30)
+        self._until(is_told, f"readiness to say {parts}")
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        try:
+            until(condition, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {self.said!r}; {self.last_words}") from error
 
     def metric(self, name: str) -> float:
         """The value of a metric, with its labels in braces if it has any."""
@@ -83,10 +109,10 @@ class ClusterGateway:
         return float(next(line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{name} ")))
 
     def stop(self) -> None:
-        if self.process.poll() is None:
+        if self.runs:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(STOP_SECONDS)
+                self.process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

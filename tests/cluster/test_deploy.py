@@ -18,7 +18,8 @@ from tests.cluster.build import GATEWAY_API, MissingError, Tools, helm, tools
 from tests.cluster.conftest import StartGateway
 from tests.cluster.gateway import ClusterGateway
 from tests.cluster.gateway_api import cut
-from tests.e2e.harness import free_port, until
+from tests.cluster.waits import until
+from tests.e2e.harness import free_port
 from tests.e2e.stand_in import StandIn
 from tests.e2e.wire import ask, post
 from torana import __version__
@@ -53,8 +54,8 @@ affinity: {podAntiAffinity: {}}
 
 Object: TypeAlias = dict[str, Any]
 Helm: TypeAlias = Callable[..., str]
-Right: TypeAlias = tuple[str, str, str]
-"""API group, resource, verb."""
+Right: TypeAlias = tuple[str, str, str, str]
+"""API group, resource, the name that it is restricted to or nothing, verb."""
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +248,9 @@ def test_account_may_do_no_more_than_the_list(bed: Bed) -> None:
     bed.apply(install_text())
     plain = by_name(install_text())
     everywhere, at_home = (granted(plain[kind, "torana"]["rules"]) for kind in ("ClusterRole", "Role"))
-    assert {verb for _, _, verb in everywhere} == {"get", "list", "watch", "patch"}
-    assert all(resource.endswith("/status") for _, resource, verb in everywhere if verb == "patch")
+    assert {verb for *_, verb in everywhere} == {"get", "list", "watch", "patch"}
+    assert all(resource.endswith("/status") for _, resource, _, verb in everywhere if verb == "patch")
+    assert all(name for _, resource, name, _ in everywhere if resource == "customresourcedefinitions")
     assert rights(bed, "default") == everywhere
     assert rights(bed, SPACE) == everywhere | at_home
 
@@ -272,10 +274,11 @@ def rights(bed: Bed, namespace: str) -> set[Right]:
 
 def granted(rules: list[Object]) -> set[Right]:
     return {
-        (group, resource, verb)
+        (group, resource, name, verb)
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
+        for name in rule.get("resourceNames") or [""]
         for verb in rule["verbs"]
     }
 
@@ -326,7 +329,7 @@ def as_deployed(bed: Bed, gateway: StartGateway, *arguments: str, env: dict[str,
     variables = {entry["name"]: entry["value"] for entry in deployed["env"]}
     where = ("--lease-namespace", SPACE)  # in a pod it is known
     running = gateway(*given, *where, *arguments, env=variables | (env or {}), token=ACCOUNT)
-    bed.kubectl("wait", "--for=condition=Accepted", "gatewayclass/torana", "--timeout=30s")
+    bed.wait_for("condition=Accepted", "gatewayclass/torana")
     return running
 
 
@@ -341,11 +344,12 @@ def test_page_leads_to_a_request_served(
     port = free_port()
     for block in run:
         type_in(bed, block.replace("port: 80\n", f"port: {port}\n"))
+        bed.until_discovered()
     (documents,) = (block for block in commands("## On a laptop, without a cluster") if "--manifests -" in block)
     type_in(bed, documents.replace("torana kubernetes --manifests - --implicit-gateway 8080", "kubectl apply -f -"))
 
     running = as_deployed(bed, gateway, *providers["api.mistral.ai"].resolve("api.mistral.ai", 443), env=trust)
-    bed.kubectl("wait", "--for=condition=Programmed", "gateway/agentgateway", "-n", "gloo-system", "--timeout=30s")
+    bed.wait_for("condition=Programmed", "gateway/agentgateway", "gloo-system")
     until(lambda: post(port, "/mistral", BODY).status == 200, "the route")
     running.until_ready()
     readiness, liveness = probes(container(bed.read("deployment", "torana", SPACE)), running)
@@ -359,7 +363,7 @@ def test_page_leads_to_a_release(bed: Bed, gateway: StartGateway, helm_binary: P
     told = type_in(bed, install, helm_binary.parent)
     assert "kubectl get gatewayclass torana" in told
     assert "on port 80, 443; a listener" in told
-    bed.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    bed.until_discovered()
     type_in(bed, upgrade, helm_binary.parent)
     running = as_deployed(bed, gateway)
     running.until_ready()

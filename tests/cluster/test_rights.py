@@ -12,7 +12,8 @@ import yaml
 from tests.cluster.bed import LESSER, LESSER_USER, Bed
 from tests.cluster.conftest import CRDS, StartGateway
 from tests.cluster.gateway import ClusterGateway
-from tests.e2e.harness import free_port, until
+from tests.cluster.waits import PATIENCE, until
+from tests.e2e.harness import free_port
 from tests.e2e.stand_in import StandIn
 from tests.e2e.wire import post
 
@@ -77,6 +78,16 @@ def _role_without(resource: str) -> str:
     return yaml.safe_dump(role | {"metadata": {"name": "lesser"}})
 
 
+@pytest.fixture
+def no_more_rights(bed: Bed) -> Iterator[None]:
+    """The lesser user has none after the test, whatever became of it."""
+    yield
+    bed.kubectl("delete", "clusterrolebinding", "lesser", "lesser-2", "--ignore-not-found")
+    bed.kubectl("delete", "clusterrole", "lesser", "lesser-secrets", "--ignore-not-found")
+    bed.kubectl("delete", "gatewayclass", "lesser", "--ignore-not-found")
+
+
+@pytest.mark.usefixtures("no_more_rights")
 def test_rights_one_by_one(bed: Bed, namespace: str, gateway: StartGateway, provider: StandIn) -> None:
     """Each right that lacks is told with the rule that grants it, and is enough once it is there.
 
@@ -98,9 +109,10 @@ def test_rights_one_by_one(bed: Bed, namespace: str, gateway: StartGateway, prov
     assert post(port, "/open", BODY).status == 200
     assert post(port, "/keyed", BODY).status == 500
 
-    bed.kubectl("create", "role", "lesser", "--verb=get,create,update", "--resource=leases", "-n", "default")
-    bed.kubectl("create", "rolebinding", "lesser", "--role=lesser", f"--user={LESSER_USER}", "-n", "default")
-    bed.kubectl("wait", "--for=condition=Accepted=false", "agentgatewaybackend/keyed", "-n", namespace, "--timeout=20s")
+    at_home = ("-n", running.leases)
+    bed.kubectl("create", "role", "lesser", "--verb=get,create,update", "--resource=leases", *at_home)
+    bed.kubectl("create", "rolebinding", "lesser", "--role=lesser", f"--user={LESSER_USER}", *at_home)
+    bed.wait_for("condition=Accepted=false", "agentgatewaybackend/keyed", namespace)
     (condition,) = bed.read("agentgatewaybackend", "keyed", namespace)["status"]["conditions"]
     assert f"secret {namespace}/key cannot be read: the API server does not let" in condition["message"]
     assert "Lease" not in running.said
@@ -111,11 +123,6 @@ def test_rights_one_by_one(bed: Bed, namespace: str, gateway: StartGateway, prov
     until(lambda: post(port, "/keyed", BODY).status == 200, "the key to be used")
     assert running.metric("agentgateway_config_synchronized") == 1
     assert running.log.count("Secret: may not be read") == 1
-    running.stop()  # while it may still give the lease back, which the next gateway would have to wait for
-    bed.kubectl("delete", "clusterrolebinding", "lesser", "lesser-2")
-    bed.kubectl("delete", "rolebinding", "lesser", "-n", "default")
-    bed.kubectl("delete", "gatewayclass", "lesser")
-    bed.kubectl("delete", "httproute", "route", "-n", namespace)
 
 
 def test_in_a_pod(bed: Bed, gateway: StartGateway, tmp_path: Path) -> None:
@@ -134,12 +141,12 @@ def test_in_a_pod(bed: Bed, gateway: StartGateway, tmp_path: Path) -> None:
     env = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(bed.port)}
     running = gateway(account=account, env=env)
     running.until_ready()
-    bed.kubectl("wait", "--for=condition=Accepted", "gatewayclass/torana", "--timeout=15s")
+    bed.wait_for("condition=Accepted", "gatewayclass/torana")
 
     bed.kubectl("delete", "serviceaccount", "torana", "-n", "torana-system")  # its tokens end with it
     bed.kubectl("create", "serviceaccount", "torana", "-n", "torana-system")
-    bed.kill_server()
-    bed.start_server()  # which does not remember whom it let in
+    with bed.without_server():
+        pass  # the one that comes does not remember whom it let in
     running.until_told("Unauthorized")
     write_token()
     running.until_ready()
@@ -156,5 +163,5 @@ def _observed(bed: Bed) -> int:
 def test_no_cluster(gateway: StartGateway, tmp_path: Path) -> None:
     """Without a way into a cluster it ends at once and says where it looked."""
     running: ClusterGateway = gateway(account=tmp_path / "nothing")
-    assert running.process.wait(20) == 1
+    assert running.process.wait(PATIENCE) == 1
     assert "no way into a cluster" in running.log

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.bed import LESSER_USER, Bed
-from tests.cluster.test_watch import soon, watched, watching
+from tests.cluster.test_watch import watched, watching
+from tests.cluster.waits import PATIENCE, soon
 from torana.config.kubernetes.api import Api
 from torana.config.kubernetes.kinds import LEASE
 from torana.config.kubernetes.leader import Leader
@@ -130,7 +131,7 @@ async def test_conflict(bed: Bed, api: Api, namespace: str) -> None:
     await set_parents(bed, namespace, theirs)
     async with writing(api, watcher) as writer:  # its copy is from before
         writer.want([wanted(namespace)])
-        deadline = asyncio.get_running_loop().time() + 10
+        deadline = asyncio.get_running_loop().time() + PATIENCE
         while len(found := (await read(bed, namespace))["status"]["parents"]) < 2:
             assert asyncio.get_running_loop().time() < deadline, found
         assert found[0] == theirs
@@ -151,7 +152,7 @@ async def test_only_the_leader_writes(bed: Bed, api: Api, namespace: str) -> Non
 
 
 async def test_hand_over(bed: Bed, namespace: str) -> None:
-    """One of two leads; when it ends it gives the lease back, and the other leads within three seconds."""
+    """One of two leads; when it ends it gives the lease back, and the other leads before it would have run out."""
     one, two = Api(bed.kubeconfig), Api(bed.kubeconfig)
     first, second = (Leader(each, namespace, "lease", lambda: None) for each in (one, two))
     leading = asyncio.create_task(first.run())
@@ -163,7 +164,7 @@ async def test_hand_over(bed: Bed, namespace: str) -> None:
     with suppress(asyncio.CancelledError):
         await leading
     assert not first.leads
-    await soon(lambda: second.leads, "the second to lead", 3.5)
+    await soon(lambda: second.leads, "the second to lead", 10)
     spec = (await two.get(LEASE, namespace, "lease"))["spec"]
     assert spec["leaseDurationSeconds"] == 15
     assert spec["leaseTransitions"] == 1

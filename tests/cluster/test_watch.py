@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import pytest
 
 from tests.cluster.bed import Bed
+from tests.cluster.waits import soon
 from torana.config.kubernetes.api import Api, ApiError, Resource
 from torana.config.kubernetes.kinds import WATCHED, Watched
 from torana.config.kubernetes.watcher import Change, Kept, Name, Watcher
@@ -43,15 +44,6 @@ async def watching(api: Api, watched: Watched) -> AsyncIterator[tuple[Watcher, l
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def soon(condition: Callable[[], object], what: str, timeout: float = 15.0) -> None:
-    """As `until`, without holding up what is waited for."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    while not condition():
-        assert loop.time() < deadline, f"waited {timeout:g} s for {what}"
-        await asyncio.sleep(0.01)
 
 
 def config_map(namespace: str, value: str) -> str:
@@ -88,8 +80,8 @@ async def test_version_too_old(bed: Bed, api: Api, namespace: str) -> None:
     async with watching(api, watched("ConfigMap")) as (watcher, _):
         await soon(lambda: value(watcher, namespace) == "a", "the object")
     await asyncio.to_thread(bed.kubectl, "delete", "configmap", "one", "-n", namespace)
-    await asyncio.to_thread(bed.kill_server)
-    await asyncio.to_thread(bed.start_server)  # a new server's cache of changes begins now
+    with bed.without_server():
+        pass  # the cache of changes of the one that comes begins then
     again = Watcher(api, watched("ConfigMap"), lambda _: None)
     again.objects = watcher.objects
     again._version = "1"
@@ -110,7 +102,7 @@ async def test_kind_installed_later(bed: Bed, api: Api, namespace: str) -> None:
         await soon(lambda: watcher.listed, "the answer that there are none")
         assert watcher.trouble is None
         await asyncio.to_thread(bed.apply, CRD)
-        await asyncio.to_thread(bed.kubectl, "wait", "--for=condition=Established", "crd/lamps.test.example")
+        await asyncio.to_thread(bed.until_discovered)
         await asyncio.to_thread(bed.apply, LAMP % (namespace, "true"))
         await soon(lambda: watcher.objects, "the object")
         changes.clear()
@@ -159,10 +151,9 @@ async def test_server_killed(bed: Bed, api: Api, namespace: str) -> None:
     await asyncio.to_thread(bed.apply, config_map(namespace, "a"))
     async with watching(api, watched("ConfigMap")) as (watcher, _):
         await soon(lambda: value(watcher, namespace) == "a", "the object")
-        await asyncio.to_thread(bed.kill_server)
-        await soon(lambda: watcher.trouble is not None and watcher.trouble.reason == "unreachable", "the trouble")
-        assert value(watcher, namespace) == "a"
-        await asyncio.to_thread(bed.start_server)
+        with bed.without_server():
+            await soon(lambda: watcher.trouble is not None and watcher.trouble.reason == "unreachable", "the trouble")
+            assert value(watcher, namespace) == "a"
         await asyncio.to_thread(bed.apply, config_map(namespace, "b"))
         await soon(lambda: value(watcher, namespace) == "b", "the change")
         assert watcher.trouble is None

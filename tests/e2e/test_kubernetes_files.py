@@ -325,3 +325,46 @@ def _replace(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new))
+
+
+# --- Anthropic ------------------------------------------------------------------------------------------------------
+
+CLAUDE = """
+apiVersion: gateway.kgateway.dev/v1alpha1
+kind: Backend
+metadata: {{name: claude}}
+spec:
+  type: AI
+  ai:
+    llm:
+      anthropic: {{authToken: {{kind: Inline, inline: sk-ant}}, model: claude-1, apiVersion: "2099-01-01"}}
+      host: 127.0.0.1
+      port: {port}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: route}}
+spec:
+  parentRefs: [{{name: gateway}}]
+  rules: [{{backendRefs: [{{group: gateway.kgateway.dev, kind: Backend, name: claude}}]}}]
+"""
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_anthropic(path: str, stand_in: StartStandIn, tmp_path: Path) -> None:
+    """Whatever API the client speaks, Anthropic is asked by its own, with the Backend's key, version and model."""
+    provider = stand_in()
+    content = [{"type": "text", "text": "Hello"}]
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    message = {"id": "1", "type": "message", "role": "assistant", "model": "claude-1", "content": content}
+    provider.script = lambda visit: visit.document(200, message | {"stop_reason": "end_turn", "usage": usage})
+    (tmp_path / "manifests.yaml").write_text(CLAUDE.format(port=provider.port))
+    script = f"{TORANA} kubernetes {tmp_path}/manifests.yaml --implicit-gateway $GATEWAY_PORT"
+    theirs = {"Authorization": "Bearer sk-of-the-client", "anthropic-version": "2023-06-01"}
+    body = {"model": "", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+    with served(ManifestGateway(script, tmp_path)) as gateway:
+        assert post(gateway.port, path, body, theirs).status == 200
+    seen = provider.one
+    assert seen.line == "POST /v1/messages HTTP/1.1"
+    assert [seen["x-api-key"], seen["anthropic-version"], seen["authorization"]] == ["sk-ant", "2099-01-01", None]
+    assert seen.json()["model"] == "claude-1"

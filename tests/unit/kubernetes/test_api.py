@@ -109,6 +109,37 @@ async def test_a_plugin_that_answers(tmp_path: Path) -> None:
     assert [line.rpartition(b" ")[2] for line in sent] == [b"x", b"x", b"xx"]
 
 
+async def test_a_token_that_is_written_anew(tmp_path: Path) -> None:
+    """The next call, and the next watch, has the token that is in the file by then: the old one need not be refused."""
+    sent: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        sent.append(next(line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization:")))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        writer.close()
+
+    token = tmp_path / "token"
+
+    def rotate(text: str) -> None:
+        """As a kubelet does: by another file under the same name."""
+        (tmp_path / "new").write_text(f"{text}\n")
+        (tmp_path / "new").rename(token)
+
+    rotate("first")
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        kubeconfig = _kubeconfig(tmp_path, {"tokenFile": "token"}, server.sockets[0].getsockname()[1])
+        api = Api(kubeconfig)
+        await asyncio.wait_for(_list(api), 30)
+        rotate("second")
+        await asyncio.wait_for(_list(api), 30)
+        rotate("third")
+        async with asyncio.timeout(30), api.watch(LEASE, "1"):
+            pass
+        await api.close()
+    assert [line.rpartition(b" ")[2] for line in sent] == [b"first", b"second", b"third"]
+
+
 @pytest.mark.parametrize("call", [_list, _watch])
 async def test_an_answer_that_is_no_json(tmp_path: Path, call: Callable[[Api], Any]) -> None:
     """A page of HTML from something in between is told, and ends nothing."""

@@ -62,6 +62,36 @@ def test_what_tunes_is_told(policies: dict[str, Any], field: str) -> None:
     ]
 
 
+_PROVIDERS = {
+    "gemini": {"authToken": {"kind": "Passthrough"}, "model": "m", "apiVersion": "v1beta"},
+    "vertexai": {"authToken": {"kind": "Passthrough"}},
+    "azureopenai": {"authToken": {"kind": "Passthrough"}, "endpoint": "e.example"},
+    "bedrock": {},
+}
+
+
+@pytest.mark.parametrize("provider", _PROVIDERS)
+def test_a_provider_that_is_not_spoken(provider: str) -> None:
+    """A provider whose own API is not spoken is refused with a place where it offers OpenAI's, in both kinds."""
+
+    def kgateway(body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "spec": {"type": "AI", "ai": {"llm": {provider: _PROVIDERS[provider]}}}}
+
+    def agentgateway(body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "spec": {"ai": {"provider": {provider: {}}}}}
+
+    for name, kind, change, field in (
+        ("backends", "Backend", kgateway, "/chat/completions"),
+        ("agentgateway", "AgentgatewayBackend", agentgateway, "pathPrefix /"),
+    ):
+        made = changed(family(name), kind, "default", change)
+        (accepted,) = conditions(status(made, kind, "default"))
+        assert accepted["status"] == "False"
+        assert f"provider {provider} is not supported yet" in accepted["message"]
+        assert "provider openai with host" in accepted["message"]
+        assert field in accepted["message"]
+
+
 # --- Features --------------------------------------------------------------------------------------------------------
 
 

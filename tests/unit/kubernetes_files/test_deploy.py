@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from torana import __version__
 from torana.cli import commands
 from torana.cli.main import app
+from torana.config.kubernetes import installed
+from torana.config.kubernetes.installed import CRD
 from torana.config.kubernetes.kinds import LEASE, WATCHED
 from torana.config.kubernetes.leader import lease_name
 from torana.config.kubernetes.objects import CONTROLLER_NAME
@@ -78,10 +80,13 @@ def test_everything_is_there() -> None:
 
 
 def test_rights_are_those_that_are_used() -> None:
-    """Every kind that is watched may be read, statuses of ours may be patched, and nothing more is granted."""
+    """Every kind that is watched may be read, statuses of ours may be patched, and a few CRDs got; nothing more."""
+    *rules, of_releases = of_kind("ClusterRole")["rules"]
+    named = {"apiGroups": [CRD.group], "resources": [CRD.plural], "resourceNames": [*installed.CRDS], "verbs": ["get"]}
+    assert of_releases == named
     rights = {
         (group, resource): set(rule["verbs"])
-        for rule in of_kind("ClusterRole")["rules"]
+        for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }

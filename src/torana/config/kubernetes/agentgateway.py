@@ -32,6 +32,7 @@ from torana.config.kubernetes.drafts import (
     lone,
     of_groups,
     own_place,
+    unspoken,
 )
 from torana.config.kubernetes.objects import Key, Object
 from torana.config.kubernetes.resources import agentgateway as schema
@@ -218,7 +219,7 @@ def _provider_of(written: schema.LlmProvider) -> Provider:
     if written.custom is not None and written.custom.backend_ref is None:
         return Provider(ProviderKind.CUSTOM, written.custom.model or None)
     name = "custom.backendRef" if written.custom is not None else given[0]
-    raise Trouble(f"provider {name} is not supported yet")
+    raise Trouble(unspoken(name, "pathPrefix {}"))
 
 
 def _with_paths(draft: Draft, written: schema.LlmProvider) -> Draft:

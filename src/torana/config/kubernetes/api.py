@@ -1,7 +1,7 @@
 """Api: the few calls of the Kubernetes API that cluster mode makes, on objects as plain decoded JSON.
 
-lightkube finds and reads the kubeconfig or the service account, checks certificates and renews tokens. Its own list and
-watch are not used: they ask for no bookmarks, and hand out models where `translate` wants the object as it is.
+lightkube finds and reads the kubeconfig or the service account, and checks certificates. Its own list and watch are not
+used: they ask for no bookmarks, and hand out models where `translate` wants the object as it is.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, Kub
 from lightkube.core.exceptions import ConfigError as KubeconfigError
 
 from torana.config.kubernetes.plugin import Plugin
+from torana.config.kubernetes.token_file import TokenFile
 
 _PAGE = 500  # objects a page of a list; client-go's own number
 _CALL_TIMEOUT = 10.0
 _WATCH_SECONDS = (300, 600)  # the server ends a watch after so long; at random, so that not all end together
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _SILENCE = 120.0  # seconds; a bookmark comes about every minute, so a watch that is longer silent is dead
 
 _REASONS = {0: "unreachable", 401: "unauthorized", 403: "forbidden"}
@@ -111,8 +113,11 @@ class Api:
             self._client: httpx2.AsyncClient = AsyncClient(
                 config, ConnectionParams(timeout=httpx2.Timeout(_CALL_TIMEOUT))
             )
-            if isinstance(self._client.auth, ExecAuth) and config.user is not None and config.user.exec is not None:
-                self._client.auth = Plugin(config.user.exec)
+            user = config.user
+            if user is not None and user.token_file is not None:
+                self._client.auth = TokenFile(Path(config.abs_file(user.token_file)))
+            elif user is not None and user.exec is not None and isinstance(self._client.auth, ExecAuth):
+                self._client.auth = Plugin(user.exec)
         except (KubeconfigError, OSError, ValueError, KeyError) as error:
             raise ClusterError(f"no way into a cluster ({where}): {error}") from error
         except (yaml.YAMLError, AttributeError, TypeError, AssertionError) as error:
@@ -166,6 +171,11 @@ class Api:
         """Raises ApiError."""
         return await self._call("GET", resource.path(namespace, name))
 
+    async def metadata(self, resource: Resource, name: str) -> Json:
+        """The metadata alone of one of the cluster's own objects, however large it is. Raises ApiError."""
+        answer = await self._call("GET", resource.path(name=name), headers={"Accept": _METADATA})
+        return answer.get("metadata") or {}
+
     async def create(self, resource: Resource, namespace: str, body: Json) -> Json:
         """Raises ApiError; its code is 409 when it is there already."""
         return await self._call("POST", resource.path(namespace), body=body)
@@ -177,7 +187,10 @@ class Api:
     async def patch_status(self, resource: Resource, namespace: str, name: str, body: Json) -> Json:
         """A JSON merge patch. Raises ApiError; its code is 409 when `body` names an older resourceVersion."""
         return await self._call(
-            "PATCH", resource.path(namespace, name) + "/status", body=body, content_type="application/merge-patch+json"
+            "PATCH",
+            resource.path(namespace, name) + "/status",
+            body=body,
+            headers={"Content-Type": "application/merge-patch+json"},
         )
 
     async def _call(
@@ -187,10 +200,11 @@ class Api:
         *,
         parameters: dict[str, str] | None = None,
         body: Json | None = None,
-        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
     ) -> Json:
         content = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": content_type} if body is not None else {}
+        if headers is None and body is not None:
+            headers = {"Content-Type": "application/json"}
         with _answered():
             answer = await self._client.request(method, path, params=parameters, content=content, headers=headers)
             _check(answer)

@@ -16,6 +16,7 @@ import msgspec
 
 from torana.config.kubernetes import ports
 from torana.config.kubernetes.api import Api
+from torana.config.kubernetes.installed import CRD, Installed
 from torana.config.kubernetes.kinds import LEASE, WATCHED
 from torana.config.kubernetes.leader import Leader, lease_name
 from torana.config.kubernetes.objects import Key, Object, Options, Translation
@@ -67,6 +68,7 @@ class Cluster:
         self._watchers = {
             (watched.group, watched.kind): Watcher(self._api, watched, self._changed) for watched in WATCHED
         }
+        self._installed = Installed(self._api, self._changes.set)
         self._statuses = StatusWriter(self._api, options.controller_names, self._look, self._members)
         lease = lease_name(options.controller_names[0])
         self._leader = Leader(self._api, way.lease_namespace or self._api.namespace, lease, self._led)
@@ -85,6 +87,7 @@ class Cluster:
         """Hand over each new configuration, until cancelled. `apply` says what came of it."""
         self._upkeep = (
             *(Upkeep(each.kind, f"the watch of kind {each.kind}", each.run) for each in self._watchers.values()),
+            Upkeep(CRD.kind, "the reading of the Gateway API's release", self._installed.run, stale=False),
             Upkeep("status", "the writing of statuses", self._statuses.run, stale=False),
             Upkeep(LEASE.kind, "the holding of the lease", self._leader.run, stale=False),
             Upkeep("Gateway", "the translation", lambda: self._translate(apply)),
@@ -107,7 +110,9 @@ class Cluster:
                 continue  # half of a cluster would take down what the other half serves
             unread = frozenset((watcher.group, watcher.kind) for watcher in watchers if not watcher.listed)
             self._addresses = self._found_addresses()
-            options = msgspec.structs.replace(self._options, unread=unread, addresses=self._addresses)
+            options = msgspec.structs.replace(
+                self._options, unread=unread, addresses=self._addresses, releases=self._installed.releases
+            )
             try:
                 # In a thread, for requests under way in this process must not wait for it.
                 objects = self._objects()

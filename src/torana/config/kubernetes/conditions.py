@@ -12,6 +12,7 @@ ACCEPTED: Final = "Accepted"
 RESOLVED: Final = "ResolvedRefs"
 PROGRAMMED: Final = "Programmed"
 CONFLICTED: Final = "Conflicted"
+SUPPORTED_VERSION: Final = "SupportedVersion"
 
 SOME_LISTENERS: Final = "Some listeners are not accepted: "
 

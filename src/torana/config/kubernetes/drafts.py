@@ -8,6 +8,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from torana.config.kubernetes.tls_policies import Ruling
+from torana.config.like_openai import LIKE_OPENAI
 from torana.config.resolve import UnresolvableError, Wish, resolve
 from torana.config.syntax import changed_header_fault, header_value_fault, path_fault
 from torana.llm.operation import operation_of
@@ -29,11 +30,21 @@ from torana.model.policy import (
 from torana.model.secret import Secret
 
 HTTPS: Final = 443
+_VERSION: Final = "anthropic-version"
+_VERTEX_AI: Final = "/v1beta1/projects/PROJECT/locations/REGION/endpoints/openapi"
+_LIKE_OPENAI: Final = {
+    **LIKE_OPENAI,
+    "azureopenai": LIKE_OPENAI["azure"],
+    "vertexai": ("https://REGION-aiplatform.googleapis.com", _VERTEX_AI),  # its token is for an hour
+}
 PLAINTEXT: Final = "is reached in plaintext, on port 443: there is no BackendTLSPolicy for it"
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """`address` is host:port, or https:// and a host for a provider's own place. `keeps_host`: a Service's way."""
+    """`address` is host:port, or https:// and a host for a provider's own place. `keeps_host`: a Service's way.
+
+    `version` is that of Anthropic's API, whatever the client's is.
+    """
 
     name: str
     address: str
@@ -42,6 +53,7 @@ class Draft(msgspec.Struct, frozen=True):
     auth: BackendAuth | None = None
     path_override: str | None = None
     path_prefix: str | None = None
+    version: str | None = None
     keeps_host: bool = False
     health: Health | None = None
     request_timeout: float | None = None
@@ -142,7 +154,7 @@ def finish(draft: Draft, route: OfRoute) -> Backend | None:
         path=destination.path if draft.provider is None else _call_path(draft, draft.provider.kind, route.path),
         auth=draft.auth,
         provider=draft.provider,
-        request_headers=route.request_headers,
+        request_headers=_request_headers(draft, route),
         response_headers=route.response_headers,
         redirect=route.redirect,
         health=draft.health,
@@ -156,6 +168,13 @@ def _plainest(tls: BackendTls | None, host: str) -> BackendTls | None:
     if tls is None or tls.hostname != host:
         return tls
     return msgspec.structs.replace(tls, hostname=None)
+
+
+def _request_headers(draft: Draft, route: OfRoute) -> HeaderModifier | None:
+    if draft.version is None:
+        return route.request_headers
+    given = route.request_headers or HeaderModifier()
+    return msgspec.structs.replace(given, set=(*given.set, (_VERSION, draft.version)))
 
 
 def _call_path(draft: Draft, kind: ProviderKind, rewritten: PathRule | None) -> PathRule:
@@ -177,6 +196,16 @@ def _call_path(draft: Draft, kind: ProviderKind, rewritten: PathRule | None) -> 
 
 def address_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def unspoken(provider: str, prefix: str) -> str:
+    """Why it cannot be used, with `openai` at another place in its stead; `prefix` says how a base path is given."""
+    if provider not in _LIKE_OPENAI:
+        return f"provider {provider} is not supported yet"
+    place, path = _LIKE_OPENAI[provider]
+    host = place.removeprefix("https://")
+    instead = f"provider openai with host {host}, port {HTTPS} and {prefix.format(path)}, over TLS"
+    return f"provider {provider} is not supported yet; its API like OpenAI's can be had by {instead}"
 
 
 def own_place(kind: ProviderKind) -> str | None:

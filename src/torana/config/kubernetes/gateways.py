@@ -12,6 +12,7 @@ from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.grants import Grants
 from torana.config.kubernetes.listeners import ListenerState, find_conflicts
 from torana.config.kubernetes.objects import Key, Object, Options, Status
+from torana.config.kubernetes.releases import release_fault, release_words
 from torana.config.kubernetes.resources import gateway as schema
 from torana.config.kubernetes.store import GATEWAY_API, Store
 from torana.model.config import Protocol
@@ -174,8 +175,11 @@ class Gateways:
         elif written.parameters_ref is not None:
             fault = Fault("InvalidParameters", "spec.parametersRef: this controller has no parameters")
             self._findings.error(obj, fault.message)
-        accepted = judged(conditions.ACCEPTED, fault, "GatewayClass accepted by Torana", obj.generation)
-        return {"conditions": [accepted], "supportedFeatures": [{"name": name} for name in SUPPORTED_FEATURES]}
+        told = [judged(conditions.ACCEPTED, fault, "GatewayClass accepted by Torana", obj.generation)]
+        if releases := self._options.releases:
+            fault, words = release_fault(releases), release_words(releases)
+            told.append(judged(conditions.SUPPORTED_VERSION, fault, words, obj.generation))
+        return {"conditions": told, "supportedFeatures": [{"name": name} for name in SUPPORTED_FEATURES]}
 
     def _status(self, state: GatewayState, obj: Object) -> dict[str, Any]:
         accepted = state.fault

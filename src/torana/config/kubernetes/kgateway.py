@@ -23,11 +23,13 @@ from torana.config.kubernetes.drafts import (
     of_groups,
     own_place,
     secured,
+    unspoken,
 )
 from torana.config.kubernetes.objects import Object
 from torana.config.kubernetes.resources import backend as schema
 from torana.config.kubernetes.store import Store
 from torana.config.kubernetes.tls_policies import TlsPolicies
+from torana.config.resolve import credential
 from torana.config.syntax import header_value_fault
 from torana.model.backend import Provider, ProviderKind
 from torana.model.policy import BackendAuth, BackendTls
@@ -117,9 +119,11 @@ class _Reader:
         """`name` is the backend's in logs and metrics, `section` that by which policies mean this provider."""
         written = self._written
         provider = self._provider()
-        if provider is None or written.openai is None:
+        spoken = written.openai or written.anthropic
+        if provider is None or spoken is None:
             return Outcome((), tuple(self._faults), tuple(self.warnings))
-        auth = self._auth(written.openai.auth_token)
+        auth = self._auth(spoken.auth_token, provider.kind)
+        version = self._version()
         path = self._path()
         ruling = self._policies.ruling(self._obj.key, section)
         address = self._address(provider)
@@ -128,7 +132,7 @@ class _Reader:
             self.warnings.append(f"{written.host} {PLAINTEXT}")
         if address is None or self._faults or closed(ruling):
             return Outcome((), tuple(self._faults), tuple(self.warnings))
-        return lone(Draft(name, address, provider, tls, auth, path_override=path), self.warnings)
+        return lone(Draft(name, address, provider, tls, auth, path_override=path, version=version), self.warnings)
 
     def _provider(self) -> Provider | None:
         given = [name for name in _PROVIDERS if getattr(self._written, name) is not None]
@@ -138,8 +142,10 @@ class _Reader:
             self._faults.append("no supported LLM provider configured")
         elif self._written.openai is not None:
             return Provider(ProviderKind.OPENAI, self._written.openai.model or None)
+        elif self._written.anthropic is not None:
+            return Provider(ProviderKind.ANTHROPIC, self._written.anthropic.model or None)
         else:
-            self._faults.append(f"provider {given[0]} is not supported yet")
+            self._faults.append(unspoken(given[0], "path.full {}/chat/completions"))
         return None
 
     def _address(self, provider: Provider) -> str | None:
@@ -162,8 +168,18 @@ class _Reader:
             self._faults.append(fault)
         return path
 
-    def _auth(self, written: schema.AuthToken) -> BackendAuth | None:
-        """`prefix` and `headerName` override each other's default independently, and nothing is put between the two."""
+    def _version(self) -> str | None:
+        version = self._written.anthropic.api_version if self._written.anthropic is not None else None
+        fault = header_value_fault(version) if version else None
+        if fault is not None:
+            self._faults.append(f"anthropic.apiVersion {fault}")
+        return version or None
+
+    def _auth(self, written: schema.AuthToken, kind: ProviderKind) -> BackendAuth | None:
+        """Where the provider wants it; `authHeader` overrides header and prefix, each independently of the other.
+
+        Nothing is put between prefix and token.
+        """
         if written.inline is not None and written.secret_ref is not None:
             self._faults.append("at most one of the fields in [inline secretRef] may be set")
             return None
@@ -175,11 +191,13 @@ class _Reader:
         if isinstance(found, str):
             self._faults.append(found)
             return None
-        header = self._written.auth_header or schema.AuthHeader()
+        usual, header = credential(kind, found), self._written.auth_header
+        if header is None:
+            return usual
         if (remark := glued(header.prefix)) is not None:
             self.warnings.append(remark)
-        prefix = header.prefix if header.prefix is not None else "Bearer "
-        made = header_credential(found, header.header_name or "authorization", prefix)
+        prefix = header.prefix if header.prefix is not None else usual.prefix
+        made = header_credential(found, header.header_name or usual.name, prefix)
         if isinstance(made, str):
             self._faults.append(f"authHeader: {made}")
             return None

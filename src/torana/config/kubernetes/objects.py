@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -98,6 +99,7 @@ class Options(msgspec.Struct, frozen=True):
     `class_names`: classes that are ours where no GatewayClass object says otherwise, as in files.
     `implicit_gateway`: the port of the Gateways that are supplied for parents that are absent; None supplies none.
     `addresses`: where the gateway is reached, for the status of Gateways; None says nothing of it, as in files.
+    `releases`: of the Gateway API's CRDs, by name, empty where one says none; None says nothing of them, as in files.
     `unread`: group and kind of what the API server does not let us read; that none is here says nothing about them.
     """
 
@@ -105,6 +107,7 @@ class Options(msgspec.Struct, frozen=True):
     class_names: tuple[str, ...] = (CLASS_NAME,)
     implicit_gateway: int | None = None
     addresses: tuple[str, ...] | None = None
+    releases: Mapping[str, str] | None = None
     unread: frozenset[tuple[str, str]] = frozenset()
     settings: Settings = Settings()
     limits: Limits = Limits()

@@ -154,7 +154,11 @@ def _rule(name: str, rule: schema.Rule, namespace: str, backends: Backends) -> R
 
 
 def _remarks(rule: schema.Rule) -> Iterator[str]:
-    """GEP-1619 has the gateway give out cookies of its own. What only balances does not stop a rule from serving."""
+    """What only balances does not stop a rule from serving.
+
+    GEP-1619 has the gateway name an endpoint to the client, in a cookie or a header of the answer. To go by the hash of
+    what the client sends of its own is session affinity, which it tells apart from persistence.
+    """
     if rule.session_persistence is not None:
         yield "sessionPersistence is not supported yet, and has no effect"
 

@@ -20,6 +20,14 @@ class OpenAI(Record, frozen=True, kw_only=True):
     model: str | None = None
 
 
+class Anthropic(Record, frozen=True, kw_only=True):
+    """`api_version` goes into the header `anthropic-version`."""
+
+    auth_token: AuthToken
+    api_version: str | None = None
+    model: str | None = None
+
+
 class Path(Record, frozen=True, kw_only=True):
     full: Text
 
@@ -34,8 +42,8 @@ class LlmProvider(Record, frozen=True, kw_only=True):
 
     name: str | None = None
     openai: OpenAI | None = None
+    anthropic: Anthropic | None = None
     azureopenai: NotYet = None
-    anthropic: NotYet = None
     gemini: NotYet = None
     vertexai: NotYet = None
     bedrock: NotYet = None

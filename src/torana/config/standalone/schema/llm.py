@@ -6,10 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
+from torana.config.like_openai import LIKE_OPENAI
 from torana.config.standalone.schema.connection import BackendAuth, BackendTls, BackendTunnel, KeyFile
 from torana.config.standalone.schema.listeners import HeaderMatch, ListenerTls
 from torana.config.standalone.schema.policies import Cors, HeaderModifier
-from torana.config.standalone.schema.providers import LIKE_OPENAI, CustomFormats
+from torana.config.standalone.schema.providers import CustomFormats
 from torana.config.standalone.schema.record import Empty, Expression, JsonValues, Name, Port, Record
 from torana.config.standalone.schema.traffic import ConditionalRateLimits, Health, RateLimit, Retry, Timeout
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
+from torana.config.like_openai import LIKE_OPENAI
 from torana.config.standalone.schema.record import Empty, Name, Record
 
 _MODEL = "The model to use; replaces the request's. Left out: the request's."
@@ -15,13 +16,6 @@ FormatType = Annotated[
     Literal["completions", "messages", "responses", "embeddings", "rerank", "realtime", "anthropicTokenCount"],
     Meta(description="The operation.", extra={"not_yet": ("generateContent", "geminiCountTokens")}),
 ]
-
-LIKE_OPENAI: Mapping[str, tuple[str, str]] = {
-    "gemini": ("https://generativelanguage.googleapis.com", "/v1beta/openai"),
-    "azure": ("https://RESOURCE.openai.azure.com", "/openai/v1"),
-    "bedrock": ("https://bedrock-runtime.REGION.amazonaws.com", "/openai/v1"),
-}
-"""Providers whose own API is not spoken yet, and where they offer OpenAI's: the place and the base path."""
 
 
 class OpenAi(Record, frozen=True):
