@@ -143,6 +143,32 @@ async def test_a_crowd_is_not_mirrored(
     assert _counted(started) == {("copy", "dropped"): 2}
 
 
+async def test_bodies_of_copies_are_bounded_together(
+    line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies whose bodies would hold more memory than they may are dropped and counted, until others are over."""
+    monkeypatch.setattr(mirror_module, "_MOST_HELD", 9)
+    answering = asyncio.Event()
+
+    def late(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await answering.wait()
+            await wire.send(_OK)
+
+        return script
+
+    provider, copy = await upstream(each(_OK)), await upstream(late)
+    started = await _mirrored(await line(provider.port, plain=True), _mirror(copy.port))
+    for _ in range(2):
+        assert (await ask(started, connect, _POST)).body == b"ok"
+    assert _counted(started) == {("copy", "dropped"): 1}
+    answering.set()
+    await until(lambda: _counted(started).get(("copy", "answered")) == 1)
+    assert (await ask(started, connect, _POST)).body == b"ok"
+    await until(lambda: len(copy.requests) == 2)
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_long_body_is_not_mirrored(
     chunked: bool, line: StartLine, upstream: StartUpstream, connect: Connect, caplog: pytest.LogCaptureFixture
