@@ -57,6 +57,22 @@ def test_asks_upstream_only_when_allowed(tmp_path: Path) -> None:
         assert asked(simulator) > 0
 
 
+def test_models_are_simulated_too(tmp_path: Path) -> None:
+    """Of an `llm` the first model is asked by its name, and the upstreams of all models are simulated as others are."""
+    port, listening = free_port(), free_port()
+    with simulating() as simulator:
+        text = f"""\
+config: {{statsAddr: "127.0.0.1:{port}"}}
+llm:
+  port: {listening}
+  models:
+  - {{name: "own-*", provider: openAI, params: {{baseUrl: "http://127.0.0.1:{simulator.port}/v1", apiKey: sk-test}}}}
+  - {{name: other, provider: openAI, params: {{apiKey: sk-test}}}}
+"""
+        done = torana_command(tmp_path, "bench", "-c", text, *QUICK)
+        assert (done.returncode, asked(simulator)) == (0, 0), done.stderr
+
+
 def test_failed_requests_are_told(tmp_path: Path) -> None:
     """Requests that fail, here by a limit of the configuration, are counted with an example, and the exit is 1."""
     limit = "localRateLimit: [{maxTokens: 40, tokensPerFill: 1, fillInterval: 60s}]"

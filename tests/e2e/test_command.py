@@ -144,7 +144,7 @@ def test_port_in_use(workers: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", ["adminAddr", "statsAddr", "readinessAddr"])
 def test_operations_port_in_use(setting: str, tmp_path: Path) -> None:
-    """The same for an operations address, once, in the system's words, with the setting that names it."""
+    """The same for an operations address, once, in the system's words, with what names it: setting and variable."""
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         address = f"{'127.0.0.1' if setting == 'adminAddr' else '[::]'}:{port}"
@@ -152,8 +152,9 @@ def test_operations_port_in_use(setting: str, tmp_path: Path) -> None:
         text = ANSWERING.replace("$GATEWAY_PORT", str(free_port())) + f"config: {json.dumps(addresses)}\n"
         done = torana_command(tmp_path, "-c", text, env={"GREETING": "x"})
     assert done.returncode == 1
-    line = f"cannot listen on {address} (config.{setting}): Address already in use; set another address, or `off`"
-    assert done.stderr == f"torana: {line}\n"
+    variable = {"adminAddr": "ADMIN_ADDR", "statsAddr": "STATS_ADDR", "readinessAddr": "READINESS_ADDR"}[setting]
+    hint = f"set another address there or in {variable}, or `off`"
+    assert done.stderr == f"torana: cannot listen on {address} (config.{setting}): Address already in use; {hint}\n"
 
 
 def test_version(tmp_path: Path) -> None:

@@ -98,34 +98,6 @@ async def test_what_fails_is_counted(line: StartLine, upstream: StartUpstream, c
     await until(lambda: _counted(started) == {("copy", "failed"): 1})
 
 
-async def test_copies_hold_so_many_octets(
-    line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Copies under way have so many octets together: what would be more is dropped and counted, until there is room."""
-    monkeypatch.setattr(mirror_module, "_MOST_OCTETS", 12)
-    answering = asyncio.Event()
-
-    def late(provider: Upstream) -> Script:
-        async def script(wire: Wire) -> None:
-            await provider.take(wire)
-            await answering.wait()
-            await wire.send(_OK)
-
-        return script
-
-    provider, copy = await upstream(each(_OK)), await upstream(late)
-    started = await line(provider.port, plain=True, limits=Limits(max_body_bytes=10))
-    await _mirrored(started, _mirror(copy.port))
-    for _ in range(3):
-        assert (await ask(started, connect, _POST)).status == 200
-    await until(lambda: len(copy.requests) == 2)
-    assert _counted(started) == {("copy", "dropped"): 1}
-    answering.set()
-    await until(lambda: _counted(started) == {("copy", "dropped"): 1, ("copy", "answered"): 2})
-    assert (await ask(started, connect, _POST)).status == 200
-    await until(lambda: _counted(started) == {("copy", "dropped"): 1, ("copy", "answered"): 3})
-
-
 async def test_a_copy_outlives_its_client(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """A client that is answered, or leaves, does not end the copy."""
     answering = asyncio.Event()
@@ -169,6 +141,32 @@ async def test_a_crowd_is_not_mirrored(
     for _ in range(3):
         assert (await ask(started, connect, _POST)).body == b"ok"
     assert _counted(started) == {("copy", "dropped"): 2}
+
+
+async def test_bodies_of_copies_are_bounded_together(
+    line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies whose bodies would hold more memory than they may are dropped and counted, until others are over."""
+    monkeypatch.setattr(mirror_module, "_MOST_HELD", 9)
+    answering = asyncio.Event()
+
+    def late(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await answering.wait()
+            await wire.send(_OK)
+
+        return script
+
+    provider, copy = await upstream(each(_OK)), await upstream(late)
+    started = await _mirrored(await line(provider.port, plain=True), _mirror(copy.port))
+    for _ in range(2):
+        assert (await ask(started, connect, _POST)).body == b"ok"
+    assert _counted(started) == {("copy", "dropped"): 1}
+    answering.set()
+    await until(lambda: _counted(started).get(("copy", "answered")) == 1)
+    assert (await ask(started, connect, _POST)).body == b"ok"
+    await until(lambda: len(copy.requests) == 2)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -37,6 +37,8 @@ from torana.telemetry.trouble import Trouble, told
 
 _log = logging.getLogger(__name__)
 _LIMITS = Limits(max_connections=256, max_body_bytes=64 * 1024)
+_VARIABLES = {"adminAddr": "ADMIN_ADDR", "statsAddr": "STATS_ADDR", "readinessAddr": "READINESS_ADDR"}
+"""A setting -> the variable of the environment that wins over it."""
 _TEXT: Field = (b"content-type", b"content-type", b"text/plain; charset=utf-8")
 _JSON: Field = (b"content-type", b"content-type", b"application/json")
 
@@ -146,9 +148,8 @@ class Endpoints:
                     await loop.create_server(lambda: ServerConnection(server), None if everywhere else host, int(port))
                 )
         except OSError as error:
-            message = (
-                f"cannot listen on {address} (config.{place.setting}): {_why(error)}; set another address, or `off`"
-            )
+            hint = f"set another address there or in {_VARIABLES[place.setting]}, or `off`"
+            message = f"cannot listen on {address} (config.{place.setting}): {_why(error)}; {hint}"
             raise AdminError(message) from error
 
     async def _metrics(self, request: Request) -> LocalReply:

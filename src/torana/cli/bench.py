@@ -37,17 +37,18 @@ from torana.exchange import Exchange
 from torana.http.tls import upstream_context
 from torana.llm.operation import ModelPlace
 from torana.model import codec
-from torana.model.backend import Backend, Target
+from torana.model.backend import Backend, BackendRef, Target
 from torana.model.config import Bind, Config, Protocol, Proxies
 from torana.model.route import Route
 from torana.proxy.call import aimed, made_call, reads_body
 from torana.proxy.gateway import before, match
-from torana.proxy.snapshot import Snapshot
+from torana.proxy.snapshot import CompiledRoute, Snapshot
 from torana.proxy.upstream import Upstream
 
 _HOST = "127.0.0.1"
 _PATH = "/v1/chat/completions"
-_BODY = b'{"model":"simulate","messages":[{"role":"user","content":"Say hello."}]}'
+_BODY = b'{"model":%b,"messages":[{"role":"user","content":"Say hello."}]}'
+_MODEL = "simulate"
 _ROUNDS = 3
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -131,13 +132,14 @@ def _measure(config: Config, url: str, shape: Shape) -> None:
     reply = before(matched.route, exchange)
     if reply is not None:
         raise StartError(f"{url} is answered {reply.status} by the gateway itself: choose another with --url")
-    upstream = next((each for each in matched.route.upstreams if each.redirect is None), None)
+    route, body = _chosen(matched.route, exchange)
+    upstream = next((each for each in route.upstreams if each.redirect is None), None)
     if upstream is None:
-        raise StartError(f"the route {matched.route.route.name} has no backend to ask: choose another with --url")
+        raise StartError(f"the route {route.route.name} has no backend to ask: choose another with --url")
     # The gateway writes the request anew; this is what a client sends.
     head = f"POST {exchange.path.decode()} HTTP/1.1\r\nhost: {exchange.host.decode()}\r\n"
-    client = f"{head}content-type: application/json\r\ncontent-length: {len(_BODY)}\r\n\r\n".encode() + _BODY
-    direct = _Way("direct", _place_of(upstream), _composed(upstream, exchange), None)
+    client = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    direct = _Way("direct", _place_of(upstream), _composed(upstream, exchange, body), None)
     with _gateway(config, shape.workers) as pid:
         at = load.Place(_HOST, port, tls=_trusting() if url.startswith("https:") else None, name="localhost")
         _await_port(port, pid)
@@ -213,13 +215,25 @@ def _moved(config: Config, asked: int, port: int) -> Config:
     return msgspec.structs.replace(config, binds=(moved,), settings=settings)
 
 
-def _composed(upstream: Upstream, exchange: Exchange) -> bytes:
+def _chosen(route: CompiledRoute, exchange: Exchange) -> tuple[CompiledRoute, bytes]:
+    """The route that is asked, and the body for it: of several models the first. Raises GatewayError, StartError."""
+    if route.models is None:
+        return route, _BODY % msgspec.json.encode(_MODEL)
+    if not route.route.models:
+        raise StartError("`llm` has no model to ask")
+    exchange.model = route.route.models[0].name.replace("*", _MODEL)
+    exchange.content = body = _BODY % msgspec.json.encode(exchange.model)
+    route = route.models.find(exchange.model, exchange)
+    before(route, exchange)
+    return route, body
+
+
+def _composed(upstream: Upstream, exchange: Exchange, body: bytes) -> bytes:
     """The request as the gateway would send it, so that the upstream is asked the same both ways."""
-    body = _BODY
     if upstream.is_llm:
         target, operation = aimed(exchange, upstream)
         if reads_body(exchange, operation) is ModelPlace.JSON:
-            body = made_call(operation, upstream, body).prepared.body
+            body = made_call(operation, upstream, body, exchange.model).prepared.body
     else:
         target = upstream.target(exchange)
     head = b"".join(upstream.compose(exchange, target, plain=False).parts)
@@ -266,13 +280,14 @@ def _simulated(config: Config, target: Target) -> Config:
     def backend(each: Backend) -> Backend:
         return msgspec.structs.replace(each, target=target, tls=None, connecting=None)
 
+    def refs(given: tuple[BackendRef, ...]) -> tuple[BackendRef, ...]:
+        groups = (tuple(tuple(map(backend, group)) for group in ref.groups) for ref in given)
+        return tuple(msgspec.structs.replace(ref, groups=each) for ref, each in zip(given, groups, strict=True))
+
     def route(each: Route) -> Route:
-        refs = tuple(
-            msgspec.structs.replace(ref, groups=tuple(tuple(map(backend, group)) for group in ref.groups))
-            for ref in each.backends
-        )
+        models = tuple(msgspec.structs.replace(model, backends=refs(model.backends)) for model in each.models)
         mirrors = tuple(msgspec.structs.replace(mirror, backend=backend(mirror.backend)) for mirror in each.mirrors)
-        return msgspec.structs.replace(each, backends=refs, mirrors=mirrors)
+        return msgspec.structs.replace(each, backends=refs(each.backends), models=models, mirrors=mirrors)
 
     binds = tuple(
         msgspec.structs.replace(

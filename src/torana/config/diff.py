@@ -60,7 +60,10 @@ def _things(config: Config) -> Iterator[_Thing]:
             yield _Thing("listener", here, msgspec.structs.replace(listener, routes=()))
             for route in listener.routes:
                 shares = tuple((_name(ref), ref.weight) for ref in route.backends)
-                yield _Thing("route", (*here, route.name), (msgspec.structs.replace(route, backends=()), shares))
+                bare = msgspec.structs.replace(route, backends=(), models=())
+                yield _Thing("route", (*here, route.name), (bare, shares))
+                for model in route.models:
+                    yield _Thing("model", (*here, route.name, model.name), model)
                 for ref in route.backends:
                     for backend in ref.backends:
                         yield _Thing("backend", (*here, route.name, backend.name), backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -31,6 +32,10 @@ _ADDED: Final = (
     | frozenset(("trim", "upperAscii"))
 )
 """Functions of cel-go's extension libraries, which the package has in Python."""
+
+
+# The package warns of each call of an added function that fails, with the values it failed with: those of a request.
+logging.getLogger("cel").setLevel(logging.CRITICAL)
 
 
 @lru_cache(maxsize=4096)

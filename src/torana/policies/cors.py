@@ -66,9 +66,13 @@ class CorsPolicy:
 
 
 def origins(allowed: tuple[str, ...]) -> Callable[[bytes], bool]:
-    """Whether an origin is one of those: exact ones, `*` for all, or with a `*` as in `https://*.example.com`."""
+    """Whether an origin is one of those: exact ones, `*` for all, or with a `*` as in `https://*.example.com`.
+
+    Browsers write scheme and host in lower case (URL standard), whatever the configuration does.
+    """
     if "*" in allowed:
         return lambda _: True
+    allowed = tuple(map(str.lower, allowed))
     exact = frozenset(origin.encode() for origin in allowed if "*" not in origin)
     patterns = [pattern.whole("[^/]+".join(map(pattern.escaped, each.split("*")))) for each in allowed if "*" in each]
     return lambda origin: origin in exact or any(fits(origin) for fits in patterns)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -27,7 +28,7 @@ from torana.telemetry.record import Record
 _log = logging.getLogger(__name__)
 
 _MOST = 100  # copies under way in one process; a mirror that is slower than its original gets less than all
-_MOST_OCTETS = 64 * 1024 * 1024  # of their bodies together, or as many as one body may have; the same for long ones
+_MOST_HELD = 64 * 1024 * 1024  # bytes of their bodies; one copy alone may be longer
 _LONGEST = 300.0  # seconds until the end of an answer: as long as a long answer of a language model
 
 Ask = Callable[[Inbound, Exchange, CompiledRoute, Upstream], Awaitable[Asked]]
@@ -40,7 +41,7 @@ class Mirrors:
         self._ask = ask
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held = 0  # octets of the bodies of those that are under way
+        self._held = 0  # bytes of the bodies of these
         self._told: set[str] = set()
 
     async def copy(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, limit: int) -> None:
@@ -56,7 +57,7 @@ class Mirrors:
             if inbound.content is None:
                 self._metrics.count_mirrored(upstream.backend.name, "too_large")
                 self._tell(route, limit)
-            elif len(self._tasks) >= _MOST or self._held + len(inbound.content) > max(_MOST_OCTETS, limit):
+            elif not self._has_room(len(inbound.content)):
                 self._metrics.count_mirrored(upstream.backend.name, "dropped")
             else:
                 again = Inbound(inbound.request, inbound.client)
@@ -64,23 +65,22 @@ class Mirrors:
                 fields = [*exchange.fields]
                 record = Record(perf_counter())
                 copied = msgspec.structs.replace(exchange, record=record, fields=fields, quota=None, charge=None)
-                self._begin(len(again.content), self._send(again, copied, route, upstream))
+                task = asyncio.create_task(self._send(again, copied, route, upstream))
+                self._tasks.add(task)
+                self._held += len(again.content)
+                task.add_done_callback(partial(self._over, len(again.content)))
+
+    def _has_room(self, size: int) -> bool:
+        return not self._tasks or (len(self._tasks) < _MOST and self._held + size <= _MOST_HELD)
+
+    def _over(self, size: int, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._held -= size
 
     def close(self) -> None:
         """Give up what is under way."""
         for task in self._tasks:
             task.cancel()
-
-    def _begin(self, size: int, sending: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(sending)
-        self._tasks.add(task)
-        self._held += size
-
-        def end(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._held -= size
-
-        task.add_done_callback(end)
 
     async def _send(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream) -> None:
         outcome = "failed"

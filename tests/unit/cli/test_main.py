@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from typer.testing import CliRunner
 
@@ -156,3 +158,19 @@ def test_no_overrides(entry: str) -> None:
     done = RUNNER.invoke(app, [*_CONFIG, "--validate-only", "--resolve", entry])
     assert done.exit_code == 2
     assert "is not HOST:PORT:ADDRESS[:PORT]" in " ".join(done.stderr.split())
+
+
+def test_the_list_of_commands_is_told_in_whole_sentences() -> None:
+    """What the help says of each command fits into its line at the usual width: nothing ends in dots."""
+    listed = RUNNER.invoke(app, ["--help"], terminal_width=80).stdout.partition("Commands:")[2]
+    assert "..." not in listed
+    assert all(line.endswith(".") for line in listed.splitlines() if line.strip())
+
+
+def test_a_port_that_is_taken_is_told_before_a_model_is_loaded() -> None:
+    """`torana local` on a taken port says so at once, and how to choose another; no address is promised before."""
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = RUNNER.invoke(app, ["local", "--port", str(port)])
+    assert done.exit_code == 1
+    assert done.output == f"torana: cannot listen on port {port}: Address already in use; choose another with --port\n"

@@ -104,3 +104,11 @@ def test_wrong_files_are_found(text: str, what: str, folder: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         _load(text, folder)
     assert [problem.what[: len(what)] for problem in refused.value.problems] == [what]
+
+
+def test_a_name_that_no_file_can_have(folder: Path) -> None:
+    """A NUL in the name of a file is a fault of the configuration like any other file that cannot be read."""
+    with pytest.raises(
+        ConfigError, match=r"backendAuth\.key\.file: cannot read the file .*: no file's name holds a NUL"
+    ):
+        _load(_BACKEND.format(r'backendAuth: {key: {file: "a\0b"}}'), folder)

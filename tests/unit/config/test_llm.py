@@ -192,3 +192,24 @@ def test_formats_that_are_none(text: str, kind: str) -> None:
         load(text.format(kind), "f", _ENV, Path())
     assert "completions" in str(refused.value)
     assert kind in str(refused.value)
+
+
+def _warnings(models: str) -> list[str]:
+    return [f"{each.path}: {each.what}" for each in load(f"llm: {{models: [{models}]}}", "f", {}, Path()).warnings]
+
+
+def test_a_model_that_is_never_asked_is_told() -> None:
+    """Of two models with one name the first takes every call, unless it has `matches`: the second has a warning."""
+    matched = "{name: a, provider: openAI, matches: [{headers: [{name: x-a, value: {exact: b}}]}]}"
+    plain, internal = "{name: a, provider: openAI}", "{name: a, provider: openAI, visibility: internal}"
+    assert _warnings(f"{matched}, {plain}") == []
+    assert _warnings(f"{internal}, {plain}") == []
+    for second in (plain, matched):
+        (told,) = _warnings(f"{plain}, {second}")
+        assert told.startswith("llm.models[1].name: is never asked: models[0] has this name already")
+
+
+def test_a_provider_misspelt_has_the_nearest_named() -> None:
+    """A value that is none of the choices is answered with the one that was probably meant."""
+    with pytest.raises(ConfigError, match='did you mean "openAI"'):
+        load("llm: {models: [{name: a, provider: opnai}]}", "f", {}, Path())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from torana.config.loaded import Loaded
+from torana.config.problem import ConfigError
 from torana.config.standalone.load import load
 from torana.model.policy import BackendTls
 
@@ -39,3 +40,27 @@ def test_alpn_makes_no_other_rules(alpn: str) -> None:
     backend = bind.listeners[0].routes[0].backends[0].groups[0][0]
     assert backend is not None
     assert backend.tls == BackendTls()
+
+
+@pytest.mark.parametrize(
+    ("cors", "said"),
+    [
+        ("allowHeaders: [x-a, 'x b']", 'cors.allowHeaders[1]: "x b" is no header name'),
+        ('exposeHeaders: ["x-a\\r\\nx-b: c"]', "is no header name"),
+        ('allowMethods: ["GET\\r\\nx-b: c"]', "holds a line break or another character that a header cannot carry"),
+    ],
+)
+def test_cors_lists_hold_what_a_header_can_carry(cors: str, said: str) -> None:
+    """Names of headers and methods that would break the answer they are written into are refused, with their place."""
+    with pytest.raises(ConfigError) as caught:
+        _loaded(f"{{cors: {{{cors}}}}}")
+    (problem,) = caught.value.problems
+    assert said in str(problem)
+
+
+@pytest.mark.parametrize("origin", ["app.example.com", "https://app.example.com/", "https://app.example.com/a"])
+def test_an_origin_that_no_browser_sends_is_told(origin: str) -> None:
+    """An allowed origin without a scheme, or with a path, never fits a page: it loads, with a warning at the origin."""
+    (warning,) = _loaded(f'{{cors: {{allowOrigins: ["https://*.example", "{origin}"]}}}}').warnings
+    assert warning.path.endswith("cors.allowOrigins[1]")
+    assert f'"{origin}" is no origin' in warning.what

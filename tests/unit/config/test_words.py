@@ -93,3 +93,24 @@ _ONE, _TWO = "{name: one, backends: [{host: 'a:1'}]}", "{name: two, backends: [{
 def test_changes_in_words(old: Config, new: Config, words: str) -> None:
     """What is new, changed or gone is counted by kind."""
     assert describe(old, new) == words
+
+
+def _models(*models: str) -> Config:
+    return load(f"llm: {{models: [{', '.join(models)}]}}", "f", {}, Path()).config
+
+
+_SMALL, _LARGE = "{name: small, provider: openAI}", "{name: large, provider: groq}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ([_SMALL], [_SMALL, _LARGE], "+1 model"),
+        ([_SMALL, _LARGE], [_SMALL], "-1 model"),
+        ([_SMALL], [_SMALL.replace("openAI", "openAI, params: {model: m}")], "~1 model"),
+        ([_SMALL, _LARGE], [_LARGE, _SMALL], "another order"),
+    ],
+)
+def test_changes_of_models_in_words(old: list[str], new: list[str], words: str) -> None:
+    """Of `llm` its models are counted, not the route that all of them share."""
+    assert describe(_models(*old), _models(*new)) == words

@@ -196,3 +196,11 @@ def test_the_clients_origin_counts() -> None:
     for after in chains.after:
         after(request, got)
     assert f"access-control-allow-origin: {APP}" in shown(got)
+
+
+def test_an_allowed_origin_has_no_case() -> None:
+    """Browsers write an origin in lower case; one that the configuration writes otherwise fits all the same."""
+    rules = Cors(allow_origins=("https://App.Example", "HTTPS://*.Dev.example"))
+    for origin in ("https://app.example", "https://a.dev.example"):
+        _, told = answered(rules, exchange("/v1/x", ("Origin", origin)))
+        assert f"allow-origin: {origin}" in told

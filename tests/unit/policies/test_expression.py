@@ -95,7 +95,15 @@ def test_a_request_has_no_answer_yet() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["request.headers.nothing == ''", "request.method + 1 == 2", "int(request.path) == 1", "1 / 0 == 1"]
+    "text",
+    [
+        "request.headers.nothing == ''",
+        "request.method + 1 == 2",
+        "int(request.path) == 1",
+        "1 / 0 == 1",
+        "bool(request.path)",
+        "request.path.substring(99) == ''",
+    ],
 )
 def test_what_cannot_be_evaluated_is_not_true_and_told_once(text: str, caplog: pytest.LogCaptureFixture) -> None:
     """A failure at run time counts as false; the log has it once, without the request's values."""

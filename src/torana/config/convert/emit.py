@@ -95,7 +95,7 @@ class _Emitter:
             case _:
                 for key, value in tree.items():
                     if value is not None:
-                        yield scalar(key), value
+                        yield self._scalar(key), value
 
     def _member(self, key: str, value: Any, indent: str) -> Iterator[str]:
         if _is_short(value):
@@ -118,7 +118,13 @@ class _Emitter:
             case Sequence() | list():
                 return "[]"
             case _:
-                return scalar(value)
+                return self._scalar(value)
+
+    def _scalar(self, value: Any) -> str:
+        """Not a node, but it may hold a piece of one: the name of a key, with a variable in it."""
+        if self._written is not None and isinstance(value, str):
+            value = self._written.restored(value)
+        return scalar(value)
 
     def _own(self, node: Scalar) -> str:
         assert self._written is not None, "a node has a file"

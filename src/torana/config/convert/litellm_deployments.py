@@ -134,7 +134,7 @@ class Deployments:
     # The model
 
     def _model(self, name: str, params: Node | None, line: int) -> _Model | None:
-        subject = f"model_list: {name}"
+        subject = f"model_list: {name}" if name else "model_list"
         written = self._file.text(member(params, "model")) or ""
         prefix, slash, rest = written.partition("/")
         given = self._file.text(member(params, "custom_llm_provider"))

@@ -123,7 +123,7 @@ class _Migration:
         try:
             made = model_of(routes[0], member(self._file.root, "backends"), self._file)
         except NotLlmError as reason:
-            return str(reason)
+            return self._file.restored(str(reason))
         self._llm = {"gateways": gateway.name, "models": [made.tree], "policies": made.policies or None}
         self._report.add(Fidelity.EXACT, "route", "is llm.models[0] now", line=self._file.line(routes[0]))
         for note in made.notes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torana.config.convert.report import Fidelity, Report
 from torana.config.convert.written import masked
@@ -110,6 +111,18 @@ class Original:
     def plain(self, text: str) -> str:
         """References as they were written, in a file where a dollar sign is nothing special."""
         return self._masked.restored(text)
+
+    def restored(self, tree: Any) -> Any:
+        """The tree with references as they were written in every text of it, also where nobody thought of one."""
+        match tree:
+            case str():
+                return self._masked.restored(tree)
+            case list():
+                return [self.restored(each) for each in tree]
+            case dict():
+                return {self.restored(key): self.restored(value) for key, value in tree.items()}
+            case _:
+                return tree
 
     def variable(self, text: str) -> str | None:
         """The name of the variable that this text is."""

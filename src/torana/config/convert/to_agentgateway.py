@@ -29,7 +29,7 @@ _INSTEAD: Final = "agentgateway reads `llm` itself: give it that form"
 
 
 def to_agentgateway(original: Original) -> Converted:
-    return Converted(emit(_Export(original).tree()), original.report)
+    return Converted(emit(original.restored(_Export(original).tree())), original.report)
 
 
 class _Export:

@@ -42,7 +42,7 @@ _TYPES: Final = {
 
 def to_kubernetes(original: Original) -> Converted:
     documents = _Export(original).documents()
-    return Converted("---\n".join(emit(each) for each in documents), original.report)
+    return Converted("---\n".join(emit(original.restored(each)) for each in documents), original.report)
 
 
 class _Export:
@@ -59,7 +59,7 @@ class _Export:
         names = Names()
         for bind in self._original.config.binds:
             for listener in bind.listeners:
-                name = names.fresh(f"{listener.name}-{bind.port}")
+                name = names.fresh(f"{self._original.plain(listener.name)}-{bind.port}")
                 listeners.append(self._listener(bind, listener, name))
                 routes += [self._route(each, bind, name) for each in plain_routes(listener, self._report, _INSTEAD)]
         gateway = {

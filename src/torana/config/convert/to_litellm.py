@@ -45,7 +45,7 @@ _KEYLESS: Final = "hosted_vllm"
 
 
 def to_litellm(original: Original) -> Converted:
-    return Converted(emit(_Export(original).tree()), original.report)
+    return Converted(emit(original.restored(_Export(original).tree())), original.report)
 
 
 class _Export:
@@ -130,27 +130,31 @@ class _Export:
         assert backend.provider is not None
         prefix, base = self._place(backend)
         plain = self._original.plain
-        model = backend.provider.model or name
+        subject, model = plain(backend.name), backend.provider.model or name
         if "*" in model and model.startswith(f"{prefix}/"):
             what = "LiteLLM takes the provider's name off the model's, which goes on whole here"
             self._report.add(Fidelity.APPROXIMATE, f"model {plain(name)}", what)
             model = model.removeprefix(f"{prefix}/")
         params: dict[str, Any] = {
-            "model": f"{prefix}/{plain(model)}",
-            "api_base": self._written(base, f"{plain(backend.name)}: api_base") if base is not None else None,
+            "model": self._written(f"{prefix}/{model}", f"{subject}: model"),
+            "api_base": self._written(base, f"{subject}: api_base") if base is not None else None,
             "api_key": self._key(backend),
             **share,
         }
         edits = backend.provider.edits
         if edits is not None:
-            params |= {plain(key): self._json(value) for key, value in edits.defaults}
-            params["extra_body"] = {plain(key): self._json(value) for key, value in edits.overrides} or None
+            members = {plain(key): self._json(value, f"{subject}: {plain(key)}") for key, value in edits.defaults}
+            params |= members
+            members = {plain(key): self._json(value, f"{subject}: {plain(key)}") for key, value in edits.overrides}
+            params["extra_body"] = members or None
             if edits.prepend or edits.append:
                 self._lost(backend, "prompts")
         headers = backend.request_headers
         if headers is not None:
-            fields = {plain(key): plain(value) for key, value in (*headers.set, *headers.add)}
-            params["extra_headers"] = fields or None
+            params["extra_headers"] = {
+                plain(key): self._written(value, f"{subject}: requestHeaders.{plain(key)}")
+                for key, value in (*headers.set, *headers.add)
+            } or None
             if headers.remove:
                 self._lost(backend, "requestHeaders.remove")
         self._others(backend)
@@ -240,9 +244,20 @@ class _Export:
             self._report.add(Fidelity.MANUAL, subject, what)
         return self._original.plain(text)
 
-    def _json(self, value: str) -> Any:
-        found = msgspec.json.decode(value)
-        return self._original.plain(found) if isinstance(found, str) else found
+    def _json(self, value: str, subject: str) -> Any:
+        return self._texts(msgspec.json.decode(value), subject)
+
+    def _texts(self, value: Any, subject: str) -> Any:
+        """All texts in it as LiteLLM has them, which looks for variables at any depth."""
+        match value:
+            case str():
+                return self._written(value, subject)
+            case list():
+                return [self._texts(each, subject) for each in value]
+            case dict():
+                return {key: self._texts(each, subject) for key, each in value.items()}
+            case _:
+                return value
 
 
 def _number(seconds: float) -> float:

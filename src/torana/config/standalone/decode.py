@@ -28,9 +28,10 @@ def decode(kind: type[_R], findings: Findings) -> _R | None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant: the same but for case, else the most similar one."""
-    candidates = list(known)
-    folded = {candidate.lower(): candidate for candidate in candidates}
+    """The known name that was probably meant: the same but for case, else the most similar one; of equals the first."""
+    folded: dict[str, str] = {}
+    for candidate in known:
+        folded.setdefault(candidate.lower(), candidate)
     if name.lower() in folded:
         return folded[name.lower()]
     close = difflib.get_close_matches(name.lower(), folded, n=1)
@@ -229,8 +230,8 @@ def _advice(shape: Shape, node: Node, findings: Findings) -> str:
         if digits.isdecimal():
             return "remove the quotes"
     if isinstance(node, Scalar) and shape.choices and not findings.document.source.hides(node.start, node.end):
-        meant = [choice for choice in shape.choices if choice.lower() == node.text.lower()]
-        return f'did you mean "{meant[0]}"?' if meant else ""
+        meant = nearest(node.text, shape.choices)
+        return f'did you mean "{meant}"?' if meant else ""
     if isinstance(node, Scalar | Mapping) and shape.items is not None:
         return "begin each item with `- `"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import TypeAlias
@@ -60,6 +61,8 @@ class Files:
         return text
 
     def _read_once(self, file: FilePath) -> str | OSError | UnicodeDecodeError:
+        if "\0" in str(file):
+            return OSError(errno.EINVAL, "no file's name holds a NUL")
         try:
             return self._read(file)
         except (OSError, UnicodeDecodeError) as error:

@@ -46,6 +46,7 @@ class _Source(NamedTuple):
 def llm_route(llm: schema.Llm, path: Path, backends: Backends, findings: Findings, files: Files) -> Route:
     models = _Models(llm, path, backends, findings, files)
     entries = [models.entry(model, (*path, "models", index)) for index, model in enumerate(llm.models)]
+    _warn_of_hidden(entries, findings)
     if not llm.models and not llm.virtual_models:
         findings.warning(path, "there is no model that clients could ask for", "give `models` an entry")
     return Route(
@@ -56,6 +57,19 @@ def llm_route(llm: schema.Llm, path: Path, backends: Backends, findings: Finding
             *virtual_models(llm.virtual_models, entries, (*path, "virtualModels"), findings),
         ),
     )
+
+
+def _warn_of_hidden(entries: list[Entry], findings: Findings) -> None:
+    """The first model of a name takes all its calls, unless it has `matches`: what comes behind it is never asked."""
+    taken: dict[tuple[str, bool], Path] = {}
+    for entry in entries:
+        whose = (entry.name, entry.public)
+        if whose in taken:
+            what = f"is never asked: models[{taken[whose][-1]}] has this name already and takes every call of it"
+            hint = "give each a name of its own, and let one of `virtualModels` stand for both"
+            findings.warning((*entry.path, "name"), what, hint)
+        elif () in entry.matches:
+            taken[whose] = entry.path
 
 
 def _policies(written: schema.LlmPolicies | None, path: Path, findings: Findings) -> RoutePolicies:

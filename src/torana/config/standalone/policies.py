@@ -11,7 +11,7 @@ from torana.config.resolve import UnresolvableError, check_authority
 from torana.config.standalone import traffic
 from torana.config.standalone.expression import check_conditions
 from torana.config.standalone.schema import policies as schema
-from torana.config.syntax import changed_header_fault, header_value_fault, path_fault
+from torana.config.syntax import changed_header_fault, header_name_fault, header_value_fault, path_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
 from torana.model.policy import (
@@ -153,6 +153,18 @@ def _cors(policy: schema.Cors, path: Path, findings: Findings) -> Cors:
     if policy.allow_credentials and "*" in policy.allow_origins:
         what = "with allowCredentials, every web page may call this route as whoever is looking at it"
         findings.warning((*path, "allowOrigins"), what, "list the origins that may, or leave allowCredentials out")
+    for key, fault, names in (
+        ("allowMethods", header_value_fault, policy.allow_methods),
+        ("allowHeaders", header_name_fault, policy.allow_headers),
+        ("exposeHeaders", header_name_fault, policy.expose_headers),
+    ):
+        for index, name in enumerate(names):
+            findings.fault((*path, key, index), name, fault(name))
+    for index, origin in enumerate(policy.allow_origins):
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            here = (*path, "allowOrigins", index)
+            what = f"{findings.quote(here, origin)} is no origin, so that no page is allowed by it"
+            findings.warning(here, what, "write it as browsers do, such as https://app.example.com")
     max_age = policy.max_age
     return Cors(
         allow_origins=policy.allow_origins,

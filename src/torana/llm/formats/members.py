@@ -24,6 +24,19 @@ _texts: Final[msgspec.json.Decoder[str | list[str]]] = msgspec.json.Decoder(str 
 _content: Final[msgspec.json.Decoder[str | list[msgspec.Raw]]] = msgspec.json.Decoder(str | list[msgspec.Raw])
 
 
+def members_of_request(body: bytes, lost: list[str]) -> Members:
+    """Those of a whole body. A Raw may hold any bytes in its strings, so that they are looked at here, and only here.
+
+    Raises GatewayError BAD_JSON when the body is no JSON object in UTF-8.
+    """
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        message = "The request body is not valid JSON: a text in it is not valid UTF-8."
+        raise GatewayError(Reason.BAD_JSON, message) from None
+    return Members(body, "", lost)
+
+
 class Members:
     """An object at `path` (empty: the body). A member that is null counts as absent.
 

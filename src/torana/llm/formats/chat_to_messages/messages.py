@@ -25,9 +25,12 @@ class Block(msgspec.Struct, gc=False):
     input: msgspec.Raw = msgspec.Raw(b"")
 
     def arguments(self) -> str:
-        """A call's input as the text that chat has of it; in a stream what was told with the beginning."""
+        """A call's input as the text that chat has of it; in a stream what was told with the beginning.
+
+        A Raw may hold what is no UTF-8.
+        """
         value = bytes(self.input)
-        return "{}" if value in _NO_INPUT else value.decode()
+        return "{}" if value in _NO_INPUT else value.decode(errors="replace")
 
 
 class Message(msgspec.Struct, gc=False):

@@ -11,7 +11,7 @@ from torana.llm.formats.chat_to_messages.conversation import carry_conversation
 from torana.llm.formats.chat_to_messages.models import Version, samples, version_of
 from torana.llm.formats.chat_to_messages.thinking import carry_thinking
 from torana.llm.formats.chat_to_messages.tools import carry_tools
-from torana.llm.formats.members import Members
+from torana.llm.formats.members import Members, members_of_request
 from torana.llm.formats.translation import TranslatedRequest
 from torana.llm.request import prepare
 
@@ -50,7 +50,7 @@ def translate_request(body: bytes, model: str | None) -> TranslatedRequest:
     """See `Translation.request`."""
     prepared = prepare(body, model, add_usage=False)
     lost: list[str] = []
-    asked = Members(prepared.body, "", lost)
+    asked = members_of_request(prepared.body, lost)
     asked.take("model")
     asked.take("stream")
     _refuse_choices(asked)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from torana.llm.formats.chat_request import CHAT_OPTIONS, limit_name
-from torana.llm.formats.members import Members
+from torana.llm.formats.members import Members, members_of_request
 from torana.llm.formats.messages_to_chat.conversation import chat_messages
 from torana.llm.formats.messages_to_chat.tools import carry_tools
 from torana.llm.formats.translation import TranslatedRequest
@@ -30,7 +30,7 @@ def translate_request(body: bytes, model: str | None) -> TranslatedRequest:
     """See `Translation.request`."""
     prepared = prepare(body, model, add_usage=False)
     lost: list[str] = []
-    asked = Members(prepared.body, "", lost)
+    asked = members_of_request(prepared.body, lost)
     asked.take("model")
     asked.take("stream")
     out: dict[str, Any] = {"model": prepared.model, "messages": chat_messages(asked)}

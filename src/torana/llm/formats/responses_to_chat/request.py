@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from torana.llm.formats.chat_request import CHAT_OPTIONS, limit_name
-from torana.llm.formats.members import Members
+from torana.llm.formats.members import Members, members_of_request
 from torana.llm.formats.responses_to_chat.conversation import Conversation
 from torana.llm.formats.responses_to_chat.memo import Memo, encode_memo
 from torana.llm.formats.responses_to_chat.refusals import no_memory
@@ -38,7 +38,7 @@ def translate_request(body: bytes, model: str | None) -> TranslatedRequest:
     """See `Translation.request`."""
     prepared = prepare(body, model, add_usage=False)
     lost: list[str] = []
-    asked = Members(prepared.body, "", lost)
+    asked = members_of_request(prepared.body, lost)
     _refuse_state(asked)
     settings = {name: raw for name in REPEATED if (raw := asked.peek(name)) is not None}
     for name in ("model", "stream", "metadata"):

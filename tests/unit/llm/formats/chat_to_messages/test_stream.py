@@ -313,3 +313,12 @@ def test_an_event_without_end() -> None:
     assert parsed(b"".join(told)) == [
         failed("An event of the provider's stream is too long.", code="bad_upstream_answer")
     ]
+
+
+def test_a_call_that_is_no_utf_8_breaks_nothing() -> None:
+    """Arguments told with a call's beginning are read as far as they are UTF-8: a stream never raises."""
+    begun = event(
+        "content_block_start", index=0, content_block={"type": "tool_use", "id": "t", "name": "f", "input": {"a": "?"}}
+    )
+    told = CHAT_TO_MESSAGES.stream("m").feed(start() + begun.replace(b"?", b"\xff") + closed(0))
+    assert '{\\"a\\":\\"\ufffd\\"}' in told.decode().replace('\\" ', '\\"').replace(": ", ":")
