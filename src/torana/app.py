@@ -209,12 +209,8 @@ class App:
         """Ask for a reload whenever a file of the configuration changes; which ones those are may change with it."""
         while self._seen:
             self._other_files = asyncio.Event()
-            try:
-                async for _ in watch.changes(self._seen, self._other_files):
-                    self._reload.set()
-            except OSError as error:
-                _log.warning("the configuration's files cannot be watched: %s; send SIGHUP to reload", error)
-                return
+            async for _ in watch.changes(self._seen, self._other_files):
+                self._reload.set()
 
     async def _reloads(self) -> None:
         while True:
