@@ -1,6 +1,6 @@
 """Tells when any of some files has changed, by whatever way it was written.
 
-They are looked at four times a second: that is cheap for the few files of a configuration, and needs no limit raised,
+They are looked at five times a second: that is cheap for the few files of a configuration, and needs no limit raised,
 where network file systems and mounts of a container's host tell of no changes. A change is anything that changes what a
 path leads to: its inode, size or time of modification. Editors replace files, and Kubernetes swaps a symbolic link two
 levels up; both are seen.
@@ -17,7 +17,7 @@ from typing import TypeAlias
 Stamp: TypeAlias = tuple[int, int, int]
 Stamps: TypeAlias = dict[Path, Stamp | None]
 
-_INTERVAL = 0.25  # seconds between two looks
+_INTERVAL = 0.2  # seconds between two looks
 _DEBOUNCE = 0.05  # seconds to wait for further changes: one save is often several
 
 
@@ -30,15 +30,8 @@ async def changes(seen: Stamps, stop: asyncio.Event) -> AsyncIterator[None]:
     """Yields each time one of the paths is no longer as it was `seen`, or was last, until `stop` is set."""
     while not await _is_set_within(stop, _INTERVAL):
         # In a thread: a network file system may keep a look waiting.
-        now = await asyncio.to_thread(stamps, seen)
-        if now == seen:
-            continue
-        while not await _is_set_within(stop, _DEBOUNCE):
-            before, now = now, await asyncio.to_thread(stamps, seen)
-            if now == before:
-                break
-        if now != seen:
-            seen = now
+        if await asyncio.to_thread(stamps, seen) != seen and not await _is_set_within(stop, _DEBOUNCE):
+            seen = await asyncio.to_thread(stamps, seen)
             yield
 
 
