@@ -145,7 +145,7 @@ class Failover:
                 if error.reason is Reason.UNTRANSLATABLE:  # by this one; another may understand it as it is
                     return error, error.reason.fault.code
                 raise  # of the request itself: it would be the same everywhere
-            outcome, why = error, error.reason.fault.code
+            outcome, why = error.with_traceback(None), error.reason.fault.code  # which would hold this very frame
         except BaseException:
             vitals.unknown(self)
             raise
