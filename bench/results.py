@@ -16,10 +16,28 @@ Figures = dict[str, float]
 core; `rss` in bytes; `start` in seconds; `errors` a count. What could not be measured is absent."""
 
 
+_PART_OF = {"match": "routes"}
+"""Tables of their own that a case measures beside its own."""
+
+
 class Key(NamedTuple):
     case: str
     variant: str
     arm: Arm
+
+
+class Run(msgspec.Struct, frozen=True):
+    """When a case was measured last, and what: the commit, and the time it took in seconds."""
+
+    commit: str
+    date: str
+    seconds: float
+
+
+class _Saved(msgspec.Struct):
+    rows: list[tuple[str, str, str, list[Figures]]]
+    failed: dict[str, str]
+    runs: dict[str, Run] = {}
 
 
 class Results:
@@ -27,6 +45,7 @@ class Results:
 
     def __init__(self) -> None:
         self._rounds: defaultdict[Key, list[Figures]] = defaultdict(list)
+        self.runs: dict[str, Run] = {}
         self.failed: dict[str, str] = {}
         """Cases and arms that could not be measured, each with the reason."""
 
@@ -35,8 +54,10 @@ class Results:
 
     def drop(self, case: str) -> None:
         """Forget a case, for it is measured again."""
-        self.failed.pop(case, None)
-        for key in [key for key in self._rounds if key.case == case]:
+        self.runs.pop(case, None)
+        for what in [what for what in self.failed if what.partition(", ")[0] == case]:
+            del self.failed[what]
+        for key in [key for key in self._rounds if _PART_OF.get(key.case, key.case) == case]:
             del self._rounds[key]
 
     def cases(self) -> list[str]:
@@ -60,15 +81,16 @@ class Results:
     def save(self, file: Path) -> None:
         rows = [(*key[:2], key.arm.value, rounds) for key, rounds in self._rounds.items()]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(msgspec.json.format(msgspec.json.encode({"rows": rows, "failed": self.failed}), indent=1))
+        saved = _Saved(rows, self.failed, self.runs)
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(saved), indent=1))
 
     @classmethod
     def load(cls, file: Path) -> Results:
         """Those of earlier runs; none if there was none."""
         results = cls()
         if file.exists():
-            saved = msgspec.json.decode(file.read_bytes())
-            results.failed = saved["failed"]
-            for case, variant, arm, rounds in saved["rows"]:
+            saved = msgspec.json.decode(file.read_bytes(), type=_Saved)
+            results.failed, results.runs = saved.failed, saved.runs
+            for case, variant, arm, rounds in saved.rows:
                 results._rounds[Key(case, variant, Arm(arm))] = rounds
         return results

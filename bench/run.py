@@ -1,7 +1,8 @@
 """What a request costs through Torana, next to what a user could pick instead, on this machine: `make bench`.
 
 Every case is one question (bench/cases.py), asked of all arms in one go; --only asks some of them. What they find is
-kept in .cache/bench/results.json, from which docs/benchmarks.md is written, so that a case can be measured again alone.
+kept in .cache/bench/results.json, from which docs/benchmarks.md is written, so that a case can be measured again alone;
+the page then says which case is of which commit.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import resource
 import shlex
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.arms import Arm
-from bench.cases import CASES
-from bench.peers import CACHE, ROOT, programs, versions
+from bench.cases import CASES, SECONDS
+from bench.peers import CACHE, ROOT, commit, programs, versions
 from bench.plots import draw
 from bench.report import aims, page, tables
-from bench.results import Results
+from bench.results import Results, Run
 from bench.stage import CannotMeasureError, Plan, Stage
 
 _FULL = Plan(rounds=5, seconds=2, tokens=64, whole=True)
@@ -47,9 +50,14 @@ def main() -> int:
     folder = CACHE / "quick" if arguments.quick else ROOT / "docs"
     kept = CACHE / "results.json"
     results = Results() if arguments.quick else Results.load(kept)
+    for arm in Arm:
+        results.failed.pop(arm.value, None)
     results.failed.update({arm.value: why for arm, why in missing.items()})
     stage = Stage(_QUICK if arguments.quick else _FULL, found, results)
-    for case in arguments.only or CASES:
+    cases = arguments.only or [*CASES]
+    if not arguments.quick:
+        print(f"this takes about {sum(SECONDS[case] for case in cases) / 60:.0f} minutes", file=sys.stderr)
+    for case in cases:
         _play(case, stage)
         if not arguments.quick:
             results.save(kept)
@@ -61,20 +69,24 @@ def main() -> int:
 def _play(case: str, stage: Stage) -> None:
     """One that fails is told, and does not keep the others from being measured."""
     stage.results.drop(case)
+    date, began = datetime.now(UTC), time.monotonic()
     try:
         CASES[case](stage)
     except (CannotMeasureError, OSError, subprocess.SubprocessError) as error:
         stage.results.failed[case] = str(error)
         print(f"{case} failed: {error}", file=sys.stderr)
+    took = time.monotonic() - began
+    stage.results.runs[case] = Run(commit(), f"{date:%Y-%m-%d}", took)
+    print(f"{case}: {took:.0f} s", file=sys.stderr)
 
 
 def _write(folder: Path, results: Results, told: list[str], plan: Plan) -> None:
-    drawn = draw(results, folder / "benchmarks")
+    drawn = {plot.name: plot.title for plot in draw(results, folder / "benchmarks")}
     warm = ", and a second of warm-up before" if plan.whole else ", without warm-up: a first look only"
     words = f"{plan.rounds} rounds of {plan.seconds} s a figure{warm}."
     file = folder / "benchmarks.md"
     file.write_text(page(results, drawn, told, words))
-    print(f"\nwritten to {file.relative_to(ROOT)}")
+    print(f"\nwritten to {file}")
 
 
 def _verdict(results: Results) -> int:

@@ -206,9 +206,11 @@ http {{
 @contextmanager
 def running(command: list[str], cores: str, output: Path, environment: dict[str, str] | None = None) -> Iterator[int]:
     """The process id of a command on these cores; it is ended at the end, by force after a while."""
+    # Python keeps what it has compiled, as it does where a gateway is installed.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with output.open("wb") as log:
         process = subprocess.Popen(
-            ["taskset", "-c", cores, *command], stdout=log, stderr=log, env=os.environ | (environment or {})
+            ["taskset", "-c", cores, *command], stdout=log, stderr=log, env=inherited | (environment or {})
         )
     try:
         yield process.pid

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -35,7 +34,7 @@ from torana.telemetry import log
 from torana.telemetry.metrics import State
 from torana.telemetry.trouble import Trouble
 from torana.telemetry.writer import LineWriter
-from torana.worker import CannotListenError, Worker
+from torana.worker import CannotListenError, Worker, settle
 
 _log = logging.getLogger(__name__)
 
@@ -146,7 +145,7 @@ class App:
     def _begin(self, ready: Callable[[], None] | None) -> None:
         """The first configuration is in effect."""
         self.pending = []
-        gc.freeze()  # what is loaded by now stays; the collector need not look at it again
+        settle()
         places = ", ".join(bind.places for bind in self.config.binds)
         _log.info("torana %s is ready on %s", __version__, places or "no port: there is no listener to serve")
         if ready is not None:
@@ -209,12 +208,8 @@ class App:
         """Ask for a reload whenever a file of the configuration changes; which ones those are may change with it."""
         while self._seen:
             self._other_files = asyncio.Event()
-            try:
-                async for _ in watch.changes(self._seen, self._other_files):
-                    self._reload.set()
-            except OSError as error:
-                _log.warning("the configuration's files cannot be watched: %s; send SIGHUP to reload", error)
-                return
+            async for _ in watch.changes(self._seen, self._other_files):
+                self._reload.set()
 
     async def _reloads(self) -> None:
         while True:

@@ -32,7 +32,7 @@ from torana.policies.buckets import Buckets, shared_file
 from torana.telemetry import log, metrics
 from torana.telemetry.metrics import State
 from torana.telemetry.writer import LineWriter
-from torana.worker import CannotListenError, Overrides, Worker
+from torana.worker import CannotListenError, Overrides, Worker, settle
 
 _log = logging.getLogger(__name__)
 
@@ -333,6 +333,7 @@ async def _run(descriptor: int, memory: int) -> None:
     log.configure(lines, setup.settings.log_level, setup.settings.log_format)
     overrides = {(host, port): Override(to_host, to_port) for host, port, to_host, to_port in setup.overrides}
     worker = Worker(setup.settings, overrides, lines, reuse_port=True, buckets=Buckets.shared(memory))
+    settle()
     answer = b""
     try:
         while True:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import resource
 import socket
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 _EVERYWHERE = ("::", "0.0.0.0")  # noqa: S104 - a gateway is there to be reached
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # a machine may well have no IPv6
+_OBJECTS_BETWEEN_COLLECTIONS = 10_000
 
 Overrides = Mapping[tuple[str, int], Override]
 
@@ -273,6 +275,17 @@ class _Port:
 
     def _accepted(self) -> dict[tuple[str, str, str], int]:
         return {(f"bind/{self.server.port}", "default", "https" if self._tls else "http"): self.server.accepted}
+
+
+def settle() -> None:
+    """The first configuration is in effect: what is loaded by now stays, and the collector need not look at it again.
+
+    Requests leave next to no cycles behind, but each open stream is some objects that a collection walks through: with
+    2,000 streams the collector took some 0.2 s beside 1.9 s of CPU time, 50 ms of it at once. Looking at every 10,000th
+    new object instead of every 700th is a quarter of that in shorter pauses, and no more memory.
+    """
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
 
 
 def _raise_open_files() -> None:

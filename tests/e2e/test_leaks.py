@@ -1,4 +1,4 @@
-"""Clients that leave at every stage of a request, thousands of them, and what the gateway keeps of that: nothing."""
+"""Clients that leave at every stage, by the thousand, and requests that fail: the gateway keeps nothing of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import pytest
 import trustme
 import uvloop
 
-from tests.e2e.conftest import StartGateway
+from tests.e2e.conftest import StartGateway, StartStandIn
 from tests.e2e.drops import Drops, Stage, Upstream
 from tests.e2e.harness import Gateway, free_port, until
 from tests.e2e.routes import ai_route, bind, host_route
+from tests.e2e.stand_in import Visit
+from tests.e2e.wire import post
 
 CONNECTIONS = int(os.environ.get("TORANA_LEAK_CONNECTIONS", "3000"))
 """How many are opened and dropped; `make soak` takes 100,000."""
@@ -96,6 +98,38 @@ def test_dropped_connections(gateway: StartGateway, ca: trustme.CA, tmp_path: Pa
         assert grown < _MOST_GROWTH
 
     uvloop.run(run())
+
+
+_FAILURES = 120
+_BODY = 1024 * 1024
+_FAILING: dict[str, tuple[str, str]] = {
+    "refused": ("hostOverride: 127.0.0.1:$DEAD", ""),
+    "closed": ("hostOverride: 127.0.0.1:$CLOSING", ""),
+    "slow": ("hostOverride: 127.0.0.1:$SILENT", "timeout: {requestTimeout: 20ms}"),
+    "slow attempt": ("hostOverride: 127.0.0.1:$SILENT", "timeout: {backendRequestTimeout: 20ms}"),
+    "retried": ("hostOverride: 127.0.0.1:$DEAD", "retry: {attempts: 1, backoff: 1ms}"),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("way", _FAILING)
+def test_failed_requests(way: str, gateway: StartGateway, stand_in: StartStandIn) -> None:
+    """A request that failed is given back with its body at once: memory does not wait for the garbage collector."""
+    closing, silent = stand_in(), stand_in()
+    closing.script, silent.script = Visit.close, Visit.stall
+    backend, policies = _FAILING[way]
+    ports = {"DEAD": str(free_port()), "CLOSING": str(closing.port), "SILENT": str(silent.port)}
+    running = gateway(bind([ai_route("ai", backend, policies)]), env=ports)
+    body = b'{"model":"m","messages":[{"role":"user","content":"%s"}]}' % (b"a" * _BODY)
+
+    def fail(times: int) -> None:
+        for _ in range(times):
+            assert post(running.port, "/ai/v1/chat/completions", body).status >= 500
+
+    fail(10)
+    before = _memory(running)
+    fail(_FAILURES)
+    assert _memory(running) - before < _FAILURES * _BODY // 3
 
 
 def _accepted(running: Gateway) -> float:

@@ -322,7 +322,7 @@ def test_reloads_under_load(workers: int, gateway: StartGateway) -> None:
     assert not load.failures, load.failures[:5]
     assert load.answers > 200
     reloads = running.log.count("configuration reloaded")
-    assert reloads >= 5, f"{reloads} reloads"
+    assert reloads >= 3, f"{reloads} reloads"
     assert "refused" not in running.log
 
 

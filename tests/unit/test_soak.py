@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from bench.soak.clients import Load
 from bench.soak.samples import Sample
 from bench.soak.verdict import growths, slope
 
@@ -31,6 +32,15 @@ def _samples(seconds: int, leak: float, start: float = 60 * _MIB) -> list[Sample
 def test_a_leak_is_told_from_noise(seconds: int, leak: float, found: list[str]) -> None:
     """Memory that grows is a leak however noisy it is, spikes are none, and nor is a load that varies by chance."""
     assert [growth.bound.name for growth in growths(_samples(seconds, leak)) if growth.leaks] == found
+
+
+def test_a_leak_fails_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose memory grows ends with 1 and says by how much it grew; one without a slope ends with 0."""
+    soak = pytest.importorskip("bench.soak.__main__", reason="needs matplotlib", exc_type=ImportError)
+    load = Load(0, random.Random(1))
+    assert soak._tell(_samples(60, 300_000.0), load, {}) == 1
+    assert "FAILED\n  memory grew by " in capsys.readouterr().out
+    assert soak._tell(_samples(60, 0.0), load, {}) == 0
 
 
 def test_the_first_half_is_for_warming_up() -> None:

@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import msgspec
-import typer
 import uvloop
 
 from torana import app
@@ -178,25 +178,25 @@ async def _rounds(ways: tuple[_Way, ...], shape: Shape) -> dict[_Way, _Figures]:
 
 def _report(found: dict[_Way, _Figures], shape: Shape) -> None:
     """The table; exit 1 when requests failed, for then it says little."""
-    typer.echo(f"{'':<16}{'requests/s':>12}{'p50 ms':>10}{'p99 ms':>10}{'CPU µs/request':>17}")
+    click.echo(f"{'':<16}{'requests/s':>12}{'p50 ms':>10}{'p99 ms':>10}{'CPU µs/request':>17}")
     for way, figures in found.items():
         done = sum(len(each.times) for each in figures.flat)
         cpu = f"{figures.cpu * 1e6 / done:,.0f}" if figures.cpu is not None and done else ""
         times = f"{figures.percentile(0.5):>10.2f}{figures.percentile(0.99):>10.2f}"
-        typer.echo(f"{way.name:<16}{figures.rate:>12,.0f}{times}{cpu:>17}")
+        click.echo(f"{way.name:<16}{figures.rate:>12,.0f}{times}{cpu:>17}")
     direct, through = found.values()
     added = (through.percentile(share) - direct.percentile(share) for share in (0.5, 0.99))
-    typer.echo(f"{'added':<16}{'':>12}" + "".join(f"{each:>10.2f}" for each in added))
-    typer.echo(
+    click.echo(f"{'added':<16}{'':>12}" + "".join(f"{each:>10.2f}" for each in added))
+    click.echo(
         f"\nLatencies at {shape.rate:g} requests/s, the rest with {shape.connections} connections that never wait. "
         "Gateway, upstream and load share this machine."
     )
     missed = sum(each.missed for each in through.paced)
     if missed:
-        typer.echo(f"{missed} requests fell due while all connections were busy: try a lower --rate.")
+        click.echo(f"{missed} requests fell due while all connections were busy: try a lower --rate.")
     for way, figures in found.items():
         if figures.failed:
-            typer.echo(f"{figures.failed} requests failed, {way.name}: {figures.complaint}", err=True)
+            click.echo(f"{figures.failed} requests failed, {way.name}: {figures.complaint}", err=True)
     if direct.failed or through.failed:
         sys.exit(1)
 

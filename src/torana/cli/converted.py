@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import typer
+import click
 
 from torana.config.convert.report import Converted, Fidelity
 from torana.config.sources import StartError
@@ -29,17 +29,17 @@ def read(file: str) -> tuple[str, str, Path]:
 def hand_over(converted: Converted, output: Path | None) -> None:
     """The text to the file or to standard output, the report to standard error; exits 3 when not all came across."""
     if output is None:
-        typer.echo(converted.text, nl=False)
+        click.echo(converted.text, nl=False)
     else:
         try:
             output.write_text(converted.text, encoding="utf-8")
         except OSError as error:
-            typer.echo(f"torana: {output}: cannot be written: {error.strerror}", err=True)
+            click.echo(f"torana: {output}: cannot be written: {error.strerror}", err=True)
             sys.exit(1)
     for finding in converted.report.findings:
-        typer.echo(str(finding), err=True)
-    typer.echo(converted.report.summary, err=True)
+        click.echo(str(finding), err=True)
+    click.echo(converted.report.summary, err=True)
     if not converted.report.complete:
         left = f"{Fidelity.MANUAL.value} and {Fidelity.UNSUPPORTED.value}"
-        typer.echo(f"torana: what is {left} is not in the result", err=True)
+        click.echo(f"torana: what is {left} is not in the result", err=True)
         sys.exit(INCOMPLETE)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
 import msgspec
-import typer
 
 from torana.cli.serve import give_up, parse_overrides, source_of
 from torana.config.kubernetes.manifests import Manifests, Reading
@@ -66,9 +66,9 @@ def explain(
     exchange, port = exchange_of(url, method or ("POST" if data is not None else "GET"), headers)
     found = shown(_explain(loaded.config, port, exchange, body, overrides), loaded.hidden)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
-        typer.echo("\n".join(_lines(found)))
+        click.echo("\n".join(_lines(found)))
     sys.exit(1 if "error" in found else 0)
 
 
@@ -88,15 +88,15 @@ def exchange_of(url: str, method: str, headers: list[str]) -> tuple[Exchange, in
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:  # a port or an IPv6 address that is none
-        raise typer.BadParameter(f"{url!r} is no URL: {error}") from error
+        raise click.BadParameter(f"{url!r} is no URL: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise typer.BadParameter("give a whole URL, for example http://localhost:3000/v1/chat/completions")
+        raise click.BadParameter("give a whole URL, for example http://localhost:3000/v1/chat/completions")
     fields: Fields = []
     host = parts.netloc.rpartition("@")[2]
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon or not name.strip():
-            raise typer.BadParameter(f"{name!r} is not NAME: VALUE", param_hint="-H")
+            raise click.BadParameter(f"{name!r} is not NAME: VALUE", param_hint="-H")
         if name.strip().lower() == "host":
             host = value.strip()
         else:

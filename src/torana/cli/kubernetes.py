@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 
-import typer
+import click
 
 from torana.app import follow, run
 from torana.cli.serve import give_up, parse_overrides
@@ -72,7 +72,7 @@ def validate_manifests(reading: Reading) -> None:
 
 def print_manifests() -> None:
     """What installs Torana in a cluster: the CRDs, and the gateway itself."""
-    typer.echo(install_text(), nl=False)
+    click.echo(install_text(), nl=False)
 
 
 def options(controller_names: list[str], class_names: list[str], implicit_gateway: int | None) -> Options:
@@ -128,7 +128,7 @@ def _ports(entries: list[str]) -> dict[int, int]:
     for entry in entries:
         match = _PORTS.fullmatch(entry)
         if match is None or not all(0 < int(number) < 65536 for number in match.groups()):
-            raise typer.BadParameter(f"{entry!r} is not PORT=PORT, for example 80=8080", param_hint="--port-map")
+            raise click.BadParameter(f"{entry!r} is not PORT=PORT, for example 80=8080", param_hint="--port-map")
         ports[int(match[1])] = int(match[2])
     return ports
 
@@ -138,7 +138,7 @@ def _service_name(text: str) -> tuple[str, str]:
     match = _NAMESPACED.fullmatch(text)
     if match is None:
         message = f"{text!r} is not NAMESPACE/NAME, for example torana-system/torana"
-        raise typer.BadParameter(message, param_hint="--publish-service")
+        raise click.BadParameter(message, param_hint="--publish-service")
     return match[1], match[2]
 
 
@@ -149,7 +149,7 @@ def _services(entries: Iterable[str]) -> dict[ServicePort, Endpoint]:
         match = _SERVICE.fullmatch(entry)
         if match is None or not all(0 < int(number) < 65536 for number in match.group(3, 5)):
             message = f"{entry!r} is not SERVICE.NAMESPACE:PORT=HOST:PORT, for example chat.default:80=127.0.0.1:9000"
-            raise typer.BadParameter(message, param_hint="--resolve")
+            raise click.BadParameter(message, param_hint="--resolve")
         name, namespace, port, host, own = match.groups()
         services[ServicePort(namespace, name, int(port))] = Endpoint(host.strip("[]"), int(own))
     return services
@@ -160,7 +160,7 @@ def _addresses(entries: list[str]) -> tuple[str, ...]:
     for entry in entries:
         if not _is_here(entry):
             message = f"{entry!r} is no IP address of this machine; 0.0.0.0 is all of IPv4, :: all there are"
-            raise typer.BadParameter(message, param_hint="--address")
+            raise click.BadParameter(message, param_hint="--address")
     return () if "::" in entries else tuple(dict.fromkeys(entries))
 
 

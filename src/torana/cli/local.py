@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import typer
+import click
 
 from torana.cli.serve import give_up
 from torana.cli.serve import serve as serve_gateway
@@ -23,7 +23,7 @@ def local(port: int, model: Path | None, *, threads: int, verbose: bool) -> None
         alias = "smollm2" if model is None else model.stem
         run_local(ModelServer(file, alias, threads=threads, verbose=verbose), port, _serve)
     except LocalModelError as error:
-        typer.echo(f"torana: {error}", err=True)
+        click.echo(f"torana: {error}", err=True)
         sys.exit(1)
 
 
@@ -42,10 +42,10 @@ def run_local(server: ModelServer, gateway_port: int, serve: Callable[[Path], No
 
     Raises LocalModelError, which says what to install or mend; the model stops when `serve` returns or raises.
     """
-    typer.echo("Starting the model ...")
+    click.echo("Starting the model ...")
     with LocalModel(server) as model:
         file = write_config(local_config(model.port, gateway_port, server.alias), gateway_port)
-        typer.echo(welcome(gateway_port, server.alias, server.file, file))
+        click.echo(welcome(gateway_port, server.alias, server.file, file))
         serve(file)
 
 

@@ -2,67 +2,48 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Annotated
 
-os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help starts three times faster, and reads the same in a log
-
-import typer
+import click
 
 from torana import __version__
+from torana.cli import commands, options
 
-_HELP = "The gateway between applications that speak OpenAI's API and every provider that does."
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=_HELP
+@click.group(
+    "torana",
+    invoke_without_command=True,
+    no_args_is_help=True,
+    context_settings={"show_default": True},
+    help="The gateway between applications that speak OpenAI's API and every provider that does.",
 )
-
-FileOption = Annotated[
-    str | None, typer.Option("-f", "--file", metavar="FILE", help="Configuration file; `-` reads standard input.")
-]
-TextOption = Annotated[str | None, typer.Option("-c", "--config", metavar="YAML", help="Configuration as a text.")]
-ResolveOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--resolve",
-        metavar="HOST:PORT:ADDRESS[:PORT]",
-        help="Connect to ADDRESS for HOST:PORT; Host, SNI and certificate check stay. May be given again.",
-    ),
-]
-
-
-def _version(value: bool) -> None:
-    if value:
-        typer.echo(f"torana {__version__}")
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def serve(
-    context: typer.Context,
-    file: FileOption = None,
-    text: TextOption = None,
-    validate_only: Annotated[
-        bool, typer.Option("--validate-only", help="Check the configuration, open no socket, and say what is wrong.")
-    ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Processes that share the ports.")] = None,
-    resolve: ResolveOption = None,
-    _: Annotated[
-        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+@options.file
+@options.text
+@click.option("--validate-only", is_flag=True, help="Check the configuration, open no socket, and say what is wrong.")
+@options.workers
+@options.resolve
+@click.version_option(__version__, "-V", "--version", message="torana %(version)s", help="Print the version.")
+@click.pass_context
+def app(
+    context: click.Context,
+    file: str | None,
+    text: str | None,
+    validate_only: bool,
+    workers: int | None,
+    resolve: tuple[str, ...],
 ) -> None:
     """Run the gateway with a configuration, or one of the commands below."""
     if context.invoked_subcommand is not None:
         return
-    from torana.cli.serve import serve as run  # late: `--version` and `--help` need none of it
+    from torana.cli.serve import serve  # late: `--version` and `--help` need none of it
 
-    run(file, text, validate_only=validate_only, workers=workers, resolve=resolve or [])
+    serve(file, text, validate_only=validate_only, workers=workers, resolve=[*resolve])
+
+
+for _command in commands.COMMANDS:
+    app.add_command(_command)
 
 
 def main() -> None:
     """The console script."""
-    from torana.cli import commands
-
-    commands.register(app)
-    sys.exit(app())
+    sys.exit(app(prog_name="torana"))

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import NoReturn
 
-import typer
+import click
 
 from torana.app import run, validate
 from torana.config.problem import ConfigError
@@ -23,8 +23,8 @@ def serve(file: str | None, text: str | None, *, validate_only: bool, workers: i
         source = source_of(file, text)
         if validate_only:
             for warning in validate(source).warnings:
-                typer.echo(str(warning), err=True)
-            typer.echo("Configuration is valid!")
+                click.echo(str(warning), err=True)
+            click.echo("Configuration is valid!")
         else:
             run(source, overrides, workers)
     except (ConfigError, StartError) as error:
@@ -34,7 +34,7 @@ def serve(file: str | None, text: str | None, *, validate_only: bool, workers: i
 def source_of(file: str | None, text: str | None) -> Standalone:
     """The one of `-f` and `-c` that was given. Exits 2 for none and for both. Raises StartError."""
     if (file is None) == (text is None):
-        raise typer.BadParameter("give a configuration with either -f FILE (`-f -` reads standard input) or -c YAML")
+        raise click.BadParameter("give a configuration with either -f FILE (`-f -` reads standard input) or -c YAML")
     return Standalone.of(file, text)
 
 
@@ -42,9 +42,9 @@ def give_up(error: ConfigError | StartError) -> NoReturn:
     """Problems to standard error, exit 1."""
     if isinstance(error, ConfigError):
         for problem in error.problems:
-            typer.echo(str(problem), err=True)
+            click.echo(str(problem), err=True)
     else:
-        typer.echo(f"torana: {error}", err=True)
+        click.echo(f"torana: {error}", err=True)
     sys.exit(1)
 
 
@@ -59,6 +59,6 @@ def parse_overrides(entries: list[str]) -> dict[tuple[str, int], Override]:
         host, port, address, own = parts.groups() if parts else ("", "0", "", None)
         if not all(0 < int(number) < 65536 for number in (port, own or port)):
             message = f"{entry!r} is not HOST:PORT:ADDRESS[:PORT], for example api.x.ai:443:127.0.0.1:8443"
-            raise typer.BadParameter(message, param_hint="--resolve")
+            raise click.BadParameter(message, param_hint="--resolve")
         overrides[host.strip("[]").lower(), int(port)] = Override(address.strip("[]"), int(own or port))
     return overrides

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-import typer
+import click
 
 from torana.simulate.dials import LONGEST, MAX_TOKENS, Dials
 from torana.simulate.run import CannotSimulateError, run
@@ -17,16 +17,16 @@ def simulate(
 ) -> None:
     """Serve until SIGINT or SIGTERM; exit 1 when the address cannot be had."""
     if not first_token <= LONGEST:
-        raise typer.BadParameter(f"at most {LONGEST:g} seconds", param_hint="--first-token")
+        raise click.BadParameter(f"at most {LONGEST:g} seconds", param_hint="--first-token")
     if tokens > MAX_TOKENS:
-        raise typer.BadParameter(f"at most {MAX_TOKENS}", param_hint="--tokens")
+        raise click.BadParameter(f"at most {MAX_TOKENS}", param_hint="--tokens")
     if api_key is not None and not api_key.isascii():
-        raise typer.BadParameter("a key is ASCII text, as HTTP headers are", param_hint="--api-key")
+        raise click.BadParameter("a key is ASCII text, as HTTP headers are", param_hint="--api-key")
     dials = Dials(first_token=first_token, tokens_per_second=tokens_per_second, tokens=tokens)
     try:
-        run(host, port, dials, api_key, lambda origin: typer.echo(_welcome(origin, keyed=api_key is not None)))
+        run(host, port, dials, api_key, lambda origin: click.echo(_welcome(origin, keyed=api_key is not None)))
     except CannotSimulateError as error:
-        typer.echo(f"torana: {error}", err=True)
+        click.echo(f"torana: {error}", err=True)
         sys.exit(1)
 
 

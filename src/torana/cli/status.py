@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
+import click
 import msgspec
-import typer
 import yaml
 
 from torana.cli.serve import give_up
@@ -59,18 +59,18 @@ def status(reading: Reading, output: Output) -> None:
     except ConfigError as error:
         give_up(error)
     for warning in examined.warnings:
-        typer.echo(str(warning), err=True)
+        click.echo(str(warning), err=True)
     rows = list(_rows(examined))
     match output:
         case Output.TABLE:
-            typer.echo("\n".join(_table(rows)))
+            click.echo("\n".join(_table(rows)))
             places = ", ".join(bind.places for bind in examined.translation.config.binds)
-            typer.echo(f"listens on {places}" if places else "listens nowhere: there is no Gateway", err=True)
+            click.echo(f"listens on {places}" if places else "listens nowhere: there is no Gateway", err=True)
         case Output.YAML:
-            typer.echo(yaml.safe_dump(_list(examined.translation.statuses), sort_keys=False, width=120), nl=False)
+            click.echo(yaml.safe_dump(_list(examined.translation.statuses), sort_keys=False, width=120), nl=False)
         case Output.JSON:
             listed = msgspec.json.encode(_list(examined.translation.statuses))
-            typer.echo(msgspec.json.format(listed, indent=2).decode())
+            click.echo(msgspec.json.format(listed, indent=2).decode())
     # A policy that no Gateway leads to has no condition to say what is wrong with it.
     errors = any(problem.severity is Severity.ERROR for problem in examined.warnings)
     sys.exit(1 if errors or not all(row.is_good for row in rows) else 0)

@@ -1,24 +1,24 @@
 """Tells when any of some files has changed, by whatever way it was written.
 
-The folders are watched, not the files: editors replace files, and Kubernetes swaps a symbolic link two levels up. A
-change is anything that changes what a watched path leads to: its inode, size or time of modification.
+They are looked at five times a second: that is cheap for the few files of a configuration, and needs no limit raised,
+where network file systems and mounts of a container's host tell of no changes. A change is anything that changes what a
+path leads to: its inode, size or time of modification. Editors replace files, and Kubernetes swaps a symbolic link two
+levels up; both are seen.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from watchfiles import awatch
-
 Stamp: TypeAlias = tuple[int, int, int]
 Stamps: TypeAlias = dict[Path, Stamp | None]
 
-_DEBOUNCE = 50  # milliseconds to wait for further changes: one save is often several
-_AT_LEAST = 1000  # milliseconds between two looks, for what changed before the folders were watched, or unseen
+_INTERVAL = 0.2  # seconds between two looks
+_DEBOUNCE = 0.05  # seconds to wait for further changes: one save is often several
 
 
 def stamps(paths: Iterable[Path]) -> Stamps:
@@ -27,25 +27,18 @@ def stamps(paths: Iterable[Path]) -> Stamps:
 
 
 async def changes(seen: Stamps, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Yields each time one of the paths is no longer as it was `seen`, or was last, until `stop` is set.
-
-    Folders that are not there are passed over.
-    """
-    folders = {path.absolute().parent for path in seen} | {path.resolve().parent for path in seen}
-    present = [folder for folder in folders if os.access(folder, os.R_OK)]
-    async for _ in awatch(
-        *present,
-        stop_event=stop,
-        debounce=_DEBOUNCE,
-        step=10,
-        recursive=False,
-        rust_timeout=_AT_LEAST,
-        yield_on_timeout=True,
-    ):
-        now = stamps(seen)
-        if now != seen:
-            seen = now
+    """Yields each time one of the paths is no longer as it was `seen`, or was last, until `stop` is set."""
+    while not await _is_set_within(stop, _INTERVAL):
+        # In a thread: a network file system may keep a look waiting.
+        if await asyncio.to_thread(stamps, seen) != seen and not await _is_set_within(stop, _DEBOUNCE):
+            seen = await asyncio.to_thread(stamps, seen)
             yield
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 def _stamp(path: Path) -> Stamp | None:

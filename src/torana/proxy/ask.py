@@ -194,9 +194,8 @@ async def first_content(asked: Asked, events: Events, limit: float) -> bool:
     return True
 
 
-def with_hint(error: GatewayError, upstream: Upstream) -> GatewayError:
-    """`error`, with the likely cause when a port that usually speaks TLS was reached without."""
+def hint(error: GatewayError, upstream: Upstream) -> str:
+    """The likely cause when a port that usually speaks TLS was reached without; empty for any other error."""
     if not upstream.plaintext_443 or error.reason not in (Reason.UPSTREAM_CLOSED, Reason.BAD_ANSWER):
-        return error
-    hint = "Its port 443 was reached in plaintext; if it speaks TLS, add `backendTLS: {}` to the policies."
-    return GatewayError(error.reason, f"{error.message} {hint}", error.detail)
+        return ""
+    return " Its port 443 was reached in plaintext; if it speaks TLS, add `backendTLS: {}` to the policies."

@@ -144,7 +144,7 @@ class Failover:
                 if error.reason is Reason.UNTRANSLATABLE:  # by this one; another may understand it as it is
                     return error, error.reason.fault.code
                 raise  # of the request itself: it would be the same everywhere
-            outcome, why = error, why_of(error)
+            outcome, why = error.with_traceback(None), why_of(error)  # which would hold this very frame
         except BaseException:
             vitals.unknown(self)
             raise

@@ -20,7 +20,7 @@ from torana.http.server import ServerConnection
 from torana.llm.operation import Operation, operation_of
 from torana.policies.order import RequestPolicy
 from torana.proxy.answer import pass_on
-from torana.proxy.ask import Asked, Asking, with_hint
+from torana.proxy.ask import Asked, Asking, hint
 from torana.proxy.attempts import is_failure, note, note_broken, note_lone
 from torana.proxy.balancer import Balancer
 from torana.proxy.call import aimed, counted_here, read_call
@@ -86,6 +86,8 @@ class Gateway:
             else:
                 await self._forward(inbound, exchange, route)
         except GatewayError as error:
+            # Its frames hold the request with its body, and some of them the error: the collector would come late.
+            error.__traceback__ = None
             note_lone(record, self.metrics, route, error)
             _fail(connection, exchange, route, error)
         except asyncio.CancelledError:
@@ -200,7 +202,7 @@ class Gateway:
             vitals.pending -= 1
             _note_model(record, inbound)
             if isinstance(error, GatewayError):
-                raise with_hint(error, upstream) from error
+                error.message += hint(error, upstream)
             raise
         passage = passage_for(answered.head, record, call, inbound.form)
         return Asked(upstream, answered.connection, answered.head, passage, [])

@@ -6,14 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from torana.cli import commands
 from torana.cli.main import app
 from torana.config.convert.migrate import migrate
-
-if not app.registered_commands:
-    commands.register(app)
 
 RUNNER = CliRunner()
 _ROOT = Path(__file__).parents[3]

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from torana.cli import commands
 from torana.cli.main import app
-
-if not app.registered_commands:
-    commands.register(app)
 
 CONFIG = """\
 binds:

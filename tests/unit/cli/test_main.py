@@ -5,16 +5,12 @@ from __future__ import annotations
 import socket
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from torana import __version__
-from torana.cli import commands
 from torana.cli.main import app
 from torana.cli.serve import parse_overrides
 from torana.http.dial import Override
-
-if not app.registered_commands:
-    commands.register(app)
 
 RUNNER = CliRunner()
 
@@ -33,7 +29,7 @@ def test_help(words: list[str]) -> None:
     """`--help` tells how to use the command and each of its subcommands, with exit 0."""
     done = RUNNER.invoke(app, [*words, "--help"])
     assert done.exit_code == 0
-    assert done.stdout.startswith("Usage: " + " ".join(["root", *words]))
+    assert done.stdout.startswith("Usage: " + " ".join(["torana", *words]))
     assert "--help" in done.stdout
 
 
@@ -56,7 +52,7 @@ _CONFIG = ["-c", "binds: []"]
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--nonsense"], "No such option: --nonsense"),
+        (["--nonsense"], "No such option '--nonsense'"),
         (["nonsense"], "No such command 'nonsense'"),
         (["-f"], "requires an argument"),
         (["-f", "a.yaml", *_CONFIG], "either -f FILE"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -94,7 +93,7 @@ class Watching:
         self._next: asyncio.Future[None] | None = None
 
     async def begin(self) -> None:
-        """Wait for the next change in the background; one turn of the loop later the folders are watched."""
+        """Wait for the next change in the background; the files are looked at from then on."""
         self._next = asyncio.ensure_future(anext(self._changes))
         await asyncio.sleep(0)
 
@@ -113,19 +112,13 @@ class Watching:
             return len([None async for _ in self._changes])
 
 
-@pytest.fixture
-def events_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system tells, not the clock."""
-    monkeypatch.setattr(watch, "_AT_LEAST", 60_000)
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look fifty times a second."""
+    monkeypatch.setattr(watch, "_INTERVAL", 0.02)
+    monkeypatch.setattr(watch, "_DEBOUNCE", 0.005)
 
 
-@pytest.fixture
-def clock_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look twenty times a second finds what the system does not tell."""
-    monkeypatch.setattr(watch, "_AT_LEAST", 50)
-
-
-@pytest.mark.usefixtures("events_only")
 @pytest.mark.parametrize(("before", "change"), CHANGES)
 async def test_a_change_is_told(before: Callable[[Path], None], change: Callable[[Path], None], tmp_path: Path) -> None:
     """A change is told once, when it is made and by whatever way."""
@@ -137,12 +130,11 @@ async def test_a_change_is_told(before: Callable[[Path], None], change: Callable
     assert await watching.end() == 0
 
 
-@pytest.mark.usefixtures("clock_only")
 @pytest.mark.parametrize(("before", "change"), CHANGES)
 async def test_an_earlier_change_is_told(
     before: Callable[[Path], None], change: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    """What changed between the reading of a file and the watching of its folder is told too."""
+    """What changed between the reading of a file and the first look at it is told too."""
     before(tmp_path)
     watching = Watching(tmp_path / "config.yaml")
     change(tmp_path)
@@ -161,7 +153,6 @@ def test_a_stamp_tells(before: Callable[[Path], None], change: Callable[[Path], 
     assert stamps([file]) != first
 
 
-@pytest.mark.usefixtures("clock_only")
 async def test_one_after_the_other(tmp_path: Path) -> None:
     """Each of several changes of several files, the later ones too, is told."""
     files = [tmp_path / "config.yaml", tmp_path / "keys" / "key"]
@@ -179,7 +170,6 @@ async def test_the_end() -> None:
     assert await Watching().end() == 0
 
 
-@pytest.mark.usefixtures("clock_only")
 async def test_a_folder_that_appears(tmp_path: Path) -> None:
     """A folder that is not there at first does no harm, and its file is seen when it comes."""
     watching = Watching(tmp_path / "later" / "config.yaml")
@@ -190,26 +180,33 @@ async def test_a_folder_that_appears(tmp_path: Path) -> None:
     assert await watching.end() == 0
 
 
-async def test_other_files_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What happens to other files of a folder is no change: the watcher looks, and says nothing."""
+async def test_other_files_do_not_count(tmp_path: Path) -> None:
+    """What happens to other files of a folder is no change, and neither is reading."""
     file = tmp_path / "config.yaml"
     file.write_text("before")
-    looks = 0
+    watching = Watching(file)
+    await watching.begin()
+    (tmp_path / "notes.txt").write_text("new")
+    (tmp_path / "config.yaml~").write_text("backup")
+    (tmp_path / "folder").mkdir()
+    file.read_text()
+    file.write_text("after")
+    await watching.change()
+    assert await watching.end() == 0
 
-    async def events(*folders: Path, **_: Any) -> AsyncIterator[set[Any]]:
-        nonlocal looks
-        assert folders == (tmp_path,)
-        for act in (
-            lambda: (tmp_path / "notes.txt").write_text("new"),
-            (tmp_path / "notes.txt").unlink,
-            lambda: (tmp_path / "config.yaml~").write_text("backup"),
-            (tmp_path / "folder").mkdir,
-            file.read_text,
-        ):
-            act()
-            looks += 1
-            yield set()
 
-    monkeypatch.setattr(watch, "awatch", events)
-    told = [None async for _ in changes(stamps([file]), asyncio.Event())]
-    assert (looks, told) == (5, [])
+async def test_one_save_is_one_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows a change within a moment belongs to it, and is not told again."""
+    versions = iter([1, 1, 2, 3])
+
+    def looked(paths: Iterable[Path]) -> watch.Stamps:
+        return dict.fromkeys(paths, (0, next(versions, 3), 0))
+
+    monkeypatch.setattr(watch, "stamps", looked)
+    stop, file = asyncio.Event(), tmp_path / "config.yaml"
+    told = changes({file: (0, 1, 0)}, stop)
+    async with asyncio.timeout(10):
+        await anext(told)
+    assert next(versions, None) is None, "looked four times only"
+    stop.set()
+    assert [None async for _ in told] == []

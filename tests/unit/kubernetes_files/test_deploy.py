@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from torana import __version__
-from torana.cli import commands
 from torana.cli.main import app
 from torana.config.kubernetes import installed
 from torana.config.kubernetes.installed import CRD
@@ -22,9 +21,6 @@ from torana.config.kubernetes.leader import lease_name
 from torana.config.kubernetes.objects import CONTROLLER_NAME
 from torana.config.kubernetes.process import process_settings
 from torana.config.kubernetes.schemas import CRDS, crd_text, install_text
-
-if not app.registered_commands:
-    commands.register(app)
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 CHART = DEPLOY / "helm" / "torana"

@@ -8,16 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from torana.cli import commands
 from torana.cli.main import app
 from torana.cli.status import Output, status
 from torana.config.kubernetes.manifests import Reading
 from torana.config.kubernetes.objects import Options
-
-if not app.registered_commands:
-    commands.register(app)
 
 GATEWAY: dict[str, object] = {
     "apiVersion": "gateway.networking.k8s.io/v1",
