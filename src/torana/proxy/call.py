@@ -52,7 +52,8 @@ def aimed(exchange: Exchange, upstream: Upstream) -> tuple[bytes, Operation | No
     """The request target that the upstream gets, and what the call is.
 
     That is what the rules of its route say, else what the path looks like that goes on, else the client's. Models are
-    only listed: a POST below them is something else.
+    only listed: a POST below them is something else. Where all requests go to one path the client's says in which words
+    it is asked there.
     """
     target = upstream.target(exchange)
     operation = exchange.operation
@@ -60,6 +61,10 @@ def aimed(exchange: Exchange, upstream: Upstream) -> tuple[bytes, Operation | No
         operation = operation_of(target.partition(b"?")[0]) or operation_of(exchange.path)
         if operation is Operation.MODELS and exchange.method in _WITH_BODY:
             operation = None
+        if upstream.one_path:
+            asked = operation_of(exchange.path)
+            if asked in upstream.translations or asked in upstream.unserved:
+                operation = asked
     if operation is not None:
         if operation in upstream.detours or exchange.operation is not None:
             target = upstream.directed(target, operation)

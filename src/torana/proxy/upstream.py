@@ -47,13 +47,13 @@ class Upstream:
 
     `attempt_limit` is how long one attempt may take until the head of its answer, by the route or by the backend.
     `detours` are the operations for which its provider has a path of its own, or is asked by a translation; `unserved`
-    those that it cannot be asked.
+    those that it cannot be asked; `one_path` as Language has it.
     """
 
     __slots__ = (
         "_credential", "_drops", "_headers", "_host_of", "_keys", "_language", "_modify", "_path_of", "after",
         "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "has_aliases", "is_llm", "model",
-        "provider", "redirect", "translations", "unhealthy", "unserved",
+        "one_path", "provider", "redirect", "translations", "unhealthy", "unserved",
     )  # fmt: skip
 
     def __init__(self, backend: Backend, runtime: Runtime, timeout: Timeout | None = None) -> None:
@@ -77,6 +77,7 @@ class Upstream:
         self.translations = language.translations
         self.unserved = language.unserved
         self.detours = language.detours
+        self.one_path = language.one_path
         self._headers = language.headers
         self._host_of = compile_authority(backend.authority, backend.target, tls=backend.tls is not None)
         self._path_of = compile_path(backend.path)
