@@ -218,13 +218,6 @@ async def test_no_other_model_is_asked(request_: bytes, models: Models) -> None:
     assert b"evil" not in sent.start + sent.body
 
 
-async def test_a_form_with_its_model_behind_a_long_file(models: Models) -> None:
-    """It is told where the model should stand."""
-    got = await models.ask(form(("file", b"x" * 100_000), ("model", b"gpt-4o")))
-    assert (got.status, json.loads(got.body)["error"]["code"]) == (400, "missing_model")
-    assert b"before the files" in got.body
-
-
 @pytest.mark.parametrize(
     "request_",
     [

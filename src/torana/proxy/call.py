@@ -18,7 +18,7 @@ from torana.exchange import Exchange, LocalReply
 from torana.http.message import field
 from torana.llm.formats.count_tokens import count_tokens
 from torana.llm.formats.translation import Translation
-from torana.llm.multipart import ModelField, boundary_of
+from torana.llm.multipart import Form, boundary_of
 from torana.llm.operation import ModelPlace, Operation, operation_of
 from torana.llm.query import model_of_query, with_model
 from torana.llm.request import Prepared, model_of, prepare
@@ -197,16 +197,21 @@ def _not_served(operation: Operation, upstream: Upstream) -> GatewayError:
 
 
 def _read_form(inbound: Inbound, exchange: Exchange, upstream: Upstream) -> None:
-    """Read the model of a form, and set it, while it streams by.
+    """Read the model of a form, and make the configuration's changes in it, while it streams by.
 
-    Raises BAD_JSON for a body that is no form where a model is to be set in it: it could not be.
+    Raises BAD_JSON for a body that is no form where something is to be set in it: it could not be.
     """
     boundary = boundary_of(field(exchange.fields, b"content-type") or b"")
     model = upstream.model or upstream.aliased(exchange.model)
-    if boundary is None and model is not None:
-        message = "The body must be JSON, or a form: `Content-Type: multipart/form-data` with one boundary."
-        raise GatewayError(Reason.BAD_JSON, message)
-    if boundary is not None:
-        alias = upstream.aliased if upstream.has_aliases and model is None else None
-        inbound.form = ModelField(boundary, model.encode() if model else None, alias)
-        exchange.record.model = model  # without one, the form's own is known when it has passed
+    edits = upstream.edits
+    sets, adds = ({}, {}) if edits is None else (dict(edits.form_sets), edits.form_adds)
+    if model is not None:
+        sets[b"model"] = model.encode()
+    if boundary is None:
+        if sets:
+            message = "The body must be JSON, or a form: `Content-Type: multipart/form-data` with one boundary."
+            raise GatewayError(Reason.BAD_JSON, message)
+        return
+    alias = upstream.aliased if upstream.has_aliases and model is None else None
+    inbound.form = Form(boundary, sets, adds, alias)
+    exchange.record.model = model  # without one, the form's own is known when it has passed

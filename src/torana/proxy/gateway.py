@@ -237,7 +237,7 @@ async def choose(models: ModelTable, inbound: Inbound, exchange: Exchange, limit
     if operation is Operation.MODELS and exchange.method in (b"GET", b"HEAD"):
         name = model_id(exchange)
         return models.one(name, exchange) if name else models.listing(exchange)
-    model = await asked_model(inbound, exchange, operation, limit)
+    model = await asked_model(models, inbound, exchange, operation, limit)
     exchange.content = inbound.content
     exchange.model = exchange.record.model = model
     if model is None:

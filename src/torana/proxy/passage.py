@@ -9,7 +9,7 @@ from torana.errors import GatewayError, Reason
 from torana.http.message import Framing, ResponseHead
 from torana.llm.errors import error_event
 from torana.llm.formats.translation import StreamTranslation, Translation
-from torana.llm.multipart import ModelField
+from torana.llm.multipart import Form
 from torana.llm.operation import Operation
 from torana.llm.stream import StreamReader
 from torana.llm.usage import Answer, Usage, decoded_copy, read_answer
@@ -22,7 +22,7 @@ _BINARY = (b"audio/", b"image/", b"video/", b"application/octet-stream", b"appli
 MOST_READ = 32 * 1024 * 1024  # bytes of an answer kept to read its usage; a longer one is passed on all the same
 
 
-def passage_for(head: ResponseHead, record: Record, call: Call | None, form: ModelField | None = None) -> Passage:
+def passage_for(head: ResponseHead, record: Record, call: Call | None, form: Form | None = None) -> Passage:
     """How the body of this answer is to be read: that of a call, or of a form that was one."""
     if call is not None and call.translation is not None and head.framing is not Framing.NONE:
         return translated(head, record, call, call.translation)
