@@ -26,6 +26,7 @@ from torana.model.route import OperationRule
 from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
 
+_ESTIMATED = b"x-torana-estimated"
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
@@ -186,7 +187,7 @@ def _set_in_query(target: bytes, upstream: Upstream, exchange: Exchange) -> byte
 
 def counted_here(body: bytes, model: str | None) -> LocalReply:
     """The answer to a count of tokens that no provider can be asked for. Raises BAD_JSON, MODEL_MISSING."""
-    fields = [(b"content-type", b"content-type", b"application/json")]
+    fields = [(b"content-type", b"content-type", b"application/json"), (_ESTIMATED, _ESTIMATED, b"input_tokens")]
     return LocalReply(200, fields, count_tokens(body, model))
 
 

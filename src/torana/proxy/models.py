@@ -88,8 +88,7 @@ class ModelTable:
             if any(entry.model.virtual for entry in named):
                 message = f"No target of the virtual model {_clipped(model)} takes this request."
                 raise GatewayError(Reason.NO_TARGET, message, param="model")
-            fitting = (entry for head, tail, entry in self._patterns if _fits(model, head, tail))
-            found = next((entry for entry in fitting if entry.takes(exchange)), None)
+            found = next((entry for entry in self._fitting(model) if entry.takes(exchange)), None)
             if found is None and named:
                 message = f"The model {_clipped(model)} is not for this request: none of its `matches` fits."
                 raise GatewayError(Reason.MODEL_NOT_FOUND, message, param="model")
@@ -111,10 +110,14 @@ class ModelTable:
         return list_reply(exchange, {name: describe(name) for name in self._listed})
 
     def one(self, name: str, exchange: Exchange) -> LocalReply:
-        """The answer to `GET /v1/models/NAME`. Raises MODEL_NOT_FOUND."""
-        if name not in self._listed:
+        """The answer to `GET /v1/models/NAME`, which a pattern may take. Raises MODEL_NOT_FOUND."""
+        if name not in self._listed and not any(entry.takes(exchange) for entry in self._fitting(name)):
             raise self._unknown(name)
         return _json(describer(exchange)(name))
+
+    def _fitting(self, model: str) -> Iterable[_Entry]:
+        """The patterns that a name fits."""
+        return (entry for head, tail, entry in self._patterns if _fits(model, head, tail))
 
     def _unknown(self, model: str) -> GatewayError:
         nearest = difflib.get_close_matches(model[:_LONGEST], self._listed, _NEAREST, cutoff=0.5)

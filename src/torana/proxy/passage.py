@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, time
 from typing import Protocol, TypeAlias
 
 from torana.errors import GatewayError, Reason
@@ -44,7 +44,12 @@ def translated(head: ResponseHead, record: Record, call: Call, translation: Tran
     kind, encoding = described(head)
     asked = call.prepared.asked_model
     if head.status < 300 and kind.lower().startswith(b"text/event-stream") and encoding in (b"", b"identity"):
-        return Events(record, TranslatedReader(translation.stream(asked, memo=call.memo)), call.operation, resized=True)
+        return Events(
+            record,
+            TranslatedReader(translation.stream(asked, memo=call.memo, now=int(time()))),
+            call.operation,
+            resized=True,
+        )
     return Rewritten(translation, head.status, encoding.decode("latin-1"), call)
 
 
@@ -178,7 +183,7 @@ class Rewritten(Unread):
         if self._status >= 300:
             return self._translation.error(self._status, content)
         self._answer = read_answer(content)
-        return self._translation.answer(content, self._call.prepared.asked_model, memo=self._call.memo)
+        return self._translation.answer(content, self._call.prepared.asked_model, memo=self._call.memo, now=int(time()))
 
     def tell(self, record: Record) -> None:
         if self._answer is not None:

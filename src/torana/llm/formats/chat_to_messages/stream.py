@@ -57,6 +57,7 @@ class ChatStream:
         "_events",
         "_finished",
         "_id",
+        "_now",
         "_open",
         "_out",
         "_over",
@@ -70,7 +71,7 @@ class ChatStream:
         "usage",
     )  # fmt: skip
 
-    def __init__(self, asked_model: str | None, *, tells_usage: bool) -> None:
+    def __init__(self, asked_model: str | None, now: int, *, tells_usage: bool) -> None:
         self.usage: Usage | None = None
         self.model: str | None = None
         self.deltas = 0
@@ -78,6 +79,7 @@ class ChatStream:
         self.error: str | None = None
 
         self._asked_model = asked_model
+        self._now = now
         self._tells_usage = tells_usage
         self._events = EventSplitter()
         self._out: list[bytes] = []
@@ -260,7 +262,7 @@ class ChatStream:
     def _chunk(self, choices: list[Choice]) -> Completion:
         usage = None if self._tells_usage else msgspec.UNSET
         model = self._asked_model or self.model or ""
-        return Completion(self._id, _CHUNK, 0, model, choices, usage, self._tier)
+        return Completion(self._id, _CHUNK, self._now, model, choices, usage, self._tier)
 
     def _drained(self) -> bytes:
         out = b"".join(self._out)
