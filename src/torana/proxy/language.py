@@ -132,9 +132,19 @@ def _model_of(provider: Provider) -> str | None:
 CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
 """Where clients of the known APIs have their keys."""
 
+PROTOCOLS: Final = b"sec-websocket-protocol"
+_KEY_AMONG_PROTOCOLS: Final = b"openai-insecure-api-key."
+"""https://platform.openai.com/docs/guides/realtime-websocket: browsers can set no other field of a WebSocket."""
+
 _OAUTH: Final = b"sk-ant-oat"  # Anthropic takes keys in x-api-key, and these tokens in Authorization
 _VERSION: Final = b"2023-06-01"
 _JSON: Final = b"application/json"
+
+
+def without_key(protocols: bytes) -> bytes:
+    """The subprotocols that a client offers, less the one that is its key; nothing when that is the only one."""
+    offered = map(bytes.strip, protocols.split(b","))
+    return b", ".join(each for each in offered if not each.startswith(_KEY_AMONG_PROTOCOLS))
 
 
 def translated_fields(fields: Fields, understood: Operation) -> Fields:

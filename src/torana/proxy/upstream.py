@@ -25,7 +25,7 @@ from torana.policies.header_modifier import HeaderModifierPolicy
 from torana.policies.request_redirect import RequestRedirectPolicy
 from torana.policies.url_rewrite import compile_authority, compile_path
 from torana.proxy.deadlines import shortest
-from torana.proxy.language import CREDENTIALS, Language, translated_fields
+from torana.proxy.language import CREDENTIALS, PROTOCOLS, Language, translated_fields, without_key
 from torana.proxy.runtime import Endpoint, Runtime
 
 _OURS = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
@@ -87,6 +87,8 @@ class Upstream:
         self._drops = HOP_BY_HOP | _OURS | self._credential.drops
         if backend.request_headers is None:
             self._drops |= self._keys
+        if backend.auth is not None:
+            self._drops |= {PROTOCOLS}
         self._modify = HeaderModifierPolicy(backend.request_headers) if backend.request_headers else None
         self.after = HeaderModifierPolicy(backend.response_headers) if backend.response_headers else None
         self.redirect = RequestRedirectPolicy(backend.redirect) if backend.redirect else None
@@ -154,6 +156,8 @@ class Upstream:
                 parts += (name, b": ", value, b"\r\n")
             elif lower == b"accept-encoding":
                 parts += (name, b": ", b"identity" if plain else readable_encodings(value), b"\r\n")
+            elif lower == PROTOCOLS and (kept := without_key(value)):
+                parts += (name, b": ", kept, b"\r\n")
         if self._headers:
             given = {lower for lower, _, _ in fields}
             parts += [line for lower, line in self._headers if lower not in given]

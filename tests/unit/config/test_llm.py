@@ -192,3 +192,22 @@ def test_formats_that_are_none(text: str, kind: str) -> None:
         load(text.format(kind), "f", _ENV, Path())
     assert "completions" in str(refused.value)
     assert kind in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("mistrall", "mistral"),
+        ("Groq", "groq"),
+        ("open-router", "openrouter"),
+        ("ollma", "ollama"),
+        ("zzz", None),
+    ],
+)
+def test_a_provider_that_is_none(written: str, meant: str | None) -> None:
+    """A name of a provider that is slightly wrong is told with the nearest one."""
+    with pytest.raises(ConfigError) as refused:
+        load(f"llm: {{models: [{{name: a, provider: {written}}}]}}", "f", {}, Path())
+    (problem,) = refused.value.problems
+    assert f'found "{written}" where one of anthropic, ' in problem.what
+    assert problem.hint == (f'did you mean "{meant}"?' if meant else "")

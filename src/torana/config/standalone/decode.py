@@ -229,8 +229,8 @@ def _advice(shape: Shape, node: Node, findings: Findings) -> str:
         if digits.isdecimal():
             return "remove the quotes"
     if isinstance(node, Scalar) and shape.choices and not findings.document.source.hides(node.start, node.end):
-        meant = [choice for choice in shape.choices if choice.lower() == node.text.lower()]
-        return f'did you mean "{meant[0]}"?' if meant else ""
+        meant = nearest(node.text[:80], shape.choices)
+        return f'did you mean "{meant}"?' if meant else ""
     if isinstance(node, Scalar | Mapping) and shape.items is not None:
         return "begin each item with `- `"
     return ""
