@@ -15,12 +15,16 @@ def plain_routes(listener: Listener, report: Report, instead: str) -> Iterator[R
     """The routes of a listener; of one that chooses by model, what is for every model. `instead`: what else to do."""
     for route in listener.routes:
         made = _plain(route, report, instead) if route.models else route
-        if made is None:
-            continue
-        if made.operations:
-            what = "which path is which operation is not said: paths tell by themselves"
-            report.add(Fidelity.APPROXIMATE, f"{made.name}: policies.ai.routes", what)
-        yield made
+        if made is not None:
+            tell_operations(made, report)
+            yield made
+
+
+def tell_operations(route: Route, report: Report) -> None:
+    """What a route says of its paths is in no other form."""
+    if route.operations:
+        what = "which path is which operation is not said: paths tell by themselves"
+        report.add(Fidelity.APPROXIMATE, f"{route.name}: policies.ai.routes", what)
 
 
 def _plain(route: Route, report: Report, instead: str) -> Route | None:
