@@ -52,7 +52,7 @@ def is_listed(exchange: Exchange, upstreams: Iterable[Upstream]) -> bool:
 
     One model by its id, and what none of the route's backends could have a list for, go on like any other request.
     """
-    return exchange.method in (b"GET", b"HEAD") and not model_id(exchange) and bool(_askable(upstreams))
+    return exchange.method in (b"GET", b"HEAD") and not model_id(exchange) and bool(askable(upstreams))
 
 
 async def merged_list(
@@ -65,7 +65,7 @@ async def merged_list(
     record = exchange.record
     record.protocol = "llm"
     record.operation = Operation.MODELS.text
-    upstreams = _askable(upstreams)
+    upstreams = askable(upstreams)
     describe = describer(exchange)
     models: dict[str, Any] = {}
     missing: dict[str, None] = {}
@@ -87,7 +87,8 @@ async def merged_list(
     return reply
 
 
-def _askable(upstreams: Iterable[Upstream]) -> list[Upstream]:
+def askable(upstreams: Iterable[Upstream]) -> list[Upstream]:
+    """Those that may have models of their own, asked for them or not."""
     return [upstream for upstream in upstreams if upstream.is_llm and upstream.redirect is None]
 
 
