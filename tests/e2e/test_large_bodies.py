@@ -8,7 +8,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,10 +120,21 @@ def provider(stand_in: StartStandIn) -> StandIn:
     return stand_in()
 
 
-def _running(gateway: StartGateway, provider: StandIn, model: str) -> Gateway:
+def _binds(port: int, model: str) -> str:
     kind = f"openAI: {{model: {model}}}" if model else "openAI: {}"
-    routes = [ai_route("x", f'hostOverride: "127.0.0.1:{provider.port}"', provider=kind, matches="{}")]
-    running = gateway(bind(routes))
+    return bind([ai_route("x", f'hostOverride: "127.0.0.1:{port}"', provider=kind, matches="{}")])
+
+
+def _llm(port: int, model: str) -> str:
+    """One model that takes any, or one alone with a name."""
+    params = f'hostOverride: "127.0.0.1:{port}"' + (f", model: {model}" if model else "")
+    name = "warm" if model else "'*'"
+    entry = f"{{name: {name}, provider: openAI, params: {{{params}}}}}"
+    return f"llm: {{port: $GATEWAY_PORT, models: [{entry}]}}"
+
+
+def _running(gateway: StartGateway, provider: StandIn, text: str) -> Gateway:
+    running = gateway(text)
     with Connection(running.port) as connection:  # what is loaded with the first call is none of the body's
         connection.request("POST", "/v1/chat/completions", None, b'{"model": "warm"}')
         assert connection.answer().status == 200
@@ -131,10 +142,11 @@ def _running(gateway: StartGateway, provider: StandIn, model: str) -> Gateway:
     return running
 
 
+@pytest.mark.parametrize("written", [_binds, _llm])
 @pytest.mark.parametrize("model", ["", "whisper-large-v3-turbo"], ids=["the client's model", "a configured model"])
-def test_an_upload(model: str, gateway: StartGateway, provider: StandIn) -> None:
+def test_an_upload(written: Callable[[int, str], str], model: str, gateway: StartGateway, provider: StandIn) -> None:
     """200 MB of audio pass byte for byte but for the model, which the log has, with its length where that stays."""
-    running = _running(gateway, provider, model)
+    running = _running(gateway, provider, written(provider.port, model))
     transcriber = Transcriber()
     provider.script, provider.early = transcriber, True
     sent = Told.of(_form("whisper-1"))
@@ -162,7 +174,7 @@ def test_an_upload(model: str, gateway: StartGateway, provider: StandIn) -> None
 
 def test_a_download(gateway: StartGateway, provider: StandIn) -> None:
     """100 MB of speech, without a length, reach a client that is slow to read."""
-    running = _running(gateway, provider, "tts-1")
+    running = _running(gateway, provider, _binds(provider.port, "tts-1"))
 
     def speak(visit: Visit) -> None:
         visit.begin("audio/mpeg")

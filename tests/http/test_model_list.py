@@ -11,9 +11,9 @@ import pytest
 
 from tests.http.calls import answer, ask, closed, silent
 from tests.http.conftest import Connect, Line, StartLine, StartUpstream, routed, served_by
-from tests.http.wire import Message, each
+from tests.http.wire import Message, Script, Upstream, Wire, each
 from torana.model.backend import Backend, Provider, ProviderKind, Target, alone
-from torana.model.policy import BackendAuth, PathKind, PathRule
+from torana.model.policy import BackendAuth, PathKind, PathRule, RoutePolicies, Timeout
 from torana.model.route import OperationRule, Route
 from torana.model.secret import Secret
 from torana.proxy import model_list
@@ -158,6 +158,31 @@ async def test_a_partial_list(
     assert ids(await ask(started, connect, get())) == ["a", "b"]
     assert (len(failing[4][0].requests), len(well.requests)) == (2, 1)
     assert all(endpoint.vitals.pending == 0 for endpoint in endpoints(started))
+
+
+async def test_a_list_that_is_late(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """No upstream is waited for longer than the route waits for an answer; who is late then is in the next list."""
+    go_on = asyncio.Event()
+
+    def late(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await go_on.wait()
+            await wire.send(LISTED)
+
+        return script
+
+    slow, well = await upstream(late), await upstream(each(answer(body=b'[{"id":"c"}]')))
+    backends = backend(slow.port, "slow"), backend(well.port, "well")
+    policies = RoutePolicies(timeout=Timeout(request=0.2))
+    started = await served_by(line, msgspec.structs.replace(route(*backends), policies=policies))
+    got = await ask(started, connect, get())
+    assert (got.status, ids(got)) == (200, ["c"])
+    assert got.value(b"x-torana-partial") == b"127.0.0.1:%d" % slow.port
+    await started.logged("upstream_timeout")
+    go_on.set()
+    assert sorted(ids(await ask(started, connect, get()))) == ["a", "b", "c"]
+    assert len(slow.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -218,13 +218,6 @@ async def test_no_other_model_is_asked(request_: bytes, models: Models) -> None:
     assert b"evil" not in sent.start + sent.body
 
 
-async def test_a_form_with_its_model_behind_a_long_file(models: Models) -> None:
-    """It is told where the model should stand."""
-    got = await models.ask(form(("file", b"x" * 100_000), ("model", b"gpt-4o")))
-    assert (got.status, json.loads(got.body)["error"]["code"]) == (400, "missing_model")
-    assert b"before the files" in got.body
-
-
 @pytest.mark.parametrize(
     "request_",
     [
@@ -265,19 +258,20 @@ async def test_the_list_of_models(models: Models) -> None:
     assert not models.provider.requests
 
 
-@pytest.mark.parametrize("name", ["gpt-4o", "team/own", "smart", "gpt-*"])
+@pytest.mark.parametrize("name", ["gpt-4o", "team/own", "smart", "gpt-*", "gpt-4.1"])
 async def test_one_model(name: str, models: Models) -> None:
-    """One model by its name, escaped or not."""
+    """One model by its name, escaped or not; one that a pattern takes is told as asked for."""
     for path in (f"/v1/models/{name}", f"/v1/models/{quote(name, safe='')}"):
         got = await models.ask(get(path))
         assert (got.status, json.loads(got.body)["id"]) == (200, name)
 
 
 async def test_a_model_that_is_not_listed(models: Models) -> None:
-    """Any other name is a 404 with the nearest."""
-    got = await models.ask(get("/v1/models/gpt-4oo"))
+    """Any other name is a 404 with the nearest; a pattern with `matches` takes names of requests that fit."""
+    got = await models.ask(get("/v1/models/team/owm"))
     assert got.status == 404
-    assert "'gpt-4o'" in json.loads(got.body)["error"]["message"]
+    assert "'team/own'" in json.loads(got.body)["error"]["message"]
+    assert (await models.ask(get("/v1/models/team/owm", b"X-Any: 1\r\n"))).status == 200
 
 
 # what a model has of its own, and what of the route

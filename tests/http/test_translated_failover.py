@@ -112,6 +112,7 @@ async def test_tokens_are_counted_here(line: StartLine, connect: Connect) -> Non
     for _ in range(2):
         got = await ask(started, connect, post(ASKED, COUNT + b"?beta=true"))
         assert (got.status, json.loads(got.body)) == (200, {"input_tokens": 7})
+        assert got.value(b"x-torana-estimated") == b"input_tokens"
     await started.logged("gen_ai.operation.name=count_tokens")
     got = await ask(started, connect, post({"messages": []}, COUNT))
     assert (got.status, json.loads(got.body)["error"]["type"]) == (400, "invalid_request_error")
@@ -122,7 +123,7 @@ async def test_who_can_count_is_asked(line: StartLine, upstream: StartUpstream, 
     provider = await upstream(each(answer(body=b'{"input_tokens":42}')))
     started = await line(shares=in_order(openai(free_port()), anthropic(provider.port)))
     got = await ask(started, connect, post(ASKED, COUNT))
-    assert json.loads(got.body) == {"input_tokens": 42}
+    assert (json.loads(got.body), got.value(b"x-torana-estimated")) == ({"input_tokens": 42}, None)
     assert provider.requests[0].start == b"POST /v1/messages/count_tokens HTTP/1.1"
 
 

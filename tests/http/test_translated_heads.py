@@ -11,6 +11,7 @@ from tests.http.apis import (
     CHAT,
     CHAT_ASKED,
     COMPLETION,
+    COUNT,
     MESSAGE,
     MESSAGES,
     anthropic,
@@ -58,6 +59,62 @@ async def test_paths(name: str, line: StartLine, upstream: StartUpstream, connec
     started = await line(backend=openai(provider.port, path=path.rule))
     assert (await ask(started, connect, post(ASKED, path.asked))).status == 200
     assert provider.requests[0].start == b"POST " + path.sent + b" HTTP/1.1"
+
+
+class OnePath(NamedTuple):
+    """A rule that makes one path of all, the provider, what the client asks, and what it gets of it."""
+
+    rule: PathRule
+    provider: Provider
+    asked: bytes
+    sent: bytes
+    translated: bool
+
+
+FULL_CHAT = PathRule(PathKind.FULL, "/y/v1/chat/completions")
+ANY = Provider(ProviderKind.CUSTOM)
+BOTH = Provider(ProviderKind.CUSTOM, formats=(Format("chat_completions"), Format("messages")))
+OPENAI = Provider(ProviderKind.OPENAI)
+ONE_PATH = {
+    "messages": OnePath(FULL_CHAT, OPENAI, MESSAGES, b"/y/v1/chat/completions", translated=True),
+    "responses": OnePath(FULL_CHAT, OPENAI, b"/v1/responses", b"/y/v1/chat/completions", translated=True),
+    "chat": OnePath(FULL_CHAT, OPENAI, CHAT + b"?x=1", b"/y/v1/chat/completions?x=1", translated=False),
+    "odd": OnePath(FULL_CHAT, OPENAI, b"/else", b"/y/v1/chat/completions", translated=False),
+    "overridden": OnePath(
+        PathRule(PathKind.OVERRIDE, "/z/chat/completions?v=1"), OPENAI, b"/v1/responses", b"/z/chat/completions?v=1",
+        translated=True,
+    ),
+    "no formats": OnePath(FULL_CHAT, ANY, MESSAGES, b"/y/v1/chat/completions", translated=True),
+    "served elsewhere": OnePath(FULL_CHAT, BOTH, MESSAGES, b"/y/v1/chat/completions", translated=True),
+    "to messages": OnePath(
+        PathRule(PathKind.FULL, "/y/v1/messages"), BOTH, MESSAGES, b"/y/v1/messages?beta=true", translated=False
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_PATH)
+async def test_one_path_for_all(name: str, line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """Where all requests go to one path, a call in another API's words is translated into those of that path."""
+    case = ONE_PATH[name]
+    provider = await upstream(each(answer(body=encoded(COMPLETION))))
+    backend = Backend("up", Target("127.0.0.1", provider.port), provider=case.provider, path=case.rule)
+    asked = {"model": "m", "input": "Hi"} if case.asked == b"/v1/responses" else ASKED
+    got = await ask(await line(backend=backend), connect, post(asked, case.asked))
+    (request,) = provider.requests
+    assert (got.status, request.start) == (200, b"POST " + case.sent + b" HTTP/1.1")
+    assert (request.body != encoded(asked)) == case.translated
+    assert (got.body != encoded(COMPLETION)) == case.translated
+
+
+@pytest.mark.parametrize("provider", [OPENAI, ANY, BOTH], ids=["openai", "any", "both"])
+async def test_nothing_else_is_asked_at_one_path(
+    provider: Provider, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """Where all requests go to chat completions nobody is asked to count: that would be a call, and cost one."""
+    chat = await upstream(each(answer(body=encoded(COMPLETION))))
+    backend = Backend("up", Target("127.0.0.1", chat.port), provider=provider, path=FULL_CHAT)
+    got = await ask(await line(backend=backend), connect, post(ASKED, COUNT))
+    assert (got.status, got.body.startswith(b'{"input_tokens":'), chat.requests) == (200, True, [])
 
 
 async def test_a_path_of_its_own(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:

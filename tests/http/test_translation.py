@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -223,6 +224,7 @@ async def test_chat(line: StartLine, upstream: StartUpstream, connect: Connect) 
     assert (told["object"], told["choices"][0]["message"]["content"]) == ("chat.completion", "Ho")
     assert told["usage"]["prompt_tokens"] == 5
     assert got.value(b"x-torana-untranslated") == b"seed"
+    assert 0 <= time.time() - told["created"] < 60
     await started.logged("gen_ai.response.model=claude-1")
 
 

@@ -133,6 +133,37 @@ async def test_the_request_is_one_like_any_other(line: StartLine, provide: Provi
     assert (socket.response.status_code, socket.response.headers["x-by"]) == (101, "us")
 
 
+KEY = "openai-insecure-api-key.sk-client"
+
+
+@pytest.mark.parametrize("auth", [None, BackendAuth(Secret("own"))], ids=["none", "own"])
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize(
+    ("offered", "kept"), [(["realtime", KEY, "beta"], "realtime, beta"), ([KEY], None), (["realtime"], "realtime")]
+)
+async def test_a_key_among_the_subprotocols(
+    auth: BackendAuth | None,
+    plain: bool,
+    offered: list[str],
+    kept: str | None,
+    line: StartLine,
+    provide: Provide,
+    connect: Connect,
+) -> None:
+    """The key that browsers send as a subprotocol goes to no backend that has its own; without one it goes on."""
+    server = await provide(select_subprotocol=lambda *_: None)
+    provider = None if plain else Provider(ProviderKind.OPENAI)
+    started = await line(backend=Backend("up", Target("127.0.0.1", server.port), provider=provider, auth=auth))
+    wire = await connect(started.port)
+    await wire.send(
+        b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        b"Sec-WebSocket-Protocol: " + ",".join(offered).encode() + b"\r\n\r\n"
+    )
+    assert (await wire.head()).start == b"HTTP/1.1 101 Switching Protocols"
+    assert server.seen[0].headers.get("Sec-WebSocket-Protocol") == (",".join(offered) if auth is None else kept)
+
+
 async def test_it_is_accounted_for_when_it_ends(line: StartLine, provide: Provide, dial: Dial) -> None:
     """The log has one line, at the end: status 101, the endpoint, no failure; the metrics count what was sent."""
     server = await provide()

@@ -32,6 +32,7 @@ _GOLDEN = _ROOT / "tests" / "golden"
 _NAMES = sorted(path.stem for path in _EXAMPLES.glob("*.yaml") if path.stem not in ("llm", "failover"))
 _ENV = {"KEY": "sk-x", "HOST": "host.example", "NUMBER": "4711", "CANARY": "sk-y"}
 _CHAT = "/v1/chat/completions"
+_OWN_PRESETS = ("lmstudio", "perplexity", "vllm")
 
 
 class _Call(NamedTuple):
@@ -113,13 +114,36 @@ def test_binds_to_llm(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_binds_to_llm_to_binds(name: str) -> None:
-    """Each example comes back from the form of `llm` as `binds`."""
+def test_binds_to_llm_to_agentgateway(name: str) -> None:
+    """Each example in the form of `llm` is what agentgateway gets, but for a provider that only Torana names."""
     there = migrate(_text(name), "a.yaml").text
-    back = to_agentgateway(_original(there))
-    assert back.text.startswith("binds:\n")
-    assert back.report.complete
-    assert _call(_config(back.text)) == _call(_config(_text(name)))
+    made = to_agentgateway(_original(there))
+    assert made.report.complete
+    assert (made.text != there) is any(f"provider: {kind}" in there for kind in _OWN_PRESETS)
+    assert _call(_config(made.text)) == _call(_config(there))
+
+
+def test_own_presets_to_agentgateway() -> None:
+    """A provider that only Torana has a name for is the same place, with the same operations, as a custom one."""
+    places = ["hostOverride: 'h:1'", "hostOverride: 'h:1', pathPrefix: /p", "baseUrl: 'http://h:1/v2'"]
+    cases = [(kind, place) for kind in _OWN_PRESETS for place in places]
+    cases += [(kind, place) for kind in ("lmstudio", "perplexity") for place in ("", "pathPrefix: /p")]
+    models = [f"{{name: m{n}, provider: {kind}, params: {{{place}}}}}" for n, (kind, place) in enumerate(cases)]
+    text = f"llm: {{models: [{', '.join(models)}]}}"
+    made = to_agentgateway(_original(text))
+    assert made.report.complete
+    assert not [kind for kind in _OWN_PRESETS if f"provider: {kind}" in made.text]
+    for before, after in zip(_targets(_config(text)), _targets(_config(made.text)), strict=True):
+        assert (after.target, after.tls, after.path) == (before.target, before.tls, before.path)
+        assert before.provider is not None
+        assert after.provider is not None
+        facts = PROVIDERS[before.provider.kind].operations or {}
+        served = {operation.name.lower(): path for operation, path in facts.items()}
+        assert {each.operation: each.path for each in after.provider.formats or ()}.items() <= served.items()
+
+
+def _targets(config: Config) -> list[Backend]:
+    return [model.backends[0].groups[0][0] for model in config.binds[0].listeners[0].routes[0].models]
 
 
 @pytest.mark.parametrize("name", _NAMES)

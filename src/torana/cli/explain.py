@@ -24,7 +24,7 @@ from torana.http.message import Fields
 from torana.http.pool import Pool
 from torana.http.proxies import Environment
 from torana.http.sweep import Sweep
-from torana.llm.operation import ModelPlace
+from torana.llm.operation import ModelPlace, Operation
 from torana.model.backend import BodyEdits, Provider
 from torana.model.config import Config, Proxies
 from torana.model.policy import BackendTls, CredentialPlace
@@ -34,6 +34,7 @@ from torana.model.shown import shown, shown_text, shown_value
 from torana.proxy.call import Call, aimed, made_call, reads_body
 from torana.proxy.gateway import before, choose, match
 from torana.proxy.inbound import Inbound
+from torana.proxy.model_list import askable, is_listed
 from torana.proxy.router import Candidate
 from torana.proxy.runtime import Runtime
 from torana.proxy.snapshot import CompiledRoute, Snapshot
@@ -163,6 +164,8 @@ def _backends(
     route: CompiledRoute, exchange: Exchange, body: bytes, overrides: dict[tuple[str, int], Override]
 ) -> Explanation:
     """All that may be asked, each as far as the request would get; then the first error that there was."""
+    if exchange.operation is Operation.MODELS and is_listed(exchange, route.upstreams):
+        return {"reply": _list_of_models(route, exchange)}
     backends: list[Explanation] = []
     found: Explanation = {"backends": backends}
     weights = [ref.weight for ref in route.route.backends if ref.weight]
@@ -186,6 +189,18 @@ def _backends(
                 if len(share.groups) > 1:
                     told["priority"] = priority
     return found
+
+
+def _list_of_models(route: CompiledRoute, exchange: Exchange) -> Explanation:
+    """Which models would be listed, as far as the configuration says, and who would be asked for more."""
+    listed: dict[str, None] = {}
+    asked = []
+    for upstream in askable(route.upstreams):
+        listed |= dict.fromkeys(upstream.named_models)
+        if upstream.model is None:
+            target = shown_text(upstream.list_target(exchange).decode("latin-1"), _parameter(upstream))
+            asked.append(f"{upstream.endpoint.text} for {target}")
+    return {"status": 200, "models": [*listed], "asks": asked}
 
 
 def _error(error: GatewayError) -> Explanation:

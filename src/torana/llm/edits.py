@@ -32,15 +32,17 @@ _WITHOUT_SYSTEM: Final = (Operation.MESSAGES, Operation.COUNT_TOKENS)
 
 
 class Edits:
-    """A BodyEdits, ready to be made."""
+    """A BodyEdits, ready to be made; `form_sets` and `form_adds` are the overrides and defaults a form can hold."""
 
-    __slots__ = ("_append", "_defaults", "_overrides", "_prepend")
+    __slots__ = ("_append", "_defaults", "_overrides", "_prepend", "form_adds", "form_sets")
 
     def __init__(self, edits: BodyEdits) -> None:
         self._overrides = {name: value.encode() for name, value in edits.overrides}
         self._defaults = {name: value.encode() for name, value in edits.defaults}
         self._prepend = edits.prepend
         self._append = edits.append
+        self.form_sets = _form_fields(edits.overrides)
+        self.form_adds = _form_fields(edits.defaults)
 
     def made(self, body: bytes, operation: Operation) -> bytes:
         """The body with the edits in it. Raises GatewayError BAD_JSON when it is no JSON object."""
@@ -68,6 +70,16 @@ class Edits:
         if before or after:
             changes[name] = _encode([*map(_written, before), *given, *map(_written, after)])
         return changes
+
+
+def _form_fields(members: Iterable[tuple[str, str]]) -> dict[bytes, bytes]:
+    """Values of JSON as those of a form: texts, numbers, true and false; what else there is has no place in one."""
+    decoded = ((name, text, msgspec.json.decode(text)) for name, text in members)
+    return {
+        name.encode(): (value if isinstance(value, str) else text).encode()
+        for name, text, value in decoded
+        if isinstance(value, str | int | float)
+    }
 
 
 def _listed(raw: msgspec.Raw | None, operation: Operation) -> list[Any] | None:

@@ -1,4 +1,4 @@
-"""A form on its way upstream: its `model` is read, and set, while the files beside it stream by untouched.
+"""A form on its way upstream: its fields are read, set and added, while the files beside them stream by untouched.
 
 Forms (RFC 7578) carry what is too large to be gathered: audio and images. Only the head of each part and the value of
 `model` are ever held, a few KiB at most; what cannot be read as a form passes as it came.
@@ -7,10 +7,14 @@ Forms (RFC 7578) carry what is too large to be gathered: audio and images. Only 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
+_MODEL: Final = b"model"
+_NONE: Final[Mapping[bytes, bytes]] = MappingProxyType({})
+_ADDED: Final = b'%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b'
 _MOST_HEAD: Final = 8 * 1024  # bytes of a part's fields; a longer head is no field we know
 _MOST_VALUE: Final = 1024  # bytes of the value of `model`
 _FOLD: Final = re.compile(rb"\r\n[ \t]+")
@@ -27,54 +31,68 @@ def boundary_of(content_type: bytes) -> bytes | None:
     return (found[0][0] or found[0][1]) if len(found) == 1 else None
 
 
-def _is_model(head: bytes) -> bool:
-    """Whether a part is the field `model`, as any reader of forms may understand its Content-Disposition."""
+def _names(head: bytes) -> set[bytes]:
+    """What a part is called, as any reader of forms may understand its Content-Disposition."""
+    names = set()
     for line in _FOLD.sub(b" ", head).split(b"\r\n"):
         kind, _, value = line.partition(b":")
         if kind.strip().lower() == b"content-disposition":
             for name, quoted, plain in _PARAMETER.findall(value):
                 given = _ESCAPED.sub(rb"\1", quoted) or plain
-                if name.lower() == b"name" and given == b"model":
-                    return True
-                if name.lower() == b"name*" and unquote_to_bytes(given.rpartition(b"'")[2]) == b"model":
-                    return True
-    return False
+                if name.lower() == b"name":
+                    names.add(given)
+                if name.lower() == b"name*":
+                    names.add(unquote_to_bytes(given.rpartition(b"'")[2]))
+    return names
+
+
+def _quoted(name: bytes) -> bytes:
+    """https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data."""
+    return name.replace(b'"', b"%22").replace(b"\r", b"%0D").replace(b"\n", b"%0A")
 
 
 Alias: TypeAlias = Callable[[str], str | None]
 """What a model is another name for; None when it is none."""
 
 
-class ModelField:
-    """Feeds a form through. With a `model` every field of that name gets it, and a form without one gets one added.
+class Form:
+    """Feeds a form through.
 
-    Without one, a model that is an `alias` is replaced. The length of the form changes with either. `asked` is the
-    client's model, the first if it names several, once that has passed.
+    Every field called as one of `sets` gets the value there, and a form without it gets it added; those of `adds` are
+    added alone. A model that is an `alias` is replaced, unless one is set. With any of these the form's length changes.
+    `asked` is the client's model, the first if it names several, once that has passed.
     """
 
-    __slots__ = ("_alias", "_delimiter", "_head", "_met", "_model", "_passed", "_rest", "_state", "asked")
+    __slots__ = ("_adds", "_alias", "_delimiter", "_head", "_met", "_passed", "_rest", "_sets", "_state", "asked")
 
-    def __init__(self, boundary: bytes, model: bytes | None, alias: Alias | None = None) -> None:
+    def __init__(
+        self,
+        boundary: bytes,
+        sets: Mapping[bytes, bytes] = _NONE,
+        adds: Mapping[bytes, bytes] = _NONE,
+        alias: Alias | None = None,
+    ) -> None:
+        self._sets = sets
+        self._adds = adds
         self._alias = alias
         self._delimiter = b"\r\n--" + boundary
-        self._model = model
         self._rest = b"\r\n"  # so that the first delimiter, which begins the body, is one like any other
         self._passed = -2
         self._head = b""
         self._state: Callable[[list[bytes]], bool] = self._content if self.keeps_length else self._beginning
-        self._met = False
+        self._met: set[bytes] = set()
         self.asked: str | None = None
 
     @property
     def keeps_length(self) -> bool:
         """Whether the form is only read."""
-        return self._model is None and self._alias is None
+        return not self._sets and not self._adds and self._alias is None
 
     def whole(self, form: bytes) -> bytes:
         """A form that is at hand, by itself: what has been fed does not matter to it, nor it to what will be."""
-        field = ModelField(self._delimiter[4:], self._model, self._alias)
-        made = field.feed(form) + field.finish()
-        self.asked = field.asked
+        other = Form(self._delimiter[4:], self._sets, self._adds, self._alias)
+        made = other.feed(form) + other.finish()
+        self.asked = other.asked
         return made
 
     def feed(self, chunk: bytes) -> bytes:
@@ -96,7 +114,7 @@ class ModelField:
     # Each of these takes from `_rest` what it can; False when it needs more to go on.
 
     def _beginning(self, _: list[bytes]) -> bool:
-        """The first delimiter of a form in which a model is to be set.
+        """The first delimiter of a form in which something is to change.
 
         What does not begin with it, line end and all, some would read as a form and others not: nothing of it goes on.
         """
@@ -129,8 +147,9 @@ class ModelField:
         if len(self._rest) < size + 2:
             return False
         if self._rest[size : size + 2] == b"--":
-            if self._model is not None and not self._met:
-                out.append(self._delimiter + b'\r\nContent-Disposition: form-data; name="model"\r\n\r\n' + self._model)
+            for name, value in {**self._adds, **self._sets}.items():
+                if name not in self._met:
+                    out.append(_ADDED % (self._delimiter, _quoted(name), value))
             self._state = self._trailer
             return True
         self._head, self._rest = self._rest[:size], self._rest[size:]
@@ -142,41 +161,49 @@ class ModelField:
         end = self._rest.find(b"\r\n\r\n")
         if end < 0 and len(self._rest) <= _MOST_HEAD:
             return False
-        if self._model is not None and not 0 <= end <= _MOST_HEAD:
+        head = self._rest[: end + 4] if end >= 0 else b""
+        names = _names(head)
+        known = self._sets.keys() & names
+        if self._sets and (not 0 <= end <= _MOST_HEAD or len(known) > 1):
             self._head = b""
             self._state = self._dropped
             return True
-        head = self._rest[: end + 4] if end >= 0 else b""
         self._rest = self._rest[len(head) :]
         out.append(self._head + head)
         self._head = b""
-        self._state = self._value if _is_model(head) else self._content
+        self._met |= names - {_MODEL}  # which counts when it has been read
+        if known - {_MODEL}:
+            out += (self._sets[name] for name in known)
+            self._state = self._dropped
+        else:
+            self._state = self._value if _MODEL in names else self._content
         return True
 
     def _value(self, out: list[bytes]) -> bool:
         """The client's model."""
+        model = self._sets.get(_MODEL)
         at = self._rest.find(self._delimiter)
         if at < 0:
             if len(self._rest) <= _MOST_VALUE + len(self._delimiter):
                 return False
-            self._met = True
+            self._met.add(_MODEL)
             self._state = self._content  # no model has such a name; whoever answers will say so
-            if self._model is not None:
-                out.append(self._model)
+            if model is not None:
+                out.append(model)
                 self._state = self._dropped
             return True
         asked, self._rest = self._rest[:at], self._rest[at:]
         name = asked.decode("utf-8", "replace")
-        if not self._met:
+        if _MODEL not in self._met:
             self.asked = name or None
-        other = self._alias(name) if self._alias is not None else None
-        out.append(self._model or (other.encode() if other else asked))
-        self._met = True
+        other = self._alias(name) if self._alias is not None and model is None else None
+        out.append(model or (other.encode() if other else asked))
+        self._met.add(_MODEL)
         self._state = self._boundary
         return True
 
     def _dropped(self, _: list[bytes]) -> bool:
-        """What is left of a value whose place was taken, or a part whose head is too long to know what it sets."""
+        """What is left of a value whose place was taken, or a part of which it cannot be known what it sets."""
         at = self._rest.find(self._delimiter)
         if at < 0:
             self._rest = self._rest[1 - len(self._delimiter) :]

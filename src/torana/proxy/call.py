@@ -18,7 +18,7 @@ from torana.exchange import Exchange, LocalReply
 from torana.http.message import field
 from torana.llm.formats.count_tokens import count_tokens
 from torana.llm.formats.translation import Translation
-from torana.llm.multipart import ModelField, boundary_of
+from torana.llm.multipart import Form, boundary_of
 from torana.llm.operation import ModelPlace, Operation, operation_of
 from torana.llm.query import model_of_query, with_model
 from torana.llm.request import Pieces, Prepared, model_of, prepare
@@ -26,6 +26,7 @@ from torana.model.route import OperationRule
 from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
 
+_ESTIMATED = b"x-torana-estimated"
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
@@ -52,7 +53,8 @@ def aimed(exchange: Exchange, upstream: Upstream) -> tuple[bytes, Operation | No
     """The request target that the upstream gets, and what the call is.
 
     That is what the rules of its route say, else what the path looks like that goes on, else the client's. Models are
-    only listed: a POST below them is something else.
+    only listed: a POST below them is something else. Where all requests go to one path the client's says in which words
+    it is asked there.
     """
     target = upstream.target(exchange)
     operation = exchange.operation
@@ -60,6 +62,10 @@ def aimed(exchange: Exchange, upstream: Upstream) -> tuple[bytes, Operation | No
         operation = operation_of(target.partition(b"?")[0]) or operation_of(exchange.path)
         if operation is Operation.MODELS and exchange.method in _WITH_BODY:
             operation = None
+        if upstream.one_path:
+            asked = operation_of(exchange.path)
+            if asked in upstream.translations or asked in upstream.unserved:
+                operation = asked
     if operation is not None:
         if operation in upstream.detours or exchange.operation is not None:
             target = upstream.directed(target, operation)
@@ -181,7 +187,7 @@ def _set_in_query(target: bytes, upstream: Upstream, exchange: Exchange) -> byte
 
 def counted_here(body: bytes, model: str | None) -> LocalReply:
     """The answer to a count of tokens that no provider can be asked for. Raises BAD_JSON, MODEL_MISSING."""
-    fields = [(b"content-type", b"content-type", b"application/json")]
+    fields = [(b"content-type", b"content-type", b"application/json"), (_ESTIMATED, _ESTIMATED, b"input_tokens")]
     return LocalReply(200, fields, count_tokens(body, model))
 
 
@@ -192,16 +198,21 @@ def _not_served(operation: Operation, upstream: Upstream) -> GatewayError:
 
 
 def _read_form(inbound: Inbound, exchange: Exchange, upstream: Upstream) -> None:
-    """Read the model of a form, and set it, while it streams by.
+    """Read the model of a form, and make the configuration's changes in it, while it streams by.
 
-    Raises BAD_JSON for a body that is no form where a model is to be set in it: it could not be.
+    Raises BAD_JSON for a body that is no form where something is to be set in it: it could not be.
     """
     boundary = boundary_of(field(exchange.fields, b"content-type") or b"")
     model = upstream.model or upstream.aliased(exchange.model)
-    if boundary is None and model is not None:
-        message = "The body must be JSON, or a form: `Content-Type: multipart/form-data` with one boundary."
-        raise GatewayError(Reason.BAD_JSON, message)
-    if boundary is not None:
-        alias = upstream.aliased if upstream.has_aliases and model is None else None
-        inbound.form = ModelField(boundary, model.encode() if model else None, alias)
-        exchange.record.model = model  # without one, the form's own is known when it has passed
+    edits = upstream.edits
+    sets, adds = ({}, {}) if edits is None else (dict(edits.form_sets), edits.form_adds)
+    if model is not None:
+        sets[b"model"] = model.encode()
+    if boundary is None:
+        if sets:
+            message = "The body must be JSON, or a form: `Content-Type: multipart/form-data` with one boundary."
+            raise GatewayError(Reason.BAD_JSON, message)
+        return
+    alias = upstream.aliased if upstream.has_aliases and model is None else None
+    inbound.form = Form(boundary, sets, adds, alias)
+    exchange.record.model = model  # without one, the form's own is known when it has passed

@@ -116,7 +116,8 @@ class Gateway:
     async def _forward(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute) -> None:
         connection = inbound.client
         if exchange.operation is Operation.MODELS and is_listed(exchange, route.upstreams):
-            _reply(connection, exchange, route, await merged_list(exchange, route.upstreams, self.metrics))
+            listed = await merged_list(exchange, route.upstreams, self.metrics, route.answer_limit)
+            _reply(connection, exchange, route, listed)
             return
         if route.mirrors and not inbound.request.upgrade:
             await self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
@@ -252,7 +253,7 @@ async def choose(models: ModelTable, inbound: Inbound, exchange: Exchange, limit
     if operation is Operation.MODELS and exchange.method in (b"GET", b"HEAD"):
         name = model_id(exchange)
         return models.one(name, exchange) if name else models.listing(exchange)
-    model = await asked_model(inbound, exchange, operation, limit)
+    model = await asked_model(models, inbound, exchange, operation, limit)
     exchange.content = inbound.content
     exchange.model = exchange.record.model = model
     if model is None:

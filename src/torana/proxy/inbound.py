@@ -7,7 +7,7 @@ import time
 from torana.http.body import too_large
 from torana.http.request import Request
 from torana.http.server import ServerConnection
-from torana.llm.multipart import ModelField
+from torana.llm.multipart import Form
 
 
 class Inbound:
@@ -24,7 +24,7 @@ class Inbound:
         self.request = request
         self.client = client
         self.content: bytes | None = None
-        self.form: ModelField | None = None
+        self.form: Form | None = None
         self.gathered_at = 0.0
         self.spent = False
 

@@ -17,6 +17,7 @@ from torana.model.backend import Provider
 from torana.model.policy import PathKind, PathRule
 
 _MADE_OF: Final = (PathKind.BASE, PathKind.CHAT)
+_WHOLE: Final = (PathKind.FULL, PathKind.OVERRIDE)
 _NAMED: Final = frozenset(
     (
         Operation.CHAT_COMPLETIONS,
@@ -36,7 +37,8 @@ class Language:
     `model` is what is set whatever the client says, which `aliases` are then not about.
     `translations` are by the client's operation: those the provider does not serve and can be asked in other words.
     `unserved` are those it cannot be asked at all. `detours` are those whose path may not be the one that the path rule
-    makes. `headers` are lines by lower-case name, for requests that have none of it.
+    makes. `headers` are lines by lower-case name, for requests that have none of it. `one_path`: all requests go to one
+    path, and what the provider serves there is known, so that only what can be told in its words can be asked.
     """
 
     def __init__(self, provider: Provider | None, path: PathRule) -> None:
@@ -47,14 +49,16 @@ class Language:
         self.translations: dict[Operation, Translation] = {}
         self.unserved: frozenset[Operation] = frozenset()
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.one_path = False
         self._paths: dict[Operation, bytes] = {}
         self._rule = path.kind
         self._base = path.value if path.kind in _MADE_OF else "/v1"
         if provider is not None:
-            self._learn(provider)
+            self._learn(provider, _operation_at(path))
         self.detours = frozenset((*self.translations, *self._paths))
 
-    def _learn(self, provider: Provider) -> None:
+    def _learn(self, provider: Provider, there: Operation | None) -> None:
+        """`there` is what the one path is, where there is one that all requests go to."""
         facts = PROVIDERS[provider.kind]
         self.label = provider.label or facts.name
         self.edits = Edits(provider.edits) if provider.edits is not None else None
@@ -67,13 +71,18 @@ class Language:
         served = facts.operations
         if provider.formats is not None:
             served = {Operation[entry.operation.upper()]: entry.path for entry in provider.formats}
+        if there is not None and (served is None or there in served):
+            self.one_path = True
+            self.translations = {spoken: made for (spoken, meant), made in TRANSLATIONS.items() if meant is there}
+            self.unserved = frozenset((Operation.COUNT_TOKENS,)) - {there}
         if served is None:
             return
         self._paths = {operation: path.encode() for operation, path in served.items() if path is not None}
-        for (spoken, understood), translation in TRANSLATIONS.items():
-            if spoken not in served and understood in served:
-                self.translations.setdefault(spoken, translation)
-        self.unserved = _NAMED.difference(served, self.translations)
+        if not self.one_path:
+            for (spoken, understood), translation in TRANSLATIONS.items():
+                if spoken not in served and understood in served:
+                    self.translations.setdefault(spoken, translation)
+        self.unserved |= _NAMED.difference(served, self.translations)
 
     def path_of(self, path: bytes, operation: Operation) -> bytes:
         """Where the provider has `operation`, or what it is translated into, when the path rule made `path` of it."""
@@ -104,6 +113,11 @@ class Language:
         return path_for(self._base, Operation.MODELS)
 
 
+def _operation_at(path: PathRule) -> Operation | None:
+    """What all requests are that go by a rule, when it makes one path of all."""
+    return operation_of(path.value.partition("?")[0].encode()) if path.kind in _WHOLE else None
+
+
 def _model_of(provider: Provider) -> str | None:
     """The model that is set whatever the client says: an override of the body's member comes after the provider's."""
     overrides = dict(provider.edits.overrides) if provider.edits is not None else {}
@@ -118,9 +132,19 @@ def _model_of(provider: Provider) -> str | None:
 CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
 """Where clients of the known APIs have their keys."""
 
+PROTOCOLS: Final = b"sec-websocket-protocol"
+_KEY_AMONG_PROTOCOLS: Final = b"openai-insecure-api-key."
+"""https://platform.openai.com/docs/guides/realtime-websocket: browsers can set no other field of a WebSocket."""
+
 _OAUTH: Final = b"sk-ant-oat"  # Anthropic takes keys in x-api-key, and these tokens in Authorization
 _VERSION: Final = b"2023-06-01"
 _JSON: Final = b"application/json"
+
+
+def without_key(protocols: bytes) -> bytes:
+    """The subprotocols that a client offers, less the one that is its key; nothing when that is the only one."""
+    offered = map(bytes.strip, protocols.split(b","))
+    return b", ".join(each for each in offered if not each.startswith(_KEY_AMONG_PROTOCOLS))
 
 
 def translated_fields(fields: Fields, understood: Operation) -> Fields:

@@ -20,6 +20,7 @@ from torana.llm.operation import Operation
 from torana.llm.usage import UNREADABLE
 from torana.proxy.ask import Asking
 from torana.proxy.attempts import note
+from torana.proxy.deadlines import Limit
 from torana.proxy.language import CREDENTIALS
 from torana.proxy.models import describer, list_reply, model_id
 from torana.proxy.runtime import Listing
@@ -52,19 +53,25 @@ def is_listed(exchange: Exchange, upstreams: Iterable[Upstream]) -> bool:
 
     One model by its id, and what none of the route's backends could have a list for, go on like any other request.
     """
-    return exchange.method in (b"GET", b"HEAD") and not model_id(exchange) and bool(_askable(upstreams))
+    return exchange.method in (b"GET", b"HEAD") and not model_id(exchange) and bool(askable(upstreams))
 
 
-async def merged_list(exchange: Exchange, upstreams: Iterable[Upstream], metrics: Metrics) -> LocalReply:
-    """The list in the form of the client's API, each id once. Who did not answer is named in its head and the log."""
+async def merged_list(
+    exchange: Exchange, upstreams: Iterable[Upstream], metrics: Metrics, limit: Limit | None
+) -> LocalReply:
+    """The list in the form of the client's API, each id once. Who did not answer is named in its head and the log.
+
+    After `limit` since the request came no upstream is waited for.
+    """
     record = exchange.record
     record.protocol = "llm"
     record.operation = Operation.MODELS.text
-    upstreams = _askable(upstreams)
+    upstreams = askable(upstreams)
     describe = describer(exchange)
     models: dict[str, Any] = {}
     missing: dict[str, None] = {}
-    answers = await asyncio.gather(*(_models_of(upstream, exchange, metrics) for upstream in upstreams))
+    left = None if limit is None else limit.seconds - (perf_counter() - record.started)
+    answers = await asyncio.gather(*(_models_of(upstream, exchange, metrics, left) for upstream in upstreams))
     for upstream, answer in zip(upstreams, answers, strict=True):
         for name in upstream.named_models:
             models.setdefault(name, describe(name))
@@ -80,12 +87,16 @@ async def merged_list(exchange: Exchange, upstreams: Iterable[Upstream], metrics
     return reply
 
 
-def _askable(upstreams: Iterable[Upstream]) -> list[Upstream]:
+def askable(upstreams: Iterable[Upstream]) -> list[Upstream]:
+    """Those that may have models of their own, asked for them or not."""
     return [upstream for upstream in upstreams if upstream.is_llm and upstream.redirect is None]
 
 
-async def _models_of(upstream: Upstream, exchange: Exchange, metrics: Metrics) -> Listing:
-    """The models that an upstream lists, by id; none where the configuration says which it is."""
+async def _models_of(upstream: Upstream, exchange: Exchange, metrics: Metrics, left: float | None) -> Listing:
+    """The models that an upstream lists, by id; none where the configuration says which it is.
+
+    It is waited for as long as `left` (seconds); what comes later is kept for the next client.
+    """
     if upstream.model is not None:
         return {}
     # Of the client's fields only its keys matter, which go on where the backend has none of its own.
@@ -110,7 +121,11 @@ async def _models_of(upstream: Upstream, exchange: Exchange, metrics: Metrics) -
         if len(known) >= _MOST_KEPT:
             del known[next(iter(known))]
         known[key] = (now, task)
-    return await asyncio.shield(task)  # others may wait for it too
+    try:
+        async with asyncio.timeout(left):
+            return await asyncio.shield(task)  # others may wait for it too
+    except TimeoutError:
+        return Reason.UPSTREAM_TIMEOUT.fault.code
 
 
 async def _answer(asking: Asking, upstream: Upstream) -> Listing:

@@ -14,7 +14,7 @@ import msgspec
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
 from torana.http.message import field
-from torana.llm.multipart import ModelField, boundary_of
+from torana.llm.multipart import Form, boundary_of
 from torana.llm.operation import ModelPlace, Operation, model_id_of
 from torana.llm.query import model_of_query
 from torana.llm.request import model_of
@@ -27,7 +27,7 @@ from torana.proxy.router import header_condition
 if TYPE_CHECKING:
     from torana.proxy.snapshot import CompiledRoute
 
-_MOST_FORM: Final = 64 * 1024  # bytes of a form that are looked through for its model
+_FORM_BEGINS: Final = 64 * 1024  # bytes of a form that are looked through for its model at first
 _NEAREST: Final = 3  # names that are suggested
 _FEW: Final = 10  # names that are told instead, where none is near
 _LONGEST: Final = 200  # characters of a model's name in an error
@@ -74,6 +74,12 @@ class ModelTable:
         yield from (entry.route for entries in self._exact.values() for entry in entries)
         yield from (entry.route for _, _, entry in self._patterns)
 
+    @property
+    def only(self) -> str | None:
+        """The name of every model, where they have but one; `*` where that is what takes any."""
+        name, *others = self._listed or ("",)
+        return None if others or ("*" in name and name != "*") else name
+
     def find(self, model: str, exchange: Exchange) -> CompiledRoute:
         """Where calls of `model` go. Raises MODEL_NOT_FOUND, naming the nearest, or NO_TARGET."""
         named = self._exact.get(model, [])
@@ -82,8 +88,7 @@ class ModelTable:
             if any(entry.model.virtual for entry in named):
                 message = f"No target of the virtual model {_clipped(model)} takes this request."
                 raise GatewayError(Reason.NO_TARGET, message, param="model")
-            fitting = (entry for head, tail, entry in self._patterns if _fits(model, head, tail))
-            found = next((entry for entry in fitting if entry.takes(exchange)), None)
+            found = next((entry for entry in self._fitting(model) if entry.takes(exchange)), None)
             if found is None and named:
                 message = f"The model {_clipped(model)} is not for this request: none of its `matches` fits."
                 raise GatewayError(Reason.MODEL_NOT_FOUND, message, param="model")
@@ -97,8 +102,6 @@ class ModelTable:
             if not head and not tail and entry.takes(exchange):
                 return entry.route
         message = 'The request names no model, and there is no model "*" in the configuration to take it.'
-        if boundary_of(field(exchange.fields, b"content-type") or b"") is not None:
-            message += f" In a form, `model` must stand before the files: {_MOST_FORM:,} bytes are looked through."
         raise GatewayError(Reason.MODEL_MISSING, message, param="model")
 
     def listing(self, exchange: Exchange) -> LocalReply:
@@ -107,10 +110,14 @@ class ModelTable:
         return list_reply(exchange, {name: describe(name) for name in self._listed})
 
     def one(self, name: str, exchange: Exchange) -> LocalReply:
-        """The answer to `GET /v1/models/NAME`. Raises MODEL_NOT_FOUND."""
-        if name not in self._listed:
+        """The answer to `GET /v1/models/NAME`, which a pattern may take. Raises MODEL_NOT_FOUND."""
+        if name not in self._listed and not any(entry.takes(exchange) for entry in self._fitting(name)):
             raise self._unknown(name)
         return _json(describer(exchange)(name))
+
+    def _fitting(self, model: str) -> Iterable[_Entry]:
+        """The patterns that a name fits."""
+        return (entry for head, tail, entry in self._patterns if _fits(model, head, tail))
 
     def _unknown(self, model: str) -> GatewayError:
         nearest = difflib.get_close_matches(model[:_LONGEST], self._listed, _NEAREST, cutoff=0.5)
@@ -129,10 +136,13 @@ def _clipped(model: str) -> str:
     return repr(model if len(model) <= _LONGEST else model[:_LONGEST] + "…")
 
 
-async def asked_model(inbound: Inbound, exchange: Exchange, operation: Operation | None, limit: int) -> str | None:
+async def asked_model(
+    models: ModelTable, inbound: Inbound, exchange: Exchange, operation: Operation | None, limit: int
+) -> str | None:
     """The model that a request names, wherever its operation has it; its body is gathered for that, or looked into.
 
-    Raises BODY_TOO_LARGE, BAD_JSON and MODEL_NO_TEXT; of a path that is no known operation nothing is expected.
+    Raises BODY_TOO_LARGE, BAD_JSON, MODEL_NO_TEXT, and MODEL_MISSING for a form that has it too far behind; of a path
+    that is no known operation nothing is expected.
     """
     if exchange.opaque:
         return None
@@ -146,7 +156,7 @@ async def asked_model(inbound: Inbound, exchange: Exchange, operation: Operation
             return model_of(await inbound.gather(limit))
         case ModelPlace.FORM:
             boundary = boundary_of(field(exchange.fields, b"content-type") or b"")
-            return None if boundary is None else await _of_form(inbound, boundary)
+            return None if boundary is None else await _of_form(models, inbound, boundary, limit)
         case _:
             pass
     return None
@@ -157,13 +167,28 @@ def model_id(exchange: Exchange) -> str:
     return unquote(model_id_of(exchange.path).decode("latin-1"))
 
 
-async def _of_form(inbound: Inbound, boundary: bytes) -> str | None:
-    beginning = inbound.content
-    if beginning is None:
-        beginning = await inbound.request.body.peek(_MOST_FORM)
-    form = ModelField(boundary, None)
-    form.feed(beginning[:_MOST_FORM])
-    return form.asked
+async def _of_form(models: ModelTable, inbound: Inbound, boundary: bytes, limit: int) -> str | None:
+    """Looks on through the files before a form's `model` for as long as there is a choice, and they may be held."""
+    form = Form(boundary)
+    if inbound.content is not None:
+        form.feed(inbound.content)
+        return form.asked
+    body = inbound.request.body
+    size, seen = min(_FORM_BEGINS, limit), 0
+    while True:
+        beginning = await body.peek(size)
+        form.feed(beginning[seen:])
+        if form.asked is not None or body.done:
+            return form.asked
+        if models.only is not None:
+            return None if models.only == "*" else models.only
+        if size == limit:
+            message = (
+                f"The form has no `model` in its first {limit:,} bytes. Put it before the files, or raise "
+                "frontendPolicies.http.maxBufferSize in the gateway's configuration."
+            )
+            raise GatewayError(Reason.MODEL_MISSING, message, param="model")
+        size, seen = min(4 * size, limit), len(beginning)
 
 
 # https://platform.openai.com/docs/api-reference/models/object, https://docs.anthropic.com/en/api/models-list

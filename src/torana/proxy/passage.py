@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, time
 from typing import Protocol, TypeAlias
 
 from torana.errors import GatewayError, Reason
 from torana.http.message import Framing, ResponseHead
 from torana.llm.errors import error_event
 from torana.llm.formats.translation import StreamTranslation, Translation
-from torana.llm.multipart import ModelField
+from torana.llm.multipart import Form
 from torana.llm.operation import Operation
 from torana.llm.stream import StreamReader
 from torana.llm.usage import Answer, Usage, decoded_copy, read_answer
@@ -22,7 +22,7 @@ _BINARY = (b"audio/", b"image/", b"video/", b"application/octet-stream", b"appli
 MOST_READ = 32 * 1024 * 1024  # bytes of an answer kept to read its usage; a longer one is passed on all the same
 
 
-def passage_for(head: ResponseHead, record: Record, call: Call | None, form: ModelField | None = None) -> Passage:
+def passage_for(head: ResponseHead, record: Record, call: Call | None, form: Form | None = None) -> Passage:
     """How the body of this answer is to be read: that of a call, or of a form that was one."""
     if call is not None and call.translation is not None and head.framing is not Framing.NONE:
         return translated(head, record, call, call.translation)
@@ -44,7 +44,12 @@ def translated(head: ResponseHead, record: Record, call: Call, translation: Tran
     kind, encoding = described(head)
     asked = call.prepared.asked_model
     if head.status < 300 and kind.lower().startswith(b"text/event-stream") and encoding in (b"", b"identity"):
-        return Events(record, TranslatedReader(translation.stream(asked, memo=call.memo)), call.operation, resized=True)
+        return Events(
+            record,
+            TranslatedReader(translation.stream(asked, memo=call.memo, now=int(time()))),
+            call.operation,
+            resized=True,
+        )
     return Rewritten(translation, head.status, encoding.decode("latin-1"), call)
 
 
@@ -185,7 +190,7 @@ class Rewritten(Unread):
         if self._status >= 300:
             return self._translation.error(self._status, content)
         self._answer = read_answer(content)
-        return self._translation.answer(content, self._call.prepared.asked_model, memo=self._call.memo)
+        return self._translation.answer(content, self._call.prepared.asked_model, memo=self._call.memo, now=int(time()))
 
     def tell(self, record: Record) -> None:
         if self._answer is not None:

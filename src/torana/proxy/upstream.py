@@ -25,7 +25,7 @@ from torana.policies.header_modifier import HeaderModifierPolicy
 from torana.policies.request_redirect import RequestRedirectPolicy
 from torana.policies.url_rewrite import compile_authority, compile_path
 from torana.proxy.deadlines import shortest
-from torana.proxy.language import CREDENTIALS, Language, translated_fields
+from torana.proxy.language import CREDENTIALS, PROTOCOLS, Language, translated_fields, without_key
 from torana.proxy.runtime import Endpoint, Runtime
 
 _OURS = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
@@ -48,13 +48,13 @@ class Upstream:
     `attempt_limit` is how long one attempt may take until the head of its answer, by the route or by the backend.
     `public_name` is for clients that are not to know addresses.
     `detours` are the operations for which its provider has a path of its own, or is asked by a translation; `unserved`
-    those that it cannot be asked.
+    those that it cannot be asked; `one_path` as Language has it.
     """
 
     __slots__ = (
         "_credential", "_drops", "_headers", "_host_of", "_keys", "_language", "_modify", "_path_of", "after",
         "attempt_limit", "backend", "detours", "edits", "endpoint", "eviction", "has_aliases", "is_llm", "model",
-        "provider", "public_name", "redirect", "translations", "unhealthy", "unserved",
+        "one_path", "provider", "public_name", "redirect", "translations", "unhealthy", "unserved",
     )  # fmt: skip
 
     def __init__(self, backend: Backend, runtime: Runtime, timeout: Timeout | None = None) -> None:
@@ -80,6 +80,7 @@ class Upstream:
         self.translations = language.translations
         self.unserved = language.unserved
         self.detours = language.detours
+        self.one_path = language.one_path
         self._headers = language.headers
         self._host_of = compile_authority(backend.authority, backend.target, tls=backend.tls is not None)
         self._path_of = compile_path(backend.path)
@@ -89,6 +90,8 @@ class Upstream:
         self._drops = HOP_BY_HOP | _OURS | self._credential.drops
         if backend.request_headers is None:
             self._drops |= self._keys
+        if backend.auth is not None:
+            self._drops |= {PROTOCOLS}
         self._modify = HeaderModifierPolicy(backend.request_headers) if backend.request_headers else None
         self.after = HeaderModifierPolicy(backend.response_headers) if backend.response_headers else None
         self.redirect = RequestRedirectPolicy(backend.redirect) if backend.redirect else None
@@ -156,6 +159,8 @@ class Upstream:
                 parts += (name, b": ", value, b"\r\n")
             elif lower == b"accept-encoding":
                 parts += (name, b": ", b"identity" if plain else readable_encodings(value), b"\r\n")
+            elif lower == PROTOCOLS and (kept := without_key(value)):
+                parts += (name, b": ", kept, b"\r\n")
         if self._headers:
             given = {lower for lower, _, _ in fields}
             parts += [line for lower, line in self._headers if lower not in given]

@@ -413,6 +413,28 @@ def test_the_list_of_models() -> None:
     assert [model["id"] for model in listed["data"]] == ["a", "b*", "v"]
 
 
+def test_a_list_that_is_merged() -> None:
+    """Of a list for several providers the models of the configuration are told, and who would be asked for others."""
+    config = """
+    routes:
+    - matches: [{path: {exact: /models}}]
+      policies: {ai: {routes: {/models: models}}}
+      backends:
+      - ai: {name: a, provider: {openAI: {model: gpt-4o}}}
+      - ai:
+          name: b
+          hostOverride: "h:1"
+          pathPrefix: /x/v1
+          provider: {custom: {}}
+          policies: {ai: {modelAliases: {fast: m, "x-*": n}}}
+    gateways: {default: {port: 1}}
+    """
+    made = CliRunner().invoke(app, ["explain", "-c", config, "--json", "http://localhost:1/models"])
+    assert made.exit_code == 0, made.output
+    told = {"status": 200, "models": ["gpt-4o", "fast"], "asks": ["h:1 for /x/v1/models"]}
+    assert json.loads(made.stdout)["reply"] == told
+
+
 def test_the_routes_rules_say_what_it_is() -> None:
     """Where `ai.routes` calls a path `passthrough`, its body is not looked into."""
     config = "binds: [{port: 1, listeners: [{routes: [{backends: [{ai: {provider: {openAI: {model: m}}}}], policies: "

@@ -209,7 +209,20 @@ def test_a_model_that_is_never_asked_is_told() -> None:
         assert told.startswith("llm.models[1].name: is never asked: models[0] has this name already")
 
 
-def test_a_provider_misspelt_has_the_nearest_named() -> None:
-    """A value that is none of the choices is answered with the one that was probably meant."""
-    with pytest.raises(ConfigError, match='did you mean "openAI"'):
-        load("llm: {models: [{name: a, provider: opnai}]}", "f", {}, Path())
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("mistrall", "mistral"),
+        ("Groq", "groq"),
+        ("open-router", "openrouter"),
+        ("ollma", "ollama"),
+        ("zzz", None),
+    ],
+)
+def test_a_provider_that_is_none(written: str, meant: str | None) -> None:
+    """A name of a provider that is slightly wrong is told with the nearest one."""
+    with pytest.raises(ConfigError) as refused:
+        load(f"llm: {{models: [{{name: a, provider: {written}}}]}}", "f", {}, Path())
+    (problem,) = refused.value.problems
+    assert f'found "{written}" where one of anthropic, ' in problem.what
+    assert problem.hint == (f'did you mean "{meant}"?' if meant else "")

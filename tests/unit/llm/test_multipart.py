@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torana.llm.multipart import ModelField, boundary_of
+from torana.llm.multipart import Form, boundary_of
 
 BOUNDARY = b"x-2f9"
 
@@ -24,9 +24,9 @@ MODEL = (b'name="model"', b"whisper-1")
 WHOLE = form((b'name="language"', b"en"), MODEL, FILE)
 
 
-def through(body: bytes, model: str | None, size: int) -> tuple[bytes, ModelField]:
+def through(body: bytes, model: str | None, size: int) -> tuple[bytes, Form]:
     """`body` fed in pieces of `size`."""
-    field = ModelField(BOUNDARY, model.encode() if model else None)
+    field = Form(BOUNDARY, {b"model": model.encode()} if model else {})
     out = b"".join(field.feed(body[at : at + size]) for at in range(0, len(body), size))
     return out + field.finish(), field
 
@@ -102,7 +102,7 @@ def test_what_is_no_form_gets_no_model_past(body: bytes) -> None:
 
 def test_little_is_held() -> None:
     """Of a file of a megabyte no more is held back than a delimiter is long."""
-    field = ModelField(BOUNDARY, b"m")
+    field = Form(BOUNDARY, {b"model": b"m"})
     head = form(FILE)[: -len(BOUNDARY) - 8]
     sent = len(field.feed(head))
     for _ in range(16):
@@ -153,7 +153,7 @@ def test_no_spelling_hides_the_model(head: bytes, size: int) -> None:
 @pytest.mark.parametrize(("model", "sent"), [(b"fast", b"whisper-1"), (b"other", b"other")])
 def test_aliases(model: bytes, sent: bytes, size: int) -> None:
     """A model that is another name for one is replaced by it; any other goes on as it came."""
-    field = ModelField(BOUNDARY, None, {"fast": "whisper-1"}.get)
+    field = Form(BOUNDARY, alias={"fast": "whisper-1"}.get)
     body = form((b'name="model"', model), FILE)
     out = b"".join(field.feed(body[at : at + size]) for at in range(0, len(body), size)) + field.finish()
     assert out == form((b'name="model"', sent), FILE)
@@ -172,3 +172,40 @@ def test_a_head_without_end_hides_no_model(size: int) -> None:
     long = (b'name="file"\r\nX-Long: ' + b"a" * 9000 + b'\r\nContent-Disposition: form-data; name="model"', b"evil")
     out, _ = through(form(long, MODEL), "good", size)
     assert out == form((b'name="model"', b"good"))
+
+
+SETS = {b"model": b"m", b"temperature": b"0"}
+
+
+@pytest.mark.parametrize("size", [1, 5, 10_000])
+def test_fields_are_set_and_added(size: int) -> None:
+    """Fields that are set take the place of the client's, wherever it says them; added ones come where it says none."""
+    body = form((b'name="temperature"', b"x" * 3000), FILE, (b'name="language"', b"de"), (b"name=temperature", b"1"))
+    changed = Form(BOUNDARY, SETS, {b"language": b"en", b'a"b': b"c\nd", b"temperature": b"9"})
+    out = b"".join(changed.feed(body[at : at + size]) for at in range(0, len(body), size)) + changed.finish()
+    assert out == form(
+        (b'name="temperature"', b"0"),
+        FILE,
+        (b'name="language"', b"de"),
+        (b"name=temperature", b"0"),
+        (b'name="a%22b"', b"c\nd"),
+        (b'name="model"', b"m"),
+    )
+    assert changed.whole(body) == out
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_a_field_with_two_names(size: int) -> None:
+    """A part that one reader takes for one field that is set, and another for another, does not go on."""
+    body = form((b"name=temperature; name*=utf-8''model", b"evil"), FILE)
+    changed = Form(BOUNDARY, SETS)
+    out = b"".join(changed.feed(body[at : at + size]) for at in range(0, len(body), size)) + changed.finish()
+    assert out == form(FILE, (b'name="model"', b"m"), (b'name="temperature"', b"0"))
+
+
+def test_a_field_whose_other_name_is_the_models() -> None:
+    """A part that may be the model, and may be a field that is set, gets what is set; its model is not read."""
+    body = form((b"name=temperature; name*=utf-8''model", b"evil"), FILE)
+    changed = Form(BOUNDARY, {b"temperature": b"0"})
+    assert changed.whole(body) == body.replace(b"evil", b"0")
+    assert changed.asked is None

@@ -54,6 +54,13 @@ class Original:
     def is_manifests(self) -> bool:
         return len(_OBJECT.findall(self._text)) > 1
 
+    @property
+    def llm_file(self) -> str | None:
+        """The text as it was given, where it is a file that has `llm`."""
+        listeners = (listener for bind in self.config.binds for listener in bind.listeners)
+        has = any(route.models for listener in listeners for route in listener.routes)
+        return self._text if has and not self.is_manifests else None
+
     def _load(self) -> Config:
         text = self._masked.source.text
         if self.is_manifests:

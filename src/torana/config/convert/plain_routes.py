@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import msgspec
 
@@ -10,20 +11,27 @@ from torana.config.convert.report import Fidelity, Report
 from torana.model.config import Listener
 from torana.model.route import ModelRoute, Route
 
+Left: TypeAlias = Callable[[ModelRoute], str]
+"""What is done with a model that no route leads to, as words."""
 
-def plain_routes(listener: Listener, report: Report, instead: str) -> Iterator[Route]:
-    """The routes of a listener; of one that chooses by model, what is for every model. `instead`: what else to do."""
+
+def plain_routes(listener: Listener, report: Report, left: Left) -> Iterator[Route]:
+    """The routes of a listener; of one that chooses by model, what is for every model."""
     for route in listener.routes:
-        made = _plain(route, report, instead) if route.models else route
-        if made is None:
-            continue
-        if made.operations:
-            what = "which path is which operation is not said: paths tell by themselves"
-            report.add(Fidelity.APPROXIMATE, f"{made.name}: policies.ai.routes", what)
-        yield made
+        made = _plain(route, report, left) if route.models else route
+        if made is not None:
+            tell_operations(made, report)
+            yield made
 
 
-def _plain(route: Route, report: Report, instead: str) -> Route | None:
+def tell_operations(route: Route, report: Report) -> None:
+    """What a route says of its paths is in no other form."""
+    if route.operations:
+        what = "which path is which operation is not said: paths tell by themselves"
+        report.add(Fidelity.APPROXIMATE, f"{route.name}: policies.ai.routes", what)
+
+
+def _plain(route: Route, report: Report, left: Left) -> Route | None:
     public = route.models
     chosen = next((model for model in public if model.name == "*" and _unconditional(model)), None)
     if chosen is None and len(public) == 1 and _unconditional(public[0]):
@@ -32,7 +40,7 @@ def _plain(route: Route, report: Report, instead: str) -> Route | None:
         report.add(Fidelity.APPROXIMATE, f"model {chosen.name}", what)
     for model in public:
         if model is not chosen:
-            report.add(Fidelity.MANUAL, f"model {model.name}", f"routes do not choose by model; {instead}")
+            report.add(Fidelity.MANUAL, f"model {model.name}", f"routes do not choose by model; {left(model)}")
     if chosen is None:
         return None
     return msgspec.structs.replace(route, models=(), backends=chosen.backends)

@@ -1,10 +1,11 @@
-"""`torana export --to agentgateway`: the `binds` form, without what is Torana's own."""
+"""`torana export --to agentgateway`: `llm` as it is, all else as `binds`; without what is Torana's own."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from torana.config.convert.agentgateway_backends import Backends
+from torana.config.convert.agentgateway_file import file_for_agentgateway
 from torana.config.convert.agentgateway_policies import (
     authority_tree,
     cors,
@@ -19,16 +20,18 @@ from torana.config.convert.agentgateway_policies import (
 )
 from torana.config.convert.emit import emit
 from torana.config.convert.original import Original
-from torana.config.convert.plain_routes import plain_routes
+from torana.config.convert.plain_routes import tell_operations
 from torana.config.convert.report import Converted, Fidelity
 from torana.model.config import Listener, Protocol
 from torana.model.policy import AuthorityKind, PathKind, RoutePolicies
 from torana.model.route import Route, RouteMatch, ValueMatch
 
-_INSTEAD: Final = "agentgateway reads `llm` itself: give it that form"
-
 
 def to_agentgateway(original: Original) -> Converted:
+    """A file with `llm` stays what it is, since `binds` cannot choose by model; all else becomes `binds`."""
+    text = original.llm_file
+    if text is not None:
+        return Converted(file_for_agentgateway(text, original.report.where, original.report), original.report)
     return Converted(emit(original.restored(_Export(original).tree())), original.report)
 
 
@@ -49,7 +52,6 @@ class _Export:
 
     def _listener(self, listener: Listener, index: int) -> dict[str, Any]:
         text = self._original.text
-        routes = plain_routes(listener, self._report, _INSTEAD)
         tree: dict[str, Any] = {
             "name": text(listener.name) if listener.name != f"listener{index}" else None,
             "hostname": text(listener.hostname) if listener.hostname is not None else None,
@@ -64,13 +66,14 @@ class _Export:
                 "minTLSVersion": tls.min_version.value if tls.min_version else None,
                 "maxTLSVersion": tls.max_version.value if tls.max_version else None,
             }
-        return {**tree, "routes": [self._route(route, number) for number, route in enumerate(routes)]}
+        return {**tree, "routes": [self._route(route, number) for number, route in enumerate(listener.routes)]}
 
     def _route(self, route: Route, number: int) -> dict[str, Any]:
         before = len(self._report.findings)
+        tell_operations(route, self._report)
         matches = [self._match(each) for each in route.matches] if route.matches != (RouteMatch(),) else None
         tree = {
-            "name": self._original.text(route.name) if route.name not in (f"route{number}", "llm") else None,
+            "name": self._original.text(route.name) if route.name != f"route{number}" else None,
             "hostnames": [self._original.text(each) for each in route.hostnames] or None,
             "matches": matches,
             "policies": self._policies(route),

@@ -28,11 +28,10 @@ from torana.model.policy import (
     Redirect,
     RoutePolicies,
 )
-from torana.model.route import PathMatchKind, Route, RouteMatch, ValueMatch
+from torana.model.route import ModelRoute, PathMatchKind, Route, RouteMatch, ValueMatch
 
 _GATEWAY: Final = "torana"
 _API: Final = f"{GATEWAY_API}/v1"
-_INSTEAD: Final = "an AgentgatewayModel does, which is written by hand"
 _TYPES: Final = {
     PathMatchKind.EXACT: "Exact",
     PathMatchKind.PREFIX: "PathPrefix",
@@ -61,7 +60,7 @@ class _Export:
             for listener in bind.listeners:
                 name = names.fresh(f"{self._original.plain(listener.name)}-{bind.port}")
                 listeners.append(self._listener(bind, listener, name))
-                routes += [self._route(each, bind, name) for each in plain_routes(listener, self._report, _INSTEAD)]
+                routes += [self._route(each, bind, name) for each in plain_routes(listener, self._report, self._left)]
         gateway = {
             "apiVersion": _API,
             "kind": "Gateway",
@@ -86,6 +85,11 @@ class _Export:
         }
 
     # Routes
+
+    def _left(self, model: ModelRoute) -> str:
+        """Its backends are written, for what its user will choose by."""
+        names = [self._backends.ref(each, self._original.plain(model.name)) for each in model.backends]
+        return f"{KIND} {', '.join(names)} is for it: give it an HTTPRoute, by path or header, or an AgentgatewayModel"
 
     def _route(self, route: Route, bind: Bind, listener: str) -> dict[str, Any]:
         subject = f"route {self._original.plain(route.name)}"

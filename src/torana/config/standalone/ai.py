@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from torana.config.standalone.schema import ai as schema
+from torana.config.standalone.schema.backends import Ai, AiProvider
+from torana.config.standalone.schema.llm import LlmParams
 from torana.config.standalone.schema.providers import Format as WrittenFormat
 from torana.config.syntax import path_fault
 from torana.config.yaml.findings import Findings
@@ -66,6 +68,17 @@ def formats(written: tuple[WrittenFormat, ...] | None, path: Path, findings: Fin
         if each.path is not None:
             findings.fault((*path, index, "path"), each.path, path_fault(each.path))
     return tuple(Format(_operation(each.type), each.path) for each in written)
+
+
+def check_place(given: Ai | AiProvider | LlmParams, path: Path, findings: Findings) -> None:
+    """What is said of a provider's paths, wherever it stands."""
+    if given.path_override is not None:
+        bare = given.path_override.partition("?")[0]  # it is sent as it stands, so it may hold a query
+        findings.fault((*path, "pathOverride"), given.path_override, path_fault(bare))
+    if given.path_prefix is not None:
+        findings.fault((*path, "pathPrefix"), given.path_prefix, path_fault(given.path_prefix))
+    if given.tokenize:
+        findings.error((*path, "tokenize"), "counting tokens before the call is not supported yet")
 
 
 def _operation(kind: str) -> str:

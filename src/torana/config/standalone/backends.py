@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import structs
 
 from torana.config.resolve import Destination, Part, Remark, UnresolvableError, Wish, resolve
-from torana.config.standalone.ai import aliases, edits, formats, operation_rules
+from torana.config.standalone.ai import aliases, check_place, edits, formats, operation_rules
 from torana.config.standalone.decode import nearest
 from torana.config.standalone.files import Files
 from torana.config.standalone.merge import Given, Place, first, merge
@@ -17,7 +17,6 @@ from torana.config.standalone.schema.backends import Ai, AiGroup, AiProvider, Na
 from torana.config.standalone.schema.connection import BackendPlace
 from torana.config.standalone.schema.providers import Provider as WrittenProvider
 from torana.config.standalone.traffic import affinity
-from torana.config.syntax import path_fault
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
 from torana.model.backend import Backend, BackendRef, Connecting, Provider, ProviderKind, Tunnel
@@ -228,14 +227,7 @@ class Backends:
         )
 
     def _wish(self, ai: Ai | AiProvider, path: Path, kind: ProviderKind, wish: Wish) -> Wish:
-        if ai.path_override is not None:
-            # It is sent as it stands, so it may hold a query.
-            bare = ai.path_override.partition("?")[0]
-            self._findings.fault((*path, "pathOverride"), ai.path_override, path_fault(bare))
-        if ai.path_prefix is not None:
-            self._findings.fault((*path, "pathPrefix"), ai.path_prefix, path_fault(ai.path_prefix))
-        if ai.tokenize:
-            self._findings.error((*path, "tokenize"), "counting tokens before the call is not supported yet")
+        check_place(ai, path, self._findings)
         return Wish(
             provider=kind,
             address=ai.host_override,

@@ -17,6 +17,8 @@ from torana.config.yaml.nodes import Entry, Mapping, Node, Path, Scalar, Sequenc
 
 _R = TypeVar("_R", bound=Record)
 
+_FEW = 4  # words that are seen at a glance: which is meant is not guessed, for `TLS_V1_1` is near to all
+
 _BAD: Any = object()
 """Stands for a value that was reported and cannot be used."""
 
@@ -230,8 +232,9 @@ def _advice(shape: Shape, node: Node, findings: Findings) -> str:
         if digits.isdecimal():
             return "remove the quotes"
     if isinstance(node, Scalar) and shape.choices and not findings.document.source.hides(node.start, node.end):
-        meant = nearest(node.text, shape.choices)
-        return f'did you mean "{meant}"?' if meant else ""
+        meant = nearest(node.text[:80], shape.choices)
+        sure = meant is not None and (len(shape.choices) > _FEW or meant.lower() == node.text.lower())
+        return f'did you mean "{meant}"?' if sure else ""
     if isinstance(node, Scalar | Mapping) and shape.items is not None:
         return "begin each item with `- `"
     return ""

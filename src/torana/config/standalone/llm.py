@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from torana.config.resolve import Part, Remark, UnresolvableError, Wish, credential, resolve
-from torana.config.standalone.ai import body_edits, formats
+from torana.config.standalone.ai import body_edits, check_place, formats
 from torana.config.standalone.backends import Backends
 from torana.config.standalone.connection import backend_auth, backend_tls, secret_of
 from torana.config.standalone.decode import nearest
@@ -208,13 +208,7 @@ class _Models:
             address, prefix = self._split(params.base_url, (*path, "baseUrl"))
         elif address is not None and source.kind not in _OWN_API and prefix is None:
             prefix = PROVIDERS[source.kind].base
-        if params.path_override is not None:
-            bare = params.path_override.partition("?")[0]
-            self._findings.fault((*path, "pathOverride"), params.path_override, path_fault(bare))
-        if params.path_prefix is not None:
-            self._findings.fault((*path, "pathPrefix"), params.path_prefix, path_fault(params.path_prefix))
-        if params.tokenize:
-            self._findings.error((*path, "tokenize"), "counting tokens before the call is not supported yet")
+        check_place(params, path, self._findings)
         return Wish(
             provider=source.kind,
             address=address,

@@ -18,11 +18,12 @@ from torana.config.standalone.schema.record import Record
 
 
 class Key(msgspec.Struct, frozen=True):
-    """One key of an object: the record's field, and what its value may be."""
+    """One key of an object: the record's field, and what its value may be. `own`: agentgateway has no such key."""
 
     field: str
     required: bool
     shape: Shape
+    own: bool
 
 
 class Shape(msgspec.Struct):
@@ -89,7 +90,16 @@ def keys(record: type[Record]) -> dict[str, Key]:
     described = inspect.type_info(record)
     assert isinstance(described, inspect.StructType)
     fields = sorted(described.fields, key=lambda field: not field.required)
-    return {field.encode_name: Key(field.name, field.required, shape_of(field.type)) for field in fields}
+    return {
+        field.encode_name: Key(field.name, field.required, shape_of(field.type), _is_own(field.type))
+        for field in fields
+    }
+
+
+def _is_own(described: inspect.Type) -> bool:
+    """Descriptions begin with that, so that readers see it too."""
+    told = described.extra_json_schema if isinstance(described, inspect.Metadata) else None
+    return str((told or {}).get("description")).startswith("Torana's own:")
 
 
 def shape_of(described: inspect.Type) -> Shape:

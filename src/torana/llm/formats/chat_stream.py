@@ -6,16 +6,16 @@ two tool calls that really come mixed have their blocks open together, for a blo
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, Final
 
 import msgspec
 
 from torana.errors import GatewayError, Reason
 from torana.llm.formats.chat import Call, Choice, Completion, Piece, decode_completion, pieces, text_of
-from torana.llm.formats.events import EventSplitter
+from torana.llm.formats.translated_stream import TranslatedStream
 from torana.llm.stream import kind_of
-from torana.llm.usage import UNREADABLE, Usage, usage_of
+from torana.llm.usage import UNREADABLE, usage_of
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -41,54 +41,18 @@ class ToolCall:
         return True
 
 
-class ChatStream(ABC):
+class ChatStream(TranslatedStream):
     """A `StreamTranslation` without the words of the client's form, which the methods at the end add to `_out`."""
 
-    __slots__ = (
-        "_begun", "_blocks", "_calls", "_events", "_last", "_out", "_over", "_prose",
-        "deltas", "done", "error", "model", "usage",
-    )  # fmt: skip
+    __slots__ = ("_begun", "_blocks", "_calls", "_last", "_prose")
 
     def __init__(self) -> None:
-        self.usage: Usage | None = None
-        self.model: str | None = None
-        self.deltas = 0
-        self.done = False
-        self.error: str | None = None
-
-        self._events = EventSplitter()
-        self._out: list[bytes] = []
-        self._over = False  # the client has its last event
-
+        super().__init__()
         self._begun = False  # a chunk of the answer has come
         self._blocks = 0
         self._prose: Piece | None = None  # the piece that the open block of prose goes on with; it is the last block
         self._calls: list[ToolCall] = []
         self._last: Choice | None = None  # the choice that told the finish_reason
-
-    def feed(self, data: bytes) -> bytes:
-        if self._over:
-            return b""
-        try:
-            for event in self._events.feed(data):
-                self._read(event)
-        except GatewayError as error:
-            self._fail(error)
-        return self._drained()
-
-    def finish(self) -> bytes:
-        try:
-            for event in self._events.finish():
-                self._read(event)
-            if not self._over:
-                self._end()
-        except GatewayError as error:
-            self._fail(error)
-        return self._drained()
-
-    def broken(self, error: GatewayError) -> bytes:
-        self._fail(error)
-        return self._drained()
 
     # --- one chunk ---
 
@@ -113,7 +77,7 @@ class ChatStream(ABC):
             return
         if self.model is None:
             self.model = text_of(chunk.model) or None
-        self._count(chunk.usage)
+        self._count(usage_of(chunk.usage))
         for choice in chunk.choices or ():
             if not choice.index:
                 if not self._begun:
@@ -121,13 +85,8 @@ class ChatStream(ABC):
                     self._begin(chunk)
                 self._read_choice(choice)
 
-    def _count(self, value: Any) -> None:
-        usage = usage_of(value)
-        if usage is not None:
-            self.usage = usage if self.usage is None else usage.joined(self.usage)
-
     def _read_choice(self, choice: Choice) -> None:
-        self._count(choice.usage)
+        self._count(usage_of(choice.usage))
         output = choice.delta or choice.message
         if output is not None:
             before = len(self._out)
@@ -207,24 +166,11 @@ class ChatStream(ABC):
     # --- the end ---
 
     def _end(self) -> None:
-        """Close the answer. Raises GatewayError when there is none, or it was cut off."""
         if self._last is None and not (self._begun and self.done):
             raise GatewayError(Reason.UPSTREAM_CLOSED, "The provider's stream ended before its answer was complete.")
         self._close()
         self._tell_end(self._last or Choice())
         self._over = True
-
-    def _fail(self, error: GatewayError) -> None:
-        if self._over:
-            return
-        self.error = error.reason.fault.code
-        self._tell_error(error)
-        self._over = True
-
-    def _drained(self) -> bytes:
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
 
     # --- the client's form ---
 
@@ -259,7 +205,3 @@ class ChatStream(ABC):
     @abstractmethod
     def _tell_failure(self, failure: Any) -> None:
         """The provider told an error in its stream: the value of its `error`."""
-
-    @abstractmethod
-    def _tell_error(self, error: GatewayError) -> None:
-        """The gateway's own: it broke off, or cannot be read."""

@@ -74,10 +74,11 @@ class Translation(Protocol):
         """
         ...
 
-    def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"") -> bytes:
+    def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"", now: int = 0) -> bytes:
         """A whole 2xx answer in the client's form; `asked_model` is the name the client knows the model by.
 
-        `memo` is the translated request's: answers of Responses repeat what was asked.
+        `memo` is the translated request's: answers of Responses repeat what was asked. `now` (seconds since 1970) is
+        when the answer was made, where it does not tell that itself.
 
         Raises GatewayError BAD_ANSWER when the body is no answer of the upstream's API.
         """
@@ -87,8 +88,8 @@ class Translation(Protocol):
         """An upstream's error answer, of any form, in the client's form."""
         ...
 
-    def stream(self, asked_model: str | None, *, memo: bytes = b"") -> StreamTranslation:
-        """A new translation for the answer of one streaming request, whose `memo` it is.
+    def stream(self, asked_model: str | None, *, memo: bytes = b"", now: int = 0) -> StreamTranslation:
+        """A new translation for the answer of one streaming request, whose `memo` it is; `now` as for `answer`.
 
         Streams of Responses repeat what was asked; those of chat tell their usage when they were asked to.
         """

@@ -194,3 +194,22 @@ def test_a_key_goes_nowhere_else() -> None:
     converted = from_litellm(text, "a.yaml")
     assert "KEY" not in converted.text
     assert "the model is left out" in "\n".join(map(str, converted.report.findings))
+
+
+def test_what_agentgateway_does_not_know_of_an_llm_file() -> None:
+    """Of a file with `llm` each thing that is Torana's own is left out, and told by its line."""
+    file = Path(__file__).parents[3] / "golden" / "convert" / "export" / "own.yaml"
+    made = to_agentgateway(Original(file.read_text(), "a.yaml", Path(), {}))
+    told = {each.subject: each.line for each in made.report.findings if each.fidelity is not Fidelity.EXACT}
+    assert told == {
+        "llm.providers[0].provider": 7,
+        "llm.models[1].provider": 12,
+        "llm.models[2].provider": 15,
+        "llm.models[2].health.eviction.maxDuration": 19,
+        "llm.virtualModels[0].routing.failover": 22,
+        "llm.policies.timeout": 25,
+        "llm.policies.retry": 26,
+        "llm.policies.localRateLimit[0]": 28,
+        "routes[0].policies.timeout.firstByteTimeout": 33,
+    }
+    assert not [name for name in ("maxDuration", "retry", "key: apiKey", "firstByteTimeout") if name in made.text]

@@ -255,7 +255,7 @@ class LlmPolicies(Record, frozen=True):
         tuple[RateLimit, ...] | ConditionalRateLimits | None,
         Meta(description="How many requests or tokens may come; all limits of the list hold."),
     ] = None
-    timeout: Annotated[Timeout | None, Meta(description="How long an answer may take.")] = None
+    timeout: Annotated[Timeout | None, Meta(description="Torana's own: how long an answer may take.")] = None
     retry: Annotated[
         Retry | None, Meta(description="Torana's own: what is sent once more when nobody has answered.")
     ] = None

@@ -117,8 +117,8 @@ class RateLimit(Record, frozen=True):
     key: Annotated[
         RateLimitKey | str | None,
         Meta(
-            description="Whose bucket it is: `apiKey`, `clientAddress`, `{header: NAME}`, or one of the expressions "
-            '`source.address` and `request.headers["name"]`. Left out: one for all.'
+            description="Torana's own: whose bucket it is: `apiKey`, `clientAddress`, `{header: NAME}`, or one of the "
+            'expressions `source.address` and `request.headers["name"]`. Left out: one for all.'
         ),
     ] = None
 

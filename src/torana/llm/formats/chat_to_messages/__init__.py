@@ -24,14 +24,14 @@ class _ChatToMessages:
     def request(self, body: bytes, model: str | None) -> TranslatedRequest:
         return translate_request(body, model)
 
-    def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"") -> bytes:  # noqa: ARG002 - needs none
-        return translate_answer(body, asked_model)
+    def answer(self, body: bytes, asked_model: str | None, *, now: int = 0, **_: object) -> bytes:
+        return translate_answer(body, asked_model, now)
 
     def error(self, status: int, body: bytes) -> bytes:
         return translate_error(status, body)
 
-    def stream(self, asked_model: str | None, *, memo: bytes = b"") -> StreamTranslation:
-        return ChatStream(asked_model, tells_usage=memo == TELL_USAGE)
+    def stream(self, asked_model: str | None, *, memo: bytes = b"", now: int = 0) -> StreamTranslation:
+        return ChatStream(asked_model, now, tells_usage=memo == TELL_USAGE)
 
 
 CHAT_TO_MESSAGES: Final[Translation] = _ChatToMessages()

@@ -24,7 +24,7 @@ from torana.llm.formats.chat_to_messages.messages import decode_block, decode_me
 from torana.llm.usage import UNREADABLE, usage_of
 
 
-def translate_answer(body: bytes, asked_model: str | None) -> bytes:
+def translate_answer(body: bytes, asked_model: str | None, now: int) -> bytes:
     """See `Translation.answer`. What tools did at Anthropic is not told: the text says what came of it."""
     try:
         message = decode_message(body)
@@ -41,7 +41,7 @@ def translate_answer(body: bytes, asked_model: str | None) -> bytes:
     completion = Completion(
         id_of(message.id),
         "chat.completion",
-        0,
+        now,
         asked_model or message.model or "",
         [Choice(message=output, finish_reason=finish_of(message.stop_reason, called=called))],
         msgspec.UNSET if usage is None else tokens_of(usage),

@@ -1,7 +1,7 @@
 """What is written to a client of chat: the completion, and the chunks of its stream.
 
-https://platform.openai.com/docs/api-reference/chat/object, .../chat-streaming. `created` is 0: a message does not tell
-when it was made.
+https://platform.openai.com/docs/api-reference/chat/object, .../chat-streaming. A message does not tell when it was
+made: its `created` is told from outside.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from torana.llm.formats.chat_to_messages.chat import (
 )
 from torana.llm.formats.chat_to_messages.errors import streamed_error
 from torana.llm.formats.chat_to_messages.messages import Block, Delta, Event, Message, decode_event
-from torana.llm.formats.events import EventSplitter
+from torana.llm.formats.translated_stream import TranslatedStream
 from torana.llm.stream import kind_of
 from torana.llm.usage import UNREADABLE, Usage, usage_of
 
@@ -48,71 +48,24 @@ class _Open:
         self.signature = block.signature or ""
 
 
-class ChatStream:
+class ChatStream(TranslatedStream):
     """See `StreamTranslation`."""
 
     __slots__ = (
-        "_asked_model",
-        "_calls",
-        "_events",
-        "_finished",
-        "_id",
-        "_open",
-        "_out",
-        "_over",
-        "_tells_usage",
-        "_thoughts",
-        "_tier",
-        "deltas",
-        "done",
-        "error",
-        "model",
-        "usage",
+        "_asked_model", "_calls", "_finished", "_id", "_now", "_open", "_tells_usage", "_thoughts", "_tier",
     )  # fmt: skip
 
-    def __init__(self, asked_model: str | None, *, tells_usage: bool) -> None:
-        self.usage: Usage | None = None
-        self.model: str | None = None
-        self.deltas = 0
-        self.done = False
-        self.error: str | None = None
-
+    def __init__(self, asked_model: str | None, now: int, *, tells_usage: bool) -> None:
+        super().__init__()
         self._asked_model = asked_model
+        self._now = now
         self._tells_usage = tells_usage
-        self._events = EventSplitter()
-        self._out: list[bytes] = []
-        self._over = False  # the client has its last event
-
         self._id = ""  # set by the first event, with which the completion starts
         self._tier: str | msgspec.UnsetType = msgspec.UNSET
         self._open: dict[int, _Open] = {}
         self._calls = 0
         self._thoughts = 0
         self._finished = False  # the client has its finish_reason
-
-    def feed(self, data: bytes) -> bytes:
-        if self._over:
-            return b""
-        try:
-            for event in self._events.feed(data):
-                self._read(event)
-        except GatewayError as error:
-            self._fail(error)
-        return self._drained()
-
-    def finish(self) -> bytes:
-        try:
-            for event in self._events.finish():
-                self._read(event)
-            if not self._over:
-                self._end()
-        except GatewayError as error:
-            self._fail(error)
-        return self._drained()
-
-    def broken(self, error: GatewayError) -> bytes:
-        self._fail(error)
-        return self._drained()
 
     # --- one event ---
 
@@ -128,7 +81,7 @@ class ChatStream:
             case "message_start":
                 self._begin(event.message or Message())
             case "message_delta":
-                self._count(event)
+                self._count(usage_of(event.usage))
                 if event.delta is not None and event.delta.stop_reason:
                     self._tell_finish(event.delta)
             case "message_stop":
@@ -141,18 +94,13 @@ class ChatStream:
             case _:
                 self._read_block(event)
 
-    def _count(self, told: Event | Message) -> None:
-        usage = usage_of(told.usage)
-        if usage is not None:
-            self.usage = usage if self.usage is None else usage.joined(self.usage)
-
     def _begin(self, message: Message) -> None:
         if self._id:
             return
         self._id = id_of(message.id)
         self.model = message.model or None
         self._tier = tier_of(message.usage)
-        self._count(message)
+        self._count(usage_of(message.usage))
         self._tell(Output(role="assistant", content=""))
 
     # --- blocks ---
@@ -227,7 +175,6 @@ class ChatStream:
         self._finished = True
 
     def _end(self) -> None:
-        """Close the completion. Raises GatewayError when there is none, or it was cut off."""
         if not self._finished:
             if not (self._id and self.done):
                 message = "The provider's stream ended before its answer was complete."
@@ -240,12 +187,8 @@ class ChatStream:
         self._out.append(_DONE)
         self._over = True
 
-    def _fail(self, error: GatewayError) -> None:
-        if self._over:
-            return
-        self.error = error.reason.fault.code
+    def _tell_error(self, error: GatewayError) -> None:
         self._out.append(error_event(error))
-        self._over = True
 
     # --- chunks ---
 
@@ -260,9 +203,4 @@ class ChatStream:
     def _chunk(self, choices: list[Choice]) -> Completion:
         usage = None if self._tells_usage else msgspec.UNSET
         model = self._asked_model or self.model or ""
-        return Completion(self._id, _CHUNK, 0, model, choices, usage, self._tier)
-
-    def _drained(self) -> bytes:
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
+        return Completion(self._id, _CHUNK, self._now, model, choices, usage, self._tier)

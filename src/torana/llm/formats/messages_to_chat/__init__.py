@@ -22,13 +22,13 @@ class _MessagesToChat:
     def request(self, body: bytes, model: str | None) -> TranslatedRequest:
         return translate_request(body, model)
 
-    def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"") -> bytes:  # noqa: ARG002 - needs none
+    def answer(self, body: bytes, asked_model: str | None, **_: object) -> bytes:
         return translate_answer(body, asked_model)
 
     def error(self, status: int, body: bytes) -> bytes:
         return translate_error(status, body)
 
-    def stream(self, asked_model: str | None, *, memo: bytes = b"") -> StreamTranslation:  # noqa: ARG002 - needs none
+    def stream(self, asked_model: str | None, **_: object) -> StreamTranslation:
         return MessagesStream(asked_model)
 
 

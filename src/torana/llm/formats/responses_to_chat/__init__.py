@@ -22,20 +22,14 @@ class _ResponsesToChat:
     def request(self, body: bytes, model: str | None) -> TranslatedRequest:
         return translate_request(body, model)
 
-    def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"") -> bytes:
-        return translate_answer(body, asked_model, memo)
+    def answer(self, body: bytes, asked_model: str | None, *, memo: bytes = b"", now: int = 0) -> bytes:
+        return translate_answer(body, asked_model, memo, now)
 
     def error(self, status: int, body: bytes) -> bytes:
         return translate_error(status, body)
 
-    def stream(
-        self,
-        asked_model: str | None,
-        *,
-        usage_event: bool = False,  # noqa: ARG002 - Responses tells it unasked
-        memo: bytes = b"",
-    ) -> StreamTranslation:
-        return ResponsesStream(asked_model, memo)
+    def stream(self, asked_model: str | None, *, memo: bytes = b"", now: int = 0) -> StreamTranslation:
+        return ResponsesStream(asked_model, memo, now)
 
 
 RESPONSES_TO_CHAT: Final[Translation] = _ResponsesToChat()

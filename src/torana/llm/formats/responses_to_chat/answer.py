@@ -22,10 +22,10 @@ from torana.llm.formats.responses_to_chat.response import (
 from torana.llm.usage import usage_of
 
 
-def translate_answer(body: bytes, asked_model: str | None, memo: bytes) -> bytes:
+def translate_answer(body: bytes, asked_model: str | None, memo: bytes, now: int) -> bytes:
     """See `Translation.answer`."""
     completion, choice, output = read_answer(body)
-    head = Head(completion, asked_model, read_memo(memo))
+    head = Head(completion, asked_model, read_memo(memo), now)
     reason = reason_of(choice)
     status = INCOMPLETE if reason else COMPLETED
     items = _prose(head, choice, output, status)

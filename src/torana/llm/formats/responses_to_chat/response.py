@@ -56,9 +56,9 @@ class Head:
 
     __slots__ = ("created_at", "id", "memo", "model", "service_tier")
 
-    def __init__(self, completion: Completion, asked_model: str | None, memo: Memo) -> None:
+    def __init__(self, completion: Completion, asked_model: str | None, memo: Memo, now: int) -> None:
         self.id = text_of(completion.id) or "resp_0"
-        self.created_at = completion.created if type(completion.created) is int else 0
+        self.created_at = completion.created if type(completion.created) is int else now
         self.model = asked_model or text_of(completion.model)
         self.service_tier = text_of(completion.service_tier)
         self.memo = memo

@@ -40,14 +40,16 @@ class ResponsesStream(ChatStream):
     """See `StreamTranslation`."""
 
     __slots__ = (
-        "_asked_model", "_fresh", "_head", "_logprobs", "_memo", "_number", "_output", "_parts", "_place", "_texts",
+        "_asked_model", "_fresh", "_head", "_logprobs", "_memo", "_now", "_number", "_output", "_parts", "_place",
+        "_texts",
     )  # fmt: skip
 
-    def __init__(self, asked_model: str | None, memo: bytes) -> None:
+    def __init__(self, asked_model: str | None, memo: bytes, now: int) -> None:
         super().__init__()
         self._asked_model = asked_model
         self._memo = read_memo(memo)
-        self._head = Head(Completion(), asked_model, self._memo)
+        self._now = now
+        self._head = Head(Completion(), asked_model, self._memo, now)
         self._number = 0
         self._output: list[Item] = []
 
@@ -58,7 +60,7 @@ class ResponsesStream(ChatStream):
         self._fresh: list[Any] = []  # logprobs of the chunk, until a text has taken them
 
     def _begin(self, chunk: Completion) -> None:
-        self._head = Head(chunk, self._asked_model, self._memo)
+        self._head = Head(chunk, self._asked_model, self._memo, self._now)
         response = self._head.response(IN_PROGRESS, [])
         self._tell("response.created", response=response)
         self._tell("response.in_progress", response=response)

@@ -101,8 +101,8 @@ def test_an_answer_to_the_byte() -> None:
         b'"cache_creation_input_tokens":2,"output_tokens":5,"output_tokens_details":{"thinking_tokens":1},'
         b'"service_tier":"standard"}}'
     )
-    assert CHAT_TO_MESSAGES.answer(body, None) == (
-        b'{"id":"msg_1","object":"chat.completion","created":0,"model":"claude-1","choices":[{"index":0,"message":'
+    assert CHAT_TO_MESSAGES.answer(body, None, now=7) == (
+        b'{"id":"msg_1","object":"chat.completion","created":7,"model":"claude-1","choices":[{"index":0,"message":'
         b'{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"t1","type":"function","function":'
         b'{"name":"f","arguments":"{ \\"x\\":1.50 }"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":9,'
         b'"completion_tokens":5,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":3,"cache_write_tokens":2},'

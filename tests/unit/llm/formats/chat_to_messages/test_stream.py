@@ -262,9 +262,9 @@ def test_usage_is_told_to_those_who_asked() -> None:
 
 
 def test_chunks_to_the_byte() -> None:
-    """The bytes are server-sent events as OpenAI writes them: one line of data, no name."""
-    stream = CHAT_TO_MESSAGES.stream(None)
-    head = b'data: {"id":"msg_1","object":"chat.completion.chunk","created":0,"model":"claude-1","choices":'
+    """The bytes are server-sent events as OpenAI writes them: one line of data, no name, all of one time."""
+    stream = CHAT_TO_MESSAGES.stream(None, now=7)
+    head = b'data: {"id":"msg_1","object":"chat.completion.chunk","created":7,"model":"claude-1","choices":'
     assert stream.feed(b"".join([START, *text(0, "Hello"), *end()])) == (
         head + b'[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
         + head + b'[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'

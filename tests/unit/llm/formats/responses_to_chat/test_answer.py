@@ -120,6 +120,13 @@ def test_answers(case: Case) -> None:
     assert Response.model_validate_json(told).output_text == "".join(said)
 
 
+def test_when_an_answer_was_made() -> None:
+    """A provider's own date is told; one that tells none has its answer dated by when it came."""
+    for given, told in ((1, 1), (None, 7)):
+        body = RESPONSES_TO_CHAT.answer(completion(CASES[0], created=given), "m", memo=memo(), now=7)
+        assert json.loads(body)["created_at"] == told
+
+
 def test_an_answer_to_the_byte() -> None:
     """What was asked is repeated as it was written, and arguments stay as the model wrote them."""
     asked = b'{"model":"m","input":"hi","temperature":1.50,"metadata":{ "a":"b" },"service_tier":"auto"}'
