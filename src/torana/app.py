@@ -31,7 +31,7 @@ from torana.model import codec
 from torana.model.config import Config, Proxies, Settings
 from torana.supervisor import Supervisor, WorkerGoneError
 from torana.telemetry import log
-from torana.telemetry.metrics import State
+from torana.telemetry.series import State
 from torana.telemetry.trouble import Trouble
 from torana.telemetry.writer import LineWriter
 from torana.worker import CannotListenError, Worker, settle

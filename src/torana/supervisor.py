@@ -29,8 +29,8 @@ from torana.http.dial import Override
 from torana.model import codec
 from torana.model.config import Config, Settings
 from torana.policies.buckets import Buckets, shared_file
-from torana.telemetry import log, metrics
-from torana.telemetry.metrics import State
+from torana.telemetry import log, series
+from torana.telemetry.series import State
 from torana.telemetry.writer import LineWriter
 from torana.worker import CannotListenError, Overrides, Worker, settle
 
@@ -184,7 +184,7 @@ class Supervisor:
             started = loop.time()
             status = await child.ended()
             del self._children[number]
-            self._retired = metrics.summed([self._retired, child.last.ended()])
+            self._retired = series.summed([self._retired, child.last.ended()])
             _log.error("worker %d ended with status %d; starting another", child.process.pid, status)
             while number not in self._children:
                 if loop.time() - started < _SHORT_LIFE:
@@ -265,7 +265,7 @@ class _Child:
 
     async def state(self) -> State:
         with contextlib.suppress(TimeoutError, WorkerGoneError):
-            self.last = metrics.unpack(await self.ask(Kind.STATE, timeout=_STATE_TIMEOUT))
+            self.last = series.unpack(await self.ask(Kind.STATE, timeout=_STATE_TIMEOUT))
         return self.last
 
     async def drain(self, timeout: float) -> bool:
@@ -343,7 +343,7 @@ async def _run(descriptor: int, memory: int) -> None:
                 case Kind.APPLY:
                     answer = await _apply(worker, question.payload)
                 case Kind.STATE:
-                    answer = metrics.pack(worker.state())
+                    answer = series.pack(worker.state())
                 case Kind.DRAIN:
                     (drain_timeout,) = struct.unpack("!d", question.payload)
                     break

@@ -30,7 +30,8 @@ from torana.proxy.gateway import Gateway
 from torana.proxy.runtime import Runtime
 from torana.proxy.snapshot import CompiledBind, Snapshot
 from torana.telemetry.access_log import AccessLog
-from torana.telemetry.metrics import Metrics, State, summed
+from torana.telemetry.metrics import Metrics
+from torana.telemetry.series import State, summed
 from torana.telemetry.writer import LineWriter
 
 _log = logging.getLogger(__name__)

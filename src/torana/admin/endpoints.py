@@ -32,7 +32,7 @@ from torana.http.sweep import Sweep
 from torana.model.config import Limits, Settings
 from torana.proxy.reply import refuse, render_reply
 from torana.telemetry.exposition import render
-from torana.telemetry.metrics import State, summed
+from torana.telemetry.series import State, summed
 from torana.telemetry.trouble import Trouble, told
 
 _log = logging.getLogger(__name__)

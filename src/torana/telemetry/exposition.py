@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from torana import __version__
-from torana.telemetry.metrics import GEN_AI_LABELS, HTTP_LABELS, Histogram, State
+from torana.telemetry.series import GEN_AI_LABELS, HTTP_LABELS, Histogram, State
 from torana.telemetry.trouble import Trouble
 
 

@@ -21,7 +21,7 @@ from torana.model.policy import DirectResponse, RoutePolicies
 from torana.model.route import PathMatch, PathMatchKind, Route, RouteMatch
 from torana.policies.buckets import shared_file
 from torana.supervisor import Frame, Kind, Supervisor, _Child
-from torana.telemetry.metrics import summed
+from torana.telemetry.series import summed
 from torana.worker import CannotListenError
 
 

@@ -12,7 +12,7 @@ from torana.config.loaded import Loaded
 from torana.config.problem import Problem
 from torana.config.sources import Effect
 from torana.model.config import Bind, Config, Settings
-from torana.telemetry.metrics import State
+from torana.telemetry.series import State
 from torana.telemetry.trouble import Trouble
 from torana.worker import CannotListenError
 

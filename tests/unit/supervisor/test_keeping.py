@@ -11,7 +11,7 @@ import pytest
 from torana import supervisor as module
 from torana.model.config import Config, Limits, Settings
 from torana.supervisor import Kind, Supervisor, WorkerGoneError
-from torana.telemetry.metrics import State
+from torana.telemetry.series import State
 from torana.worker import CannotListenError
 
 OLD, NEW = Config(limits=Limits(max_headers=1)), Config(limits=Limits(max_headers=2))

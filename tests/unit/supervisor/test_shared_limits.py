@@ -16,7 +16,7 @@ from torana.model.config import Bind, Config, Listener, Settings
 from torana.model.policy import DirectResponse, RateLimit, RoutePolicies
 from torana.model.route import Route
 from torana.supervisor import Supervisor
-from torana.telemetry.metrics import State
+from torana.telemetry.series import State
 
 
 class Fleet:

@@ -7,7 +7,7 @@ import pytest
 from torana.app import App
 from torana.config.sources import Standalone
 from torana.model.config import Config
-from torana.telemetry.metrics import State
+from torana.telemetry.series import State
 from torana.worker import CannotListenError
 
 

@@ -16,10 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tests.unit.telemetry.records import call, record
 from torana import __version__
 from torana.llm.usage import Usage
-from torana.telemetry import metrics
+from torana.telemetry import series
 from torana.telemetry.exposition import render
-from torana.telemetry.metrics import MOST_SERIES, TOKEN_BUCKETS, Histogram, Metrics, State, pack, summed, unpack
+from torana.telemetry.metrics import MOST_SERIES, Metrics
 from torana.telemetry.record import Record
+from torana.telemetry.series import TOKEN_BUCKETS, Histogram, State, pack, summed, unpack
 
 
 def counted(*records: Record) -> State:
@@ -159,9 +160,9 @@ def _numbers(state: State) -> dict[Any, Any]:
 
     numbers: dict[Any, Any] = {kind: of(histogram) for kind, histogram in state.connects.items()}
     numbers |= {one.labels: (one.requests, one.answer_bytes, of(one.duration)) for one in state.http}
-    for series in state.gen_ai:
-        numbers[series.labels] = (of(series.duration), of(series.first_token), of(series.per_token))
-        numbers |= {(*series.labels, kind): of(histogram) for kind, histogram in series.tokens.items()}
+    for each in state.gen_ai:
+        numbers[each.labels] = (of(each.duration), of(each.first_token), of(each.per_token))
+        numbers |= {(*each.labels, kind): of(histogram) for kind, histogram in each.tokens.items()}
     numbers["retries"] = state.retries
     return numbers
 
@@ -305,12 +306,12 @@ def test_values(accept: str, parse: _Parse) -> None:
 @pytest.mark.parametrize(
     ("name", "bounds"),
     [
-        ("request_duration_seconds", metrics.HTTP_BUCKETS),
+        ("request_duration_seconds", series.HTTP_BUCKETS),
         ("gen_ai_client_token_usage", TOKEN_BUCKETS),
-        ("gen_ai_server_request_duration", metrics.CALL_BUCKETS),
-        ("gen_ai_server_time_per_output_token", metrics.PER_TOKEN_BUCKETS),
-        ("gen_ai_server_time_to_first_token", metrics.FIRST_TOKEN_BUCKETS),
-        ("upstream_connect_duration_seconds", metrics.CONNECT_BUCKETS),
+        ("gen_ai_server_request_duration", series.CALL_BUCKETS),
+        ("gen_ai_server_time_per_output_token", series.PER_TOKEN_BUCKETS),
+        ("gen_ai_server_time_to_first_token", series.FIRST_TOKEN_BUCKETS),
+        ("upstream_connect_duration_seconds", series.CONNECT_BUCKETS),
     ],
 )
 def test_bucket_bounds_are_exact(accept: str, parse: _Parse, name: str, bounds: tuple[float, ...]) -> None:

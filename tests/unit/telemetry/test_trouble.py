@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torana.telemetry.exposition import render
-from torana.telemetry.metrics import State
+from torana.telemetry.series import State
 from torana.telemetry.trouble import Trouble, told
 
 _GONE = [Trouble(kind, "unreachable", "the API server cannot be reached") for kind in ("Secret", "Gateway")]
