@@ -62,6 +62,7 @@ sdks: .venv/.dev ## Prepare the environments of the official SDKs under .cache/s
 	@$(BIN)/python -m tests.e2e.sdk.environments
 
 bench: .venv/.bench ## Measure against other gateways and write docs/benchmarks.md; ARGS=--quick for a short run
+	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory $(COMPILED)/.installed; fi
 	@$(BIN)/python -m bench.run $(ARGS)
 
 soak: .venv/.bench ## Hold mixed load for ten minutes and fail on a leak; SECONDS=60 for a minute, plots in .cache/soak

@@ -20,13 +20,14 @@ _ENVOY_API = "type.googleapis.com/envoy.extensions"
 
 
 class Arm(Enum):
-    """What the load goes through."""
+    """What the load goes through. PLAIN is Torana as it is from source: not compiled."""
 
     DIRECT = "direct"
     NGINX = "nginx"
     HAPROXY = "haproxy"
     ENVOY = "envoy"
     TORANA = "torana"
+    PLAIN = "plain"
     PORTKEY = "portkey"
     LITELLM = "litellm"
 
@@ -273,6 +274,7 @@ _BUILDERS: dict[Arm, Callable[[list[str], Setting, int], Command]] = {
     Arm.HAPROXY: _haproxy,
     Arm.ENVOY: _envoy,
     Arm.TORANA: _torana,
+    Arm.PLAIN: _torana,
     Arm.PORTKEY: _portkey,
     Arm.LITELLM: _litellm,
 }

@@ -203,7 +203,7 @@ def start(stage: Stage) -> None:
             where = setting(folder, upstream, routes=number)
             for arm in stage.arms():
                 # Portkey and LiteLLM have no routes to configure.
-                if arm in PROXIES or (number == 12 and arm is not Arm.DIRECT):
+                if arm in PROXIES or (number == 12 and arm not in {Arm.DIRECT, Arm.PLAIN}):
                     measures[Key("start", routes_variant(number), arm)] = partial(_start, stage, arm, where)
         stage.rounds(measures)
 

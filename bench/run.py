@@ -36,7 +36,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one short round, printed only: for a first look")
     parser.add_argument("--only", action="append", choices=CASES, metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--without", action="append", choices=[arm.value for arm in Arm], default=[], metavar="ARM")
-    parser.add_argument("--torana", default=str(ROOT / ".venv/bin/torana"), help="the command to measure; gets -f FILE")
+    compiled, plain = ROOT / ".cache/compiled/bin/torana", ROOT / ".venv/bin/torana"
+    parser.add_argument(
+        "--torana",
+        default=str(compiled if compiled.exists() else plain),
+        help="the command to measure; gets -f FILE. By default the compiled one, where it can be made",
+    )
     arguments = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("two cores are needed: one for the load, one for the gateway")
@@ -45,6 +50,8 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     found, missing = programs(shlex.split(arguments.torana))
+    if arguments.torana == str(compiled):
+        found.commands[Arm.PLAIN] = [str(plain)]
     for name in arguments.without:
         found.commands.pop(Arm(name), None)
     folder = CACHE / "quick" if arguments.quick else ROOT / "docs"

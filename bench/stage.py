@@ -74,6 +74,8 @@ class Stage(NamedTuple):
         with ExitStack() as stack:
             found: list[Place] = []
             for arm in self.arms(*wanted):
+                if arm is Arm.PLAIN and case != "chat":
+                    continue  # one case tells what compiling buys
                 if arm is Arm.LITELLM and case != "chat" and not self.plan.whole:
                     continue  # it takes ten seconds to start, and as many to answer what the others do in one
                 place = Place(arm, stack.enter_context(started(arm, self.programs, setting)), setting)
