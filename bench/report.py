@@ -139,8 +139,8 @@ One worker on one core, with accounting and the access log on.
 `direct` is the load against the provider with nothing in between. `torana` is compiled, as in the container image, and
 `plain`, where it is told beside it, is not, as it is from source ([ADR 8](adr/0008-compiled-line.md)). `CPU µs` is that
 of a request, or of an event of a stream. `core` is how busy the gateway kept its core: below 100 per cent the load, not
-the gateway, set the rate, and requests per CPU second (`per CPU s / nginx`) is the better measure. `missed` are requests
-that fell due while no connection was free: a gateway that misses more than 1 in 100 does not keep up, and what it adds
+the gateway, set the rate, and requests per CPU second (`per CPU s / nginx`) is the better measure. `missed` are what
+fell due while no connection was free: a gateway that misses more than 1 in 100 does not keep up, and what it adds
 is not told.
 
 {tables(results)}
