@@ -165,7 +165,9 @@ class Document(Unread):
     def tell(self, record: Record) -> None:
         if self._size > MOST_READ:
             return
-        content = decoded_copy(self._kept, self._encoding, MOST_READ)
+        # Nearly every answer comes as it is, in one piece: spared the call.
+        plain = self._kept[0] if len(self._kept) == 1 and not self._encoding else None
+        content = plain if plain is not None else decoded_copy(self._kept, self._encoding, MOST_READ)
         answer = None if content is None else read_answer(content)
         if answer is not None:
             record.response_model = answer.model

@@ -7,11 +7,12 @@ memory.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from typing import TypeVar
 
 from torana.telemetry.record import Record, clipped
-from torana.telemetry.series import CONNECT_BUCKETS, GenAiSeries, Histogram, HttpSeries, State
+from torana.telemetry.series import CONNECT_BUCKETS, TOKEN_BUCKETS, GenAiSeries, Histogram, HttpSeries, State
 
 MOST_SERIES = 2000
 
@@ -46,7 +47,7 @@ class Metrics:
         duration = record.ended - record.started
         series.requests += 1
         series.answer_bytes += record.answer_bytes
-        series.duration.observe(duration)
+        observe(series.duration, duration)
         self.retries += record.retries
         if record.operation is not None:
             self._count_call(record, record.operation)
@@ -55,7 +56,7 @@ class Metrics:
         histogram = self._connects.get(transport)
         if histogram is None:
             histogram = self._connects[transport] = Histogram(CONNECT_BUCKETS)
-        histogram.observe(seconds)
+        observe(histogram, seconds)
 
     def count_failure(self, backend: str, endpoint: str, why: str) -> None:
         """An attempt that failed, whatever came of the request."""
@@ -95,19 +96,32 @@ class Metrics:
             if len(self._gen_ai) >= MOST_SERIES and labels not in self._gen_ai:
                 labels = (*labels[:2], "other", "other", *labels[4:])
             series = self._gen_ai.setdefault(labels, GenAiSeries(labels))
-        series.duration.observe(record.ended - record.started)
+        observe(series.duration, record.ended - record.started)
         usage = record.usage
         if usage is not None:
-            series.count_tokens("input", usage.input_tokens)
-            series.count_tokens("output", usage.output_tokens)
+            _count_tokens(series, "input", usage.input_tokens)
+            _count_tokens(series, "output", usage.output_tokens)
             if usage.cached_tokens:
-                series.count_tokens("input_cache_read", usage.cached_tokens)
+                _count_tokens(series, "input_cache_read", usage.cached_tokens)
             if usage.cache_creation_tokens:
-                series.count_tokens("input_cache_write", usage.cache_creation_tokens)
+                _count_tokens(series, "input_cache_write", usage.cache_creation_tokens)
         if record.first_token is not None:
-            series.first_token.observe(record.first_token - record.started)
+            observe(series.first_token, record.first_token - record.started)
             if usage is not None and usage.output_tokens > 1:
-                series.per_token.observe((record.ended - record.first_token) / (usage.output_tokens - 1))
+                observe(series.per_token, (record.ended - record.first_token) / (usage.output_tokens - 1))
+
+
+def observe(histogram: Histogram, value: float) -> None:
+    histogram.counts[bisect_left(histogram.bounds, value)] += 1
+    histogram.total += value
+
+
+def _count_tokens(series: GenAiSeries, kind: str, count: int) -> None:
+    """`kind` is agentgateway's gen_ai_token_type."""
+    histogram = series.tokens.get(kind)
+    if histogram is None:
+        histogram = series.tokens[kind] = Histogram(TOKEN_BUCKETS)
+    observe(histogram, count)
 
 
 def _has_room(counts: Counter[_Labels], labels: _Labels) -> bool:

@@ -6,7 +6,6 @@ Names, labels and buckets are agentgateway's. A series is a slotted object found
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 
 import msgspec
@@ -38,10 +37,6 @@ class Histogram(msgspec.Struct):
         if not self.counts:
             self.counts = [0] * (len(self.bounds) + 1)
 
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
     def add(self, other: Histogram) -> None:
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
@@ -69,14 +64,6 @@ class GenAiSeries(msgspec.Struct):
     first_token: Histogram = msgspec.field(default_factory=lambda: Histogram(FIRST_TOKEN_BUCKETS))
     per_token: Histogram = msgspec.field(default_factory=lambda: Histogram(PER_TOKEN_BUCKETS))
     tokens: dict[str, Histogram] = {}
-
-    def count_tokens(self, kind: str, count: int) -> None:
-        """`kind` is agentgateway's gen_ai_token_type."""
-        histogram = self.tokens.get(kind)
-        if histogram is None:
-            histogram = self.tokens[kind] = Histogram(TOKEN_BUCKETS)
-        histogram.counts[bisect_left(TOKEN_BUCKETS, count)] += 1
-        histogram.total += count
 
     def add(self, other: GenAiSeries) -> None:
         self.duration.add(other.duration)

@@ -18,7 +18,7 @@ from torana import __version__
 from torana.llm.usage import Usage
 from torana.telemetry import series
 from torana.telemetry.exposition import render
-from torana.telemetry.metrics import MOST_SERIES, Metrics
+from torana.telemetry.metrics import MOST_SERIES, Metrics, observe
 from torana.telemetry.record import Record
 from torana.telemetry.series import TOKEN_BUCKETS, Histogram, State, pack, summed, unpack
 
@@ -37,7 +37,7 @@ def counted(*records: Record) -> State:
 def test_buckets(value: float, bucket: int) -> None:
     """A bucket takes what is at most its bound (Prometheus, `le`), the last one all above."""
     histogram = Histogram((1.0, 2.0, 4.0))
-    histogram.observe(value)
+    observe(histogram, value)
     assert histogram.counts == [int(index == bucket) for index in range(4)]
     assert histogram.total == value
 
