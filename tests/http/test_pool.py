@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
 from tests.http.conftest import Connect, StartLine, StartUpstream, changed
 from tests.http.wire import Script, Upstream, Wire, each, until
+from torana.http.client import UpstreamConnection
+from torana.http.connection import ServerConnection
 from torana.model.backend import Backend, Provider, ProviderKind, Target
 from torana.model.config import Settings
 
@@ -205,3 +208,27 @@ async def test_an_idle_connection_holds_on_to_no_answer(
     (waiting,) = [idle for lane in pool._lanes.values() for idle in lane.waiting]
     assert waiting.connection.body._sink is None
     assert not waiting.connection.body._chunks
+
+
+async def test_what_is_lost_is_let_go_at_once(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A connection that is lost, on either side, is held by no circle that would wait for the garbage collector."""
+    provider = await upstream(each(_OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")))
+    started = await line(provider.port)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            wire = await connect(started.port)
+            assert await _ask(wire) == b"200 {}"
+            wire.writer.transport.abort()
+        await until(lambda: started.worker.state().open_connections == 0)
+        await until(lambda: started.worker.state().upstream_open == 0)
+        await asyncio.sleep(0)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        held = [each for each in gc.garbage if isinstance(each, ServerConnection | UpstreamConnection)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not held

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from torana.errors import GatewayError, Reason
 
@@ -23,6 +23,17 @@ class Source(Protocol):
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
+
+
+class _Gone:
+    def pause(self) -> None:
+        """Nothing comes any more."""
+
+    def resume(self) -> None:
+        """The same."""
+
+
+_GONE: Final = _Gone()
 
 
 class Body:
@@ -72,6 +83,10 @@ class Body:
         if not self.done:
             self.error = error
             self._over()
+
+    def lose_source(self) -> None:
+        """The connection is gone, and not to be held by what it has left behind."""
+        self._source = _GONE
 
     # the consumer's side
 

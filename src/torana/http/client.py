@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import httptools
 
@@ -20,6 +20,7 @@ from torana.http.upgrade import names_websocket
 
 _MAX_HEAD = 256 * 1024  # bytes of an answer's head; upstreams are trusted more than clients, not endlessly
 _MAX_FIELDS = 1000
+_NO_PARSER: Final = httptools.HttpResponseParser(object())  # for a connection that is lost: its own would hold it
 _WRITE_HIGH = 64 * 1024  # bytes waiting for the upstream before the client's body is paused
 
 
@@ -186,6 +187,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.body.end()
         else:
             self._fail("the upstream closed the connection" if exc is None else f"the connection broke: {exc}")
+        self._parser = _NO_PARSER
+        if self._answer is not None:  # there was a request
+            self.body.lose_source()
 
     def data_received(self, data: bytes) -> None:
         self._quiet = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from torana.http.server import Server
 
 _log = logging.getLogger(__name__)
+
+_NO_PARSER: Final = httptools.HttpRequestParser(object())  # for a connection that is lost: its own would hold it
 
 _LINGER = 2.0  # seconds a refused request may go on being sent, so that its client reads the refusal (RFC 9112, 9.6)
 _WRITE_HIGH = 64 * 1024  # bytes waiting for the client before its upstream is paused
@@ -93,6 +95,7 @@ class ServerConnection(AnsweringConnection):
         server.connections.discard(self)
         server.sweep.members.discard(self)
         self._left()
+        self._parser = _NO_PARSER
 
     def eof_received(self) -> bool:
         self._left()  # at once: the transport may take long to send what is still waiting
