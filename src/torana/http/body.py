@@ -85,8 +85,9 @@ class Body:
             self._over()
 
     def lose_source(self) -> None:
-        """The connection is gone, and not to be held by what it has left behind."""
+        """The connection is gone: nothing comes any more, and what it has left behind is not to hold it."""
         self._source = _GONE
+        self._wanted = self._sink = self._ended = None
 
     # the consumer's side
 

@@ -20,7 +20,7 @@ from torana.http.upgrade import names_websocket
 
 _MAX_HEAD = 256 * 1024  # bytes of an answer's head; upstreams are trusted more than clients, not endlessly
 _MAX_FIELDS = 1000
-_NO_PARSER: Final = httptools.HttpResponseParser(object())  # for a connection that is lost: its own would hold it
+_NO_PARSER: Final = httptools.HttpResponseParser(object())  # before and after a connection: its own holds it
 _WRITE_HIGH = 64 * 1024  # bytes waiting for the upstream before the client's body is paused
 
 
@@ -57,7 +57,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_idle_close: Callable[[UpstreamConnection], None] | None = None
         # per connection
         self._transport: asyncio.Transport
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = _NO_PARSER
         self._broken = False
         self._reading_paused = False
         self._quiet = 0
@@ -172,6 +172,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpResponseParser(self)
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
         self._sweep.members.add(self)
 
@@ -188,6 +189,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._fail("the upstream closed the connection" if exc is None else f"the connection broke: {exc}")
         self._parser = _NO_PARSER
+        self._coupled = None
         if self._answer is not None:  # there was a request
             self.body.lose_source()
 

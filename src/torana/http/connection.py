@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_NO_PARSER: Final = httptools.HttpRequestParser(object())  # for a connection that is lost: its own would hold it
+_NO_PARSER: Final = httptools.HttpRequestParser(object())  # before and after a connection: its own holds it
 
 _LINGER = 2.0  # seconds a refused request may go on being sent, so that its client reads the refusal (RFC 9112, 9.6)
 _WRITE_HIGH = 64 * 1024  # bytes waiting for the client before its upstream is paused
@@ -47,7 +47,7 @@ class ServerConnection(AnsweringConnection):
         super().__init__(server)
         self._loop = asyncio.get_running_loop()
         # per connection
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = _NO_PARSER
         self._waiting: deque[Request] = deque()
         self._idle: asyncio.Future[None] | None = None  # what the task waits for when there is no request
         self._quiet = 0  # sweeps since the last byte came in
@@ -75,6 +75,7 @@ class ServerConnection(AnsweringConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpRequestParser(self)
         server = self.server
         server.accepted += 1
         server.connections.add(self)
@@ -96,6 +97,11 @@ class ServerConnection(AnsweringConnection):
         server.sweep.members.discard(self)
         self._left()
         self._parser = _NO_PARSER
+        self._coupled = None
+        if self.active is not None:
+            self.active.body.lose_source()
+        if self._incoming is not None and not self._in_head:
+            self._incoming.body.lose_source()
 
     def eof_received(self) -> bool:
         self._left()  # at once: the transport may take long to send what is still waiting
