@@ -221,6 +221,12 @@ async def test_what_is_lost_is_let_go_at_once(line: StartLine, upstream: StartUp
             wire = await connect(started.port)
             assert await _ask(wire) == b"200 {}"
             wire.writer.transport.abort()
+            for unfinished in (_POST[:20], _POST[:-2]):  # in its head, and in its body
+                leaving = await connect(started.port)
+                enough = started.worker.state().received_bytes + len(unfinished)
+                await leaving.send(unfinished)
+                await until(lambda enough=enough: started.worker.state().received_bytes >= enough)  # type: ignore[misc]
+                leaving.writer.transport.abort()
         await until(lambda: started.worker.state().open_connections == 0)
         await until(lambda: started.worker.state().upstream_open == 0)
         await asyncio.sleep(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -80,7 +79,7 @@ def explain(
         )
         given = [entry for entry in given if "=" not in entry]
     else:
-        _refuse(call, ("implicit_gateway", "expand_env", "namespace", "class_name"), "--manifests PATH")
+        options.refuse(call, ("implicit_gateway", "expand_env", "namespace", "class_name"), "--manifests PATH")
     run(file, text, url, method=method, headers=[*header], data=data, resolve=given, as_json=json, manifests=reading)
 
 
@@ -254,12 +253,12 @@ def kubernetes(
     how = run.options([*controller_name], [*class_name], implicit_gateway)
     paths = [*manifests, *more]
     if not paths:
-        _refuse(call, _OF_MANIFESTS, "--manifests PATH")
+        options.refuse(call, _OF_MANIFESTS, "--manifests PATH")
         run.serve_cluster(
             kubeconfig, context, lease_namespace, publish_service, how, resolve=[*resolve], workers=workers
         )
         return
-    _refuse(call, _OF_A_CLUSTER, "no --manifests")
+    options.refuse(call, _OF_A_CLUSTER, "no --manifests")
     reading = run.reading(
         paths,
         how,
@@ -389,13 +388,3 @@ def export(form: Literal["litellm", "agentgateway", "kubernetes"], file: str, ou
 
 
 COMMANDS = (explain, schema, simulate, bench, local, kubernetes, status, migrate, import_, export)
-
-
-def _refuse(call: click.Context, parameters: Iterable[str], needs: str) -> None:
-    """Options that would have no effect, given all the same: exit 2 instead of leaving their author in error."""
-    given = [name for name in call.params if name in set(parameters)]
-    for name in given:
-        source = call.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = next(each for each in call.command.params if each.name == name)
-            raise click.BadParameter(f"{max(option.opts, key=len)} has no effect here: it needs {needs}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -79,3 +80,13 @@ address = click.option(
 port_map = click.option(
     "--port-map", metavar="PORT=PORT", multiple=True, help="Listen on the second port for a Gateway's first."
 )
+
+
+def refuse(call: click.Context, parameters: Iterable[str], needs: str) -> None:
+    """Options that would have no effect, given all the same: exit 2 instead of leaving their author in error."""
+    given = [name for name in call.params if name in set(parameters)]
+    for name in given:
+        source = call.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = next(each for each in call.command.params if each.name == name)
+            raise click.BadParameter(f"{max(option.opts, key=len)} has no effect here: it needs {needs}")
