@@ -26,13 +26,19 @@ HEAD = Limit("http.requestTimeout", 0.6, of_provider=True)
 FIRST_CONTENT = Limit("timeout.firstByteTimeout", 1)  # the reserve has to keep to it too
 SILENCE = Limit("timeout.streamIdleTimeout", 1)
 
+RESET_EARLY = ("upstream_closed", "upstream_connect_failed")
+"""A reset may be here before the gateway has looked whether it is connected."""
+
 BOTH = (False, True)
 WHOLE = (False,)
 STREAMED = (True,)
 
 
 class Failure(NamedTuple):
-    """`how` is a Fault of the provider, the model of a simulated one that fails by its name, or where it is not."""
+    """`how` is a Fault of the provider, the model of a simulated one that fails by its name, or where it is not.
+
+    `either` are the reasons among which only chance decides, by which side of the network is first.
+    """
 
     phase: str
     name: str
@@ -40,6 +46,11 @@ class Failure(NamedTuple):
     calls: tuple[bool, ...] = BOTH
     limit: Limit | None = None
     tls: bool = False
+    either: tuple[str, ...] = ()
+
+    def told(self, why: str) -> str:
+        """The page's cell for the reason that the log has."""
+        return " or ".join(f"`{reason}`" for reason in (self.either if why in self.either else (why,)) if reason)
 
 
 class Case(NamedTuple):
@@ -57,7 +68,7 @@ FAILURES = [
     Failure("connection", "is refused", "refusing"),
     Failure("connection", "is not accepted", "unaccepting", limit=CONNECT),
     Failure("connection", "is closed when accepted", Fault(Point.ACCEPTED, Act.CLOSE)),
-    Failure("connection", "is reset when accepted", Fault(Point.ACCEPTED, Act.RESET)),
+    Failure("connection", "is reset when accepted", Fault(Point.ACCEPTED, Act.RESET), either=RESET_EARLY),
     Failure("TLS", "is closed in the handshake", Fault(Point.HELLO, Act.CLOSE), tls=True),
     Failure("TLS", "is reset in the handshake", Fault(Point.HELLO, Act.RESET), tls=True),
     Failure("TLS", "falls silent in the handshake", Fault(Point.HELLO, Act.STALL), limit=CONNECT, tls=True),

@@ -155,7 +155,7 @@ def test_failure(case: Case, line: Line, page: Page, request: pytest.FixtureRequ
     limit = case.failure.limit
     assert took < LATE + (limit.seconds if limit is not None else 0)
     when = f"after `{limit.name}`" if limit is not None and took > 0.7 * limit.seconds else "at once"
-    row = Row(*_key(case), _gets(answer, case, saved), when if saved else "no", why and f"`{why}`")
+    row = Row(*_key(case), _gets(answer, case, saved), when if saved else "no", case.failure.told(why))
     if request.config.getoption("--golden-rewrite"):
         page.rows[row.key] = row
     assert row == page.rows.get(row.key), "docs/resilience.md says otherwise; `make golden` rewrites it"
