@@ -106,6 +106,7 @@ class Worker:
             raise
         # From here on nothing can fail.
         self._gateway.snapshot = snapshot
+        self._gateway.room.limit = config.limits.max_total_bytes
         for number, former in self._ports.items():
             if ports.get(number) is not former:
                 self._end(former, self._settings.drain_timeout)
@@ -123,6 +124,7 @@ class Worker:
         state.dropped_log_lines = self._writer.dropped
         state.upstream_open = sum(isinstance(member, UpstreamConnection) for member in self._sweep.members)
         state.upstream_idle = self._runtime.pool.idle_count
+        state.held_bytes = self._gateway.room.taken
         state.pending = self._runtime.pending
         state.tasks = len(asyncio.all_tasks())
         return state

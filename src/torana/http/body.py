@@ -91,8 +91,11 @@ class Body:
 
     # the consumer's side
 
-    async def gather(self, limit: int) -> bytes:
-        """The whole body. Raises BODY_TOO_LARGE over `limit` octets, or the error the body failed with."""
+    async def gather(self, limit: int, grow: Callable[[int], None] | None = None) -> bytes:
+        """The whole body. Raises BODY_TOO_LARGE over `limit` octets, or the error the body failed with.
+
+        `grow` is told how many octets are held whenever more of them have come, and may raise that they are too many.
+        """
         if self._wanted is not None:
             self._want()
         while not self.done:
@@ -100,6 +103,8 @@ class Body:
                 raise self.error
             if self.size > limit:
                 break
+            if grow is not None:
+                grow(self._held)
             self._source.resume()
             await self._wait()
         if self.size > limit:
@@ -107,13 +112,18 @@ class Body:
         chunks, self._chunks, self._held = self._chunks, [], 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def peek(self, limit: int) -> bytes:
-        """The beginning of the body, all of it if it is no longer than `limit` octets; it stays to be taken."""
+    async def peek(self, limit: int, grow: Callable[[int], None] | None = None) -> bytes:
+        """The beginning of the body, all of it if it is no longer than `limit` octets; it stays to be taken.
+
+        `grow` is as for `gather`.
+        """
         if self._wanted is not None:
             self._want()
         while not self.done and self._held <= limit:
             if self.error is not None:
                 raise self.error
+            if grow is not None:
+                grow(self._held)
             self._source.resume()
             await self._wait()
         return b"".join(self._chunks)

@@ -59,6 +59,8 @@ class Limits(msgspec.Struct, frozen=True):
 
     max_body_bytes: int = 32 * 1024 * 1024
     """A request body that is gathered; larger is 413. 32 MiB carries images in base64."""
+    max_total_bytes: int = 1024 * 1024 * 1024
+    """Of all request bodies that one worker holds at the same time, those up to 64 KiB aside; one more is 503."""
     max_header_bytes: int = 64 * 1024
     """Request line and headers together; larger is 431 (414 when the target alone is)."""
     max_headers: int = 100

@@ -32,6 +32,7 @@ from torana.proxy.model_list import is_listed, merged_list
 from torana.proxy.models import ModelTable, asked_model, model_id
 from torana.proxy.passage import passage_for
 from torana.proxy.reply import error_reply, new_id, refusal, render_reply, request_id
+from torana.proxy.room import Room
 from torana.proxy.router import Candidate
 from torana.proxy.snapshot import CompiledRoute, Snapshot
 from torana.proxy.upgrade import switch
@@ -51,6 +52,7 @@ class Gateway:
     def __init__(self, snapshot: Snapshot, metrics: Metrics, access_log: AccessLog) -> None:
         self.snapshot = snapshot
         self.metrics = metrics
+        self.room = Room(snapshot.config.limits.max_total_bytes)
         self._access_log = access_log
         self._mirrors = Mirrors(self._ask, metrics)
 
@@ -63,12 +65,12 @@ class Gateway:
         exchange = _begin(request, connection)
         record = exchange.record
         route: CompiledRoute | None = None
+        inbound = Inbound(request, connection, self.room)
         try:
             route = match(self.snapshot, connection.server.port, exchange).route
             record.placement = route.placement
             if route.operations is not None:
                 exchange.operation, exchange.opaque = route.operations(exchange.path)
-            inbound = Inbound(request, connection)
             reply = _run(route.before, exchange) if route.before else None
             if route.stages and reply is None:
                 waiting, limit = _wait(route, exchange, inbound), route.answer_limit
@@ -99,8 +101,8 @@ class Gateway:
             _fail(connection, exchange, route, GatewayError(Reason.INTERNAL, "The gateway failed.", repr(error)))
         finally:
             self._account(record)
-            if exchange.charge is not None:
-                exchange.charge(record)
+            if inbound.kept or exchange.charge is not None:
+                _settle(inbound, exchange)
 
     def refuse(self, error: GatewayError, connection: ServerConnection) -> bytes:
         """The answer to something that never became a request; accounted for like one."""
@@ -141,7 +143,7 @@ class Gateway:
         except GatewayError as error:
             await self._count_here(inbound, exchange, route, upstream, error)
             return
-        inbound.content = None  # it went upstream, and is not kept for as long as a stream lasts
+        inbound.let_go()  # it went upstream, and is not kept for as long as a stream lasts
         pass_to_end = pass_on if asked.head.status != 101 else switch
         try:
             if timeout is None:
@@ -212,6 +214,13 @@ class Gateway:
         record.ended = perf_counter()
         self.metrics.count(record)
         self._access_log.write(record)
+
+
+def _settle(inbound: Inbound, exchange: Exchange) -> None:
+    """What there seldom is to do after a request's account."""
+    inbound.let_go()
+    if exchange.charge is not None:
+        exchange.charge(exchange.record)
 
 
 # the steps that `explain` takes too

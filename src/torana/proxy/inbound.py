@@ -8,6 +8,7 @@ from torana.http.body import too_large
 from torana.http.request import Request
 from torana.http.server import ServerConnection
 from torana.llm.multipart import Form
+from torana.proxy.room import FREE, Room
 
 
 class Inbound:
@@ -15,17 +16,19 @@ class Inbound:
 
     What is spent cannot be sent again. Everything else can: a body that was gathered, and one nobody has touched yet.
     `gathered_at` (of time.monotonic) is when the last of `content` came, 0 where nobody waited for it. `form` is what
-    a form goes through on its way.
+    a form goes through on its way. `kept` are the octets of it that were counted in the process's `room`.
     """
 
-    __slots__ = ("client", "content", "form", "gathered_at", "request", "spent")
+    __slots__ = ("client", "content", "form", "gathered_at", "kept", "request", "room", "spent")
 
-    def __init__(self, request: Request, client: ServerConnection) -> None:
+    def __init__(self, request: Request, client: ServerConnection, room: Room) -> None:
         self.request = request
         self.client = client
         self.content: bytes | None = None
         self.form: Form | None = None
         self.gathered_at = 0.0
+        self.kept = 0
+        self.room = room
         self.spent = False
 
     @property
@@ -34,24 +37,48 @@ class Inbound:
         return self.request.body.done
 
     async def gather(self, limit: int) -> bytes:
-        """The whole body. Raises BODY_TOO_LARGE over `limit` octets, or the error the body failed with."""
+        """The whole body. Raises BODY_TOO_LARGE over `limit` octets, OVERLOADED, or the error the body failed with."""
         if self.content is None:
             length = self.request.content_length
             if length is not None and length > limit:
                 raise too_large(limit)
-            self.content = await self.request.body.gather(limit)
+            if length is not None and length > FREE:
+                self.grow(length)
+            self.content = await self.request.body.gather(limit, self.grow)
+            if len(self.content) > FREE:
+                self.grow(len(self.content))
             self.gathered_at = time.monotonic()
         elif len(self.content) > limit:
             raise too_large(limit)
         return self.content
 
     async def gather_if_short(self, limit: int) -> None:
-        """Keep the body for further attempts, unless it is longer than `limit` octets; then it stays to be streamed."""
+        """Keep the body for further attempts, unless it is longer than `limit` octets; then it stays to be streamed.
+
+        Raises OVERLOADED, or the error the body failed with.
+        """
         body = self.request.body
         length = self.request.content_length
         if self.content is not None or (length is not None and length > limit):
             return
-        await body.peek(limit)
+        if length is not None and length > FREE:
+            self.grow(length)
+        await body.peek(limit, self.grow)
+        if body.size > FREE:
+            self.grow(min(body.size, limit))
         if body.done and body.size <= limit:
             self.content = b"".join(body.take())
             self.gathered_at = time.monotonic()
+
+    def grow(self, size: int) -> None:
+        """So many octets of it are held, or soon will be. Raises OVERLOADED where that is too much with all others."""
+        if size > FREE and size > self.kept:
+            self.room.take(size - self.kept, self.kept)
+            self.kept = size
+
+    def let_go(self) -> None:
+        """It went upstream, or nowhere."""
+        self.content = None
+        if self.kept:
+            self.room.give(self.kept)
+            self.kept = 0

@@ -60,7 +60,7 @@ class Mirrors:
             elif not self._has_room(len(inbound.content)):
                 self._metrics.count_mirrored(upstream.backend.name, "dropped")
             else:
-                again = Inbound(inbound.request, inbound.client)
+                again = Inbound(inbound.request, inbound.client, inbound.room)
                 again.content = inbound.content
                 fields = [*exchange.fields]
                 record = Record(perf_counter())

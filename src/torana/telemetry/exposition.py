@@ -51,6 +51,7 @@ class _States(Collector):
         yield _gauge("upstream_idle_connections", "Those of them that wait for a request.", state.upstream_idle)
         yield _gauge("upstream_pending_requests", "Requests that upstreams are answering now.", state.pending)
         yield _gauge("tasks", "Tasks of the event loops of all workers.", state.tasks)
+        yield _gauge("held_request_bytes", "Bytes of long request bodies that are held now.", state.held_bytes)
         yield _counter("downstream_received_bytes", "Bytes received from clients.", state.received_bytes)
         yield _counter("downstream_sent_bytes", "Bytes sent to clients.", state.sent_bytes)
         yield _counter("retries", "Requests sent upstream once more.", state.retries)

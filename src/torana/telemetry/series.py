@@ -96,10 +96,13 @@ class State(msgspec.Struct):
     upstream_idle: int = 0
     pending: int = 0
     tasks: int = 0
+    held_bytes: int = 0
 
     def ended(self) -> State:
         """What is left of it when whatever it tells of has ended: what was counted, and nothing open."""
-        return msgspec.structs.replace(self, open_connections=0, upstream_open=0, upstream_idle=0, pending=0, tasks=0)
+        return msgspec.structs.replace(
+            self, open_connections=0, upstream_open=0, upstream_idle=0, pending=0, tasks=0, held_bytes=0
+        )
 
 
 def summed(states: Iterable[State]) -> State:
@@ -131,6 +134,7 @@ def summed(states: Iterable[State]) -> State:
         total.upstream_idle += state.upstream_idle
         total.pending += state.pending
         total.tasks += state.tasks
+        total.held_bytes += state.held_bytes
     total.http, total.gen_ai = [*http.values()], [*gen_ai.values()]
     return total
 

@@ -46,6 +46,7 @@ def settings(process: Process, env: Mapping[str, str], cpus: int, findings: Find
 def limits(http: FrontendHttp) -> Limits:
     given: dict[str, Any] = {
         "max_body_bytes": http.max_buffer_size,
+        "max_total_bytes": http.max_total_buffer_size,
         "max_header_bytes": http.max_header_bytes,
         "max_headers": http.http1_max_headers,
         "header_timeout": _seconds(http.header_read_timeout),

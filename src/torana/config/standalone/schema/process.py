@@ -128,6 +128,13 @@ class FrontendHttp(Record, frozen=True):
     max_buffer_size: Annotated[
         Count | None, Meta(description="Bytes of a request body; larger is 413. 33554432 when left out.")
     ] = None
+    max_total_buffer_size: Annotated[
+        Count | None,
+        Meta(
+            description="Torana's own: bytes of all request bodies that a worker holds at the same time, those up to "
+            "64 KiB aside; one more is answered 503. 1073741824 when left out."
+        ),
+    ] = None
     http1_max_headers: Annotated[
         Count | None, Meta(description="Headers of a request; more is 431. 100 when left out.")
     ] = None
