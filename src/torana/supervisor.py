@@ -370,9 +370,12 @@ async def _apply(worker: Worker, packed_config: bytes) -> bytes:
 
 
 def main(arguments: Iterable[str]) -> None:
-    """The worker process. It ends when the parent says so or is gone; signals are the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    """The worker process. It ends when the parent says so or is gone; signals are the parent's to handle.
+
+    They may come to all processes at once: systemd sends SIGTERM to the whole control group.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     descriptor, memory = map(int, arguments)
     uvloop.run(_run(descriptor, memory))
     os._exit(0)  # the log's thread may wait for a reader that never comes

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 _NO_PARSER: Final = httptools.HttpRequestParser(object())  # before and after a connection: its own holds it
 
-_LINGER = 2.0  # seconds a refused request may go on being sent, so that its client reads the refusal (RFC 9112, 9.6)
+_LINGER = 2.0  # seconds for a client to read a refusal while it still sends (RFC 9112, 9.6), or to end TLS in its turn
 _WRITE_HIGH = 64 * 1024  # bytes waiting for the client before its upstream is paused
 
 
@@ -168,7 +168,7 @@ class ServerConnection(AnsweringConnection):
             if (self._age if self._in_head else self._quiet) >= server.header_intervals and not self._reading_paused:
                 self._late()
         elif self.active is None and self._quiet >= server.idle_intervals:
-            self._close()
+            self._close_idle()
 
     # the parser's side
 
@@ -236,7 +236,7 @@ class ServerConnection(AnsweringConnection):
 
     def close_when_idle(self) -> None:
         if self.active is None and self._incoming is None and not self._waiting:
-            self._close()
+            self._close_idle()
 
     # a body's source
 
@@ -346,6 +346,11 @@ class ServerConnection(AnsweringConnection):
             self.server.sweep.outbox.flush()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
+
+    def _close_idle(self) -> None:
+        """Over TLS an end has an answer, which a client that keeps the connection for later may never read to give."""
+        self._close()
+        self._lingering = intervals(_LINGER)
 
     def _decline_upgrade(self) -> None:
         """A request that offers another protocol (h2c, for one) is served in this one (RFC 9110, 7.8).

@@ -97,6 +97,17 @@ async def test_no_thread_waits_for_a_worker(monkeypatch: pytest.MonkeyPatch) -> 
         await fleet.supervisor.drain(0.0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_for_all(number: signal.Signals, fleet: Fleet) -> None:
+    """A signal that a service manager or terminal sends to every process is the parent's: workers serve on."""
+    before = fleet.supervisor.pids
+    for pid in before:
+        os.kill(pid, number)
+    await fleet.apply("new")
+    assert await fleet.said() == {"new"}
+    assert fleet.supervisor.pids == before
+
+
 async def test_late_answer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that comes after its question has timed out is not taken for that of the next; the worker goes on."""
     before = fleet.supervisor.pids
