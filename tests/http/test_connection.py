@@ -348,6 +348,20 @@ async def test_draining(serve: Serve, connect: Connect) -> None:
     assert await served.server.drained(1)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+async def test_a_peer_of_ipv6(serve: Serve) -> None:
+    """An IPv6 client's address stands in brackets before its port, as in a URL."""
+    server = (await serve()).server
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as bound:
+        listening = await server.accept_on(bound.dup(), None)
+        _, writer = await asyncio.open_connection("::1", bound.getsockname()[1])
+        await until(lambda: server.connections)
+        (connection,) = server.connections
+        assert connection.peer == f"[::1]:{writer.get_extra_info('sockname')[1]}"
+        writer.close()
+        listening.close()
+
+
 async def test_draining_over_tls(serve: Serve) -> None:
     """A client that keeps an idle connection for later does not read the end of TLS: it is waited for but shortly."""
     ca = trustme.CA()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import re
 import socket
@@ -100,12 +101,14 @@ def _resolve(port: int, host: str = _NAME) -> dict[tuple[str, int], Override]:
 
 
 async def test_nobody_listens(line: StartLine, connect: Connect) -> None:
-    """A refused connection is 503 and says address, phase and time."""
+    """A refused connection is 503 and says address, phase and time; the log says it once."""
     port = free_port()
-    asked = await _ask(await line(0, backend=_to(port, "127.0.0.1")), connect)
+    started = await line(0, backend=_to(port, "127.0.0.1"))
+    asked = await _ask(started, connect)
     assert asked.status == 503
     expected = rf"Cannot connect to 127\.0\.0\.1:{port} \(phase connect\): connection refused after \d+ ms\."
     assert re.fullmatch(expected, asked.message)
+    await started.logged(f'error="{asked.message}"')
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 64 + ".test", "a..b"])
@@ -170,6 +173,20 @@ async def test_a_connect_that_never_ends(monkeypatch: pytest.MonkeyPatch, line: 
     settings = Settings(ipv6=False, connect_timeout=0.1)
     asked = await _ask(await line(0, backend=_to(1, "127.0.0.1"), settings=settings), connect)
     assert (asked.status, "(phase connect)" in asked.message) == (504, True)
+
+
+async def test_a_connect_that_the_system_gives_up(
+    monkeypatch: pytest.MonkeyPatch, line: StartLine, connect: Connect
+) -> None:
+    """Where the system's patience ends before ours, what is told is its time and not ours."""
+
+    async def gives_up(_: object) -> socket.socket:
+        raise TimeoutError(errno.ETIMEDOUT, "")
+
+    monkeypatch.setattr(dial, "_connect", gives_up)
+    asked = await _ask(await line(0, backend=_to(1, "127.0.0.1")), connect)
+    assert asked.status == 504
+    assert re.search(r"\(phase connect\): connection timed out after \d+ ms\.", asked.message)
 
 
 # TLS

@@ -60,7 +60,7 @@ class ServerConnection(AnsweringConnection):
         self._refusal: GatewayError | None = None  # the answer to it, once the requests before it are answered
         self.tls = False
         self.sni: str | None = None
-        self.peer = ""
+        self.peer = "unix"
         # per request being received
         self._incoming: Request | None = None
         self._fields: Fields = []  # where the parser's fields go
@@ -80,7 +80,8 @@ class ServerConnection(AnsweringConnection):
         server.accepted += 1
         server.connections.add(self)
         peer = transport.get_extra_info("peername")
-        self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
+        if isinstance(peer, tuple):
+            self.peer = f"[{peer[0]}]:{peer[1]}" if len(peer) > 2 else f"{peer[0]}:{peer[1]}"
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self.tls = True
@@ -327,14 +328,10 @@ class ServerConnection(AnsweringConnection):
             self._linger()
 
     def _late(self) -> None:
-        what = "head" if self._in_head else "body"
-        self._refuse(
-            GatewayError(
-                Reason.REQUEST_TIMEOUT,
-                f"The request's {what} did not arrive in time: nothing more came within "
-                f"{self.server.limits.header_timeout:g} seconds.",
-            )
-        )
+        what, lacking = ("head", "it was not complete") if self._in_head else ("body", "nothing more came")
+        limit = f"{self.server.limits.header_timeout:g} seconds (frontendPolicies.http.headerReadTimeout)"
+        message = f"The request's {what} did not arrive in time: {lacking} within {limit}."
+        self._refuse(GatewayError(Reason.REQUEST_TIMEOUT, message))
 
     def _linger(self) -> None:
         """Close, but let the client read what it was told first: it may still be sending."""
@@ -395,4 +392,5 @@ class ServerConnection(AnsweringConnection):
 
     def _too_large(self) -> GatewayError:
         limits = self.server.limits
-        return head_too_large(self._target, limits.max_headers, limits.max_header_bytes)
+        target = self._target if self._in_head else b""
+        return head_too_large(target, limits.max_headers, limits.max_header_bytes)

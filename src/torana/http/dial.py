@@ -57,6 +57,14 @@ class Override(NamedTuple):
     port: int
 
 
+class ConnectError(GatewayError):
+    """CONNECT_FAILED or CONNECT_TIMEOUT, in a `phase`: dns, connect, tls, or with a proxy also proxy tls and tunnel."""
+
+    def __init__(self, reason: Reason, phase: str, message: str) -> None:
+        super().__init__(reason, message)
+        self.phase = phase
+
+
 class Dialler:
     """Connects. `overrides` maps (host, port) to where it is really reached, be it an upstream's or a proxy's.
 
@@ -80,14 +88,18 @@ class Dialler:
         timeout = address.connecting.timeout
         if timeout is None:
             timeout = self._timeout
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout):
+            async with limit:
                 return await self._dial(attempt)
-        except TimeoutError as error:
-            raise attempt.failure(Reason.CONNECT_TIMEOUT, f"no success within {timeout:g} s") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA has no form for
+            if limit.expired():
+                raise attempt.failure(Reason.CONNECT_TIMEOUT, f"no success within {timeout:g} s") from error
             elapsed = (loop.time() - started) * 1000
-            raise attempt.failure(Reason.CONNECT_FAILED, f"{_words(error)} after {elapsed:.0f} ms") from error
+            reason = (
+                Reason.CONNECT_TIMEOUT if isinstance(error, TimeoutError) else Reason.CONNECT_FAILED
+            )  # the system's
+            raise attempt.failure(reason, f"{_words(error)} after {elapsed:.0f} ms") from error
 
     async def _dial(self, attempt: _Attempt) -> UpstreamConnection:
         address = attempt.address
@@ -188,14 +200,14 @@ class _Attempt:
         self.phase = "connect"
         self.secured = "tls"
 
-    def failure(self, reason: Reason, what: str) -> GatewayError:
+    def failure(self, reason: Reason, what: str) -> ConnectError:
         hint = ""
         if "WRONG_VERSION_NUMBER" in what:
             cure = "write http:// for the proxy" if self.phase == "proxy tls" else "leave backendTLS out"
             hint = f" The port does not seem to speak TLS: {cure}, or use another port."
         way = f" through the proxy {self.tunnel.target}" if self.tunnel is not None else ""
         message = f"Cannot connect to {self.address}{way} (phase {self.phase}): {what}.{hint}"
-        return GatewayError(reason, message, f"{self.phase}: {what}")
+        return ConnectError(reason, self.phase, message)
 
 
 def _keep_alive(sock: socket.socket, keepalive: Keepalive) -> None:
