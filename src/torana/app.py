@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import ssl
+import threading
 from collections.abc import Callable, Collection
 from time import perf_counter
 from typing import Any, Protocol
@@ -37,6 +38,8 @@ from torana.telemetry.writer import LineWriter
 from torana.worker import CannotListenError, Worker, settle
 
 _log = logging.getLogger(__name__)
+
+_CLOSING = 1.0  # seconds that the end of the process waits for threads, which cannot be stopped
 
 
 class Fleet(Protocol):
@@ -304,13 +307,23 @@ def _run(
     if settings.proxies != Proxies():
         _log.info("%s", told(settings.proxies))
     make_room_for_lookups()
+    # A thread may look up a name, or read a file of the network, whose server is silent; the loop's end waits for it.
+    last = threading.Timer(_CLOSING, os._exit, (0,))
+    last.daemon = True
+
+    async def serve() -> None:
+        await _serve(source, live, loaded, overrides, count, writer, ready)
+        writer.flush()
+        last.start()
+
     try:
-        uvloop.run(_serve(source, live, loaded, overrides, count, writer, ready))
+        uvloop.run(serve())
     except (CannotListenError, AdminError, ssl.SSLError) as error:
         raise StartError(_words(error, source)) from error
     except (WorkerGoneError, TimeoutError) as error:
         raise StartError(f"a worker process did not start ({type(error).__name__}: {error})") from error
     finally:
+        last.cancel()
         writer.close()
 
 

@@ -354,7 +354,8 @@ async def _run(descriptor: int, memory: int) -> None:
     complete = await worker.drain(drain_timeout)
     with contextlib.suppress(OSError):
         writer.write(packed(question._replace(payload=b"1" if complete else b"0")))
-        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
     lines.close()
 
 
@@ -377,8 +378,12 @@ def main(arguments: Iterable[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     descriptor, memory = map(int, arguments)
-    uvloop.run(_run(descriptor, memory))
-    os._exit(0)  # the log's thread may wait for a reader that never comes
+
+    async def run() -> None:
+        await _run(descriptor, memory)
+        os._exit(0)  # threads may wait for a reader of the log that never comes, or for a name server that is silent
+
+    uvloop.run(run())
 
 
 if __name__ == "__main__":
