@@ -39,6 +39,7 @@ from torana.worker import CannotListenError, Worker, settle
 
 _log = logging.getLogger(__name__)
 
+_PAUSE = 1.0  # seconds before the files are looked at again, where that has failed
 _CLOSING = 1.0  # seconds that the end of the process waits for threads, which cannot be stopped
 
 
@@ -211,8 +212,12 @@ class App:
         """Ask for a reload whenever a file of the configuration changes; which ones those are may change with it."""
         while self._seen:
             self._other_files = asyncio.Event()
-            async for _ in watch.changes(self._seen, self._other_files):
-                self._reload.set()
+            try:
+                async for _ in watch.changes(self._seen, self._other_files):
+                    self._reload.set()
+            except Exception:  # noqa: BLE001 - there may be no thread to be had, for a while
+                _log.exception("the files of the configuration could not be looked at; trying again")
+                await asyncio.sleep(_PAUSE)
 
     async def _reloads(self) -> None:
         while True:
