@@ -122,11 +122,12 @@ class App:
         loop = asyncio.get_running_loop()
         endpoints = Endpoints(self)
         try:
-            await self._fleet.apply(self.config)
-            await endpoints.start(settings)
+            # First of all: the first process of a container gets no signal that it has no handler for.
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, self.quit)
             loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+            await self._fleet.apply(self.config)
+            await endpoints.start(settings)
             if self._live is not None:
                 self.pending = ["cluster"]
                 changes = [asyncio.create_task(self._follow(self._live, ready))]
