@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -116,13 +115,6 @@ async def test_no_such_name(host: str, line: StartLine, connect: Connect) -> Non
     """A name that does not resolve, or cannot be one, is 503 in phase dns."""
     asked = await _ask(await line(0, backend=_to(443, host)), connect)
     assert (asked.status, "(phase dns)" in asked.message) == (503, True), asked
-
-
-async def test_a_socket_that_is_not_there(tmp_path: Path, line: StartLine, connect: Connect) -> None:
-    """A Unix socket has no name to look up: what fails is the connect."""
-    backend = Backend("up", Target("localhost", 0, unix=str(tmp_path / "none")))
-    asked = await _ask(await line(0, backend=backend), connect)
-    assert (asked.status, "(phase connect)" in asked.message) == (503, True)
 
 
 async def test_a_handshake_that_never_ends(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:

@@ -146,10 +146,22 @@ class Dialler:
         self, protocol: asyncio.Protocol, target: Target, tls: BackendTls | None, keepalive: Keepalive | None,
         attempt: _Attempt,
     ) -> None:  # fmt: skip
-        loop = asyncio.get_running_loop()
         if target.unix is not None:
-            await loop.create_unix_connection(lambda: protocol, target.unix)
+            transport = await _join_unix(protocol, target, tls, attempt)
+        else:
+            transport = await self._join_host(protocol, target, tls, keepalive, attempt)
+        if tls is None:
             return
+        try:
+            check_names(tls, transport.get_extra_info("peercert") or {})
+        except ssl.SSLError:
+            transport.abort()
+            raise
+
+    async def _join_host(
+        self, protocol: asyncio.Protocol, target: Target, tls: BackendTls | None, keepalive: Keepalive | None,
+        attempt: _Attempt,
+    ) -> asyncio.Transport:  # fmt: skip
         host, port = self._overrides.get((target.host, target.port)) or (target.host, target.port)
         attempt.phase = "dns"
         infos = await self._look_up(host, port)
@@ -159,22 +171,16 @@ class Dialler:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if keepalive is not None:
                 _keep_alive(sock, keepalive)
-            if tls is None:
-                await loop.create_connection(lambda: protocol, sock=sock)
-                return
-            attempt.phase = attempt.secured
-            name = tls.hostname or target.host
-            transport, _ = await loop.create_connection(
-                lambda: protocol, sock=sock, ssl=upstream_context(tls), server_hostname=name
+            if tls is not None:
+                attempt.phase = attempt.secured
+            secured = _secured(tls, target)
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                lambda: protocol, sock=sock, ssl=secured.context, server_hostname=secured.name
             )
         except BaseException:
             sock.close()
             raise
-        try:
-            check_names(tls, transport.get_extra_info("peercert") or {})
-        except ssl.SSLError:
-            transport.abort()
-            raise
+        return transport
 
     async def _look_up(self, host: str, port: int) -> Sequence[_Info]:
         """Look-ups of one name at the same time are one: each takes a thread, of which there are so many."""
@@ -208,6 +214,30 @@ class _Attempt:
         way = f" through the proxy {self.tunnel.target}" if self.tunnel is not None else ""
         message = f"Cannot connect to {self.address}{way} (phase {self.phase}): {what}.{hint}"
         return ConnectError(reason, self.phase, message)
+
+
+class _Secured(NamedTuple):
+    context: ssl.SSLContext | None
+    name: str | None
+
+
+def _secured(tls: BackendTls | None, target: Target) -> _Secured:
+    """How asyncio is to be told. Raises ssl.SSLError."""
+    return _Secured(None, None) if tls is None else _Secured(upstream_context(tls), tls.hostname or target.host)
+
+
+async def _join_unix(
+    protocol: asyncio.Protocol, target: Target, tls: BackendTls | None, attempt: _Attempt
+) -> asyncio.Transport:
+    try:
+        secured = _secured(tls, target)
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(
+            lambda: protocol, target.unix, ssl=secured.context, server_hostname=secured.name
+        )
+    except ssl.SSLError:
+        attempt.phase = attempt.secured
+        raise
+    return transport
 
 
 def _keep_alive(sock: socket.socket, keepalive: Keepalive) -> None:
