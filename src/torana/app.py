@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import ssl
+import threading
 from collections.abc import Callable, Collection
 from time import perf_counter
 from typing import Any, Protocol
@@ -37,6 +38,9 @@ from torana.telemetry.writer import LineWriter
 from torana.worker import CannotListenError, Worker, settle
 
 _log = logging.getLogger(__name__)
+
+_PAUSE = 1.0  # seconds before the files are looked at again, where that has failed
+_CLOSING = 1.0  # seconds that the end of the process waits for threads, which cannot be stopped
 
 
 class Fleet(Protocol):
@@ -118,11 +122,12 @@ class App:
         loop = asyncio.get_running_loop()
         endpoints = Endpoints(self)
         try:
-            await self._fleet.apply(self.config)
-            await endpoints.start(settings)
+            # First of all: the first process of a container gets no signal that it has no handler for.
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, self.quit)
             loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+            await self._fleet.apply(self.config)
+            await endpoints.start(settings)
             if self._live is not None:
                 self.pending = ["cluster"]
                 changes = [asyncio.create_task(self._follow(self._live, ready))]
@@ -208,8 +213,12 @@ class App:
         """Ask for a reload whenever a file of the configuration changes; which ones those are may change with it."""
         while self._seen:
             self._other_files = asyncio.Event()
-            async for _ in watch.changes(self._seen, self._other_files):
-                self._reload.set()
+            try:
+                async for _ in watch.changes(self._seen, self._other_files):
+                    self._reload.set()
+            except Exception:  # noqa: BLE001 - there may be no thread to be had, for a while
+                _log.exception("the files of the configuration could not be looked at; trying again")
+                await asyncio.sleep(_PAUSE)
 
     async def _reloads(self) -> None:
         while True:
@@ -304,13 +313,23 @@ def _run(
     if settings.proxies != Proxies():
         _log.info("%s", told(settings.proxies))
     make_room_for_lookups()
+    # A thread may look up a name, or read a file of the network, whose server is silent; the loop's end waits for it.
+    last = threading.Timer(_CLOSING, os._exit, (0,))
+    last.daemon = True
+
+    async def serve() -> None:
+        await _serve(source, live, loaded, overrides, count, writer, ready)
+        writer.flush()
+        last.start()
+
     try:
-        uvloop.run(_serve(source, live, loaded, overrides, count, writer, ready))
+        uvloop.run(serve())
     except (CannotListenError, AdminError, ssl.SSLError) as error:
         raise StartError(_words(error, source)) from error
     except (WorkerGoneError, TimeoutError) as error:
         raise StartError(f"a worker process did not start ({type(error).__name__}: {error})") from error
     finally:
+        last.cancel()
         writer.close()
 
 

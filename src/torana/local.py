@@ -20,7 +20,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 
@@ -125,7 +125,10 @@ def introduction(server: ModelServer) -> bytes:
 
 
 def await_address(answer: IO[bytes], timeout: float) -> str:
-    """The base URL of the child, read from its stdout, once its health endpoint says that the model is loaded."""
+    """The base URL of the child, read from its stdout, once its health endpoint says that the model is loaded.
+
+    Raises LocalModelError.
+    """
     deadline = time.monotonic() + timeout
     readable, _, _ = select.select([answer], [], [], timeout)
     if not readable:
@@ -134,8 +137,12 @@ def await_address(answer: IO[bytes], timeout: float) -> str:
     if not url:
         raise LocalModelError("the model server did not start; what llama.cpp said about it stands above")
     # The address is told when the server is ready; asking is how we know that it can be reached, too.
-    with urlopen(f"{url}/health", timeout=max(1.0, deadline - time.monotonic())) as health:  # noqa: S310 (our own http URL)
-        health.read()
+    direct = build_opener(ProxyHandler({}))  # HTTP_PROXY is not for this machine
+    try:
+        with direct.open(f"{url}/health", timeout=max(1.0, deadline - time.monotonic())) as health:
+            health.read()
+    except OSError as error:
+        raise LocalModelError(f"the model server at {url} cannot be reached: {error}") from error
     return url
 
 

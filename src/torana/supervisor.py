@@ -354,7 +354,8 @@ async def _run(descriptor: int, memory: int) -> None:
     complete = await worker.drain(drain_timeout)
     with contextlib.suppress(OSError):
         writer.write(packed(question._replace(payload=b"1" if complete else b"0")))
-        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
     lines.close()
 
 
@@ -370,12 +371,19 @@ async def _apply(worker: Worker, packed_config: bytes) -> bytes:
 
 
 def main(arguments: Iterable[str]) -> None:
-    """The worker process. It ends when the parent says so or is gone; signals are the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    """The worker process. It ends when the parent says so or is gone; signals are the parent's to handle.
+
+    They may come to all processes at once: systemd sends SIGTERM to the whole control group.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     descriptor, memory = map(int, arguments)
-    uvloop.run(_run(descriptor, memory))
-    os._exit(0)  # the log's thread may wait for a reader that never comes
+
+    async def run() -> None:
+        await _run(descriptor, memory)
+        os._exit(0)  # threads may wait for a reader of the log that never comes, or for a name server that is silent
+
+    uvloop.run(run())
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from torana.http.pool import Pool
 from torana.http.proxies import Environment
 from torana.http.server import Server
 from torana.http.sweep import Sweep
+from torana.http.upgrade import Tunnel
 from torana.model.config import Bind, Config, Settings
 from torana.policies.buckets import Buckets
 from torana.proxy.gateway import Gateway
@@ -122,7 +123,7 @@ class Worker:
         ports = [*self._ports.values(), *self._ending.values()]
         state = summed([self._metrics.state(), self._retired, *(port.state() for port in ports)])
         state.dropped_log_lines = self._writer.dropped
-        state.upstream_open = sum(isinstance(member, UpstreamConnection) for member in self._sweep.members)
+        state.upstream_open = sum(isinstance(member, UpstreamConnection | Tunnel) for member in self._sweep.members)
         state.upstream_idle = self._runtime.pool.idle_count
         state.held_bytes = self._gateway.room.taken
         state.pending = self._runtime.pending

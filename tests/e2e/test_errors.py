@@ -97,15 +97,18 @@ FAULTS = [
         "too-large", head(f"POST {PATH} HTTP/1.1", "Content-Length: 1001") + b"x" * 1001, 413,
         "request_body_too_large", ("1,000 bytes", "maxBufferSize"),
     ),
-    Fault("long-target", head(f"GET /{'a' * 20000} HTTP/1.1"), 414, "uri_too_long", ("target",)),
+    Fault("long-target", head(f"GET /{'a' * 20000} HTTP/1.1"), 414, "uri_too_long", ("16,384 bytes",)),
+    Fault("target-of-half-a-head", head(f"GET /{'a' * 10000} HTTP/1.1"), 414, "uri_too_long",
+        ("8,192", "frontendPolicies.http.maxHeaderBytes"),
+    ),
     Fault("expect", head(f"POST {PATH} HTTP/1.1", "Expect: miracles"), 417, "expectation_failed", ("100-continue",)),
     Fault(
         "many-headers", head("GET /x HTTP/1.1", *(f"X-{n}: 1" for n in range(21))), 431,
-        "request_headers_too_large", ("20 fields",),
+        "request_headers_too_large", ("20 fields", "frontendPolicies.http.http1MaxHeaders"),
     ),
     Fault(
         "long-header", head("GET /x HTTP/1.1", "X-Long: " + "a" * 9000), 431, "request_headers_too_large",
-        ("8,192 bytes",),
+        ("8,192 bytes", "frontendPolicies.http.maxHeaderBytes"),
     ),
     Fault("weight-0", head("GET /weightless HTTP/1.1"), 500, "no_valid_backend", ("weightless", "weight above 0")),
     Fault("no-backend", head("GET /nothing HTTP/1.1"), 500, "no_valid_backend", ("nothing",)),
@@ -126,14 +129,14 @@ def test_slow_head(running: Gateway) -> None:
     """A request whose head does not arrive in time is 408."""
     with Connection(running.port) as connection:
         connection.send(b"GET /x HTTP/1.1\r\nHost: ")
-        check(connection.answer(), 408, "request_timeout", "head did not arrive in time", "1 seconds")
+        check(connection.answer(), 408, "request_timeout", "head did not arrive in time: it was not", "1 seconds")
 
 
 def test_slow_body(running: Gateway, provider: StandIn) -> None:
     """A request whose body stops arriving is 408."""
     with Connection(running.port) as connection:
         connection.send(head(f"POST {PATH} HTTP/1.1", "Content-Length: 10") + b"{")
-        check(connection.answer(), 408, "request_timeout", "body did not arrive in time")
+        check(connection.answer(), 408, "request_timeout", "body did not arrive in time", "headerReadTimeout")
     assert not provider.seen
 
 

@@ -123,6 +123,27 @@ def test_drains_a_stream(gateway: StartGateway, stand_in: StartStandIn) -> None:
     assert running.wait() == 0
 
 
+def test_stops_while_a_file_is_silent(gateway: StartGateway, tmp_path: Path) -> None:
+    """A thread that waits for a file, as on a network whose server is gone, does not hold up the end."""
+    running = gateway(answering("x"))
+    silent = tmp_path / "silent.pem"
+    os.mkfifo(silent)
+    tls = f"protocol: HTTPS\n    tls: {{cert: {silent}, key: {silent}}}\n"
+    running.write(f"binds:\n- port: {free_port()}\n  listeners:\n  - name: tls\n    {tls}    routes: []\n")
+
+    def opened() -> int | None:
+        try:
+            return os.open(silent, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads it yet
+            return None
+
+    held = until(opened, "the file to be read")
+    running.signal(signal.SIGTERM)
+    assert running.wait(8) == 0
+    assert "stopped" in running.log
+    os.close(held or 0)
+
+
 def test_stops_under_load(gateway: StartGateway, stand_in: StartStandIn) -> None:
     """Under load, every request that has reached its upstream when the signal comes is answered."""
     provider = stand_in()

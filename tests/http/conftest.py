@@ -116,7 +116,9 @@ async def _end(server: Server, listening: asyncio.Server) -> None:
 
 
 class StartUpstream(Protocol):
-    async def __call__(self, make: Callable[[Upstream], Script], **options: object) -> Upstream: ...
+    async def __call__(
+        self, make: Callable[[Upstream], Script], unix: str | None = None, **options: object
+    ) -> Upstream: ...
 
 
 @pytest.fixture
@@ -127,10 +129,10 @@ async def upstream() -> AsyncIterator[StartUpstream]:
     async def idle(_: Wire) -> None:
         """Replaced at once."""
 
-    async def start(make: Callable[[Upstream], Script], **options: object) -> Upstream:
+    async def start(make: Callable[[Upstream], Script], unix: str | None = None, **options: object) -> Upstream:
         one = Upstream(idle)
         one.script = make(one)
-        await one.start(**options)
+        await one.start(unix, **options)
         started.append(one)
         return one
 

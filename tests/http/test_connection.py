@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import ssl
 from collections.abc import Callable
 
 import pytest
+import trustme
 
 from tests.http.conftest import Connect, Serve, StartLine, StartUpstream
 from tests.http.wire import Script, Upstream, Wire, each, until
@@ -343,6 +346,43 @@ async def test_draining(serve: Serve, connect: Connect) -> None:
     assert (await busy.message()).value(b"connection") == b"close"
     assert await busy.rest() == b""
     assert await served.server.drained(1)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+async def test_a_peer_of_ipv6(serve: Serve) -> None:
+    """An IPv6 client's address stands in brackets before its port, as in a URL."""
+    server = (await serve()).server
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as bound:
+        listening = await server.accept_on(bound.dup(), None)
+        _, writer = await asyncio.open_connection("::1", bound.getsockname()[1])
+        await until(lambda: server.connections)
+        (connection,) = server.connections
+        assert connection.peer == f"[::1]:{writer.get_extra_info('sockname')[1]}"
+        writer.close()
+        listening.close()
+
+
+async def test_draining_over_tls(serve: Serve) -> None:
+    """A client that keeps an idle connection for later does not read the end of TLS: it is waited for but shortly."""
+    ca = trustme.CA()
+    there, here = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    ca.issue_cert("a.test").configure_cert(there)
+    ca.configure_trust(here)
+    server = (await serve()).server
+    listening = await server.accept_on(bound := socket.create_server(("127.0.0.1", 0)), there)
+    port = bound.getsockname()[1]
+
+    def ask() -> tuple[ssl.SSLSocket, bytes]:
+        keeping = here.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="a.test")
+        keeping.sendall(_GET)
+        return keeping, keeping.recv(15)
+
+    keeping, answer = await asyncio.to_thread(ask)
+    with keeping:
+        assert answer == b"HTTP/1.1 200 OK"
+        listening.close()
+        server.drain()
+        assert await server.drained(5)
 
 
 async def test_a_handler_that_fails_ends_its_connection_only(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import re
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -100,12 +100,14 @@ def _resolve(port: int, host: str = _NAME) -> dict[tuple[str, int], Override]:
 
 
 async def test_nobody_listens(line: StartLine, connect: Connect) -> None:
-    """A refused connection is 503 and says address, phase and time."""
+    """A refused connection is 503 and says address, phase and time; the log says it once."""
     port = free_port()
-    asked = await _ask(await line(0, backend=_to(port, "127.0.0.1")), connect)
+    started = await line(0, backend=_to(port, "127.0.0.1"))
+    asked = await _ask(started, connect)
     assert asked.status == 503
     expected = rf"Cannot connect to 127\.0\.0\.1:{port} \(phase connect\): connection refused after \d+ ms\."
     assert re.fullmatch(expected, asked.message)
+    await started.logged(f'error="{asked.message}"')
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 64 + ".test", "a..b"])
@@ -113,13 +115,6 @@ async def test_no_such_name(host: str, line: StartLine, connect: Connect) -> Non
     """A name that does not resolve, or cannot be one, is 503 in phase dns."""
     asked = await _ask(await line(0, backend=_to(443, host)), connect)
     assert (asked.status, "(phase dns)" in asked.message) == (503, True), asked
-
-
-async def test_a_socket_that_is_not_there(tmp_path: Path, line: StartLine, connect: Connect) -> None:
-    """A Unix socket has no name to look up: what fails is the connect."""
-    backend = Backend("up", Target("localhost", 0, unix=str(tmp_path / "none")))
-    asked = await _ask(await line(0, backend=backend), connect)
-    assert (asked.status, "(phase connect)" in asked.message) == (503, True)
 
 
 async def test_a_handshake_that_never_ends(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
@@ -170,6 +165,20 @@ async def test_a_connect_that_never_ends(monkeypatch: pytest.MonkeyPatch, line: 
     settings = Settings(ipv6=False, connect_timeout=0.1)
     asked = await _ask(await line(0, backend=_to(1, "127.0.0.1"), settings=settings), connect)
     assert (asked.status, "(phase connect)" in asked.message) == (504, True)
+
+
+async def test_a_connect_that_the_system_gives_up(
+    monkeypatch: pytest.MonkeyPatch, line: StartLine, connect: Connect
+) -> None:
+    """Where the system's patience ends before ours, what is told is its time and not ours."""
+
+    async def gives_up(_: object) -> socket.socket:
+        raise TimeoutError(errno.ETIMEDOUT, "")
+
+    monkeypatch.setattr(dial, "_connect", gives_up)
+    asked = await _ask(await line(0, backend=_to(1, "127.0.0.1")), connect)
+    assert asked.status == 504
+    assert re.search(r"\(phase connect\): connection timed out after \d+ ms\.", asked.message)
 
 
 # TLS

@@ -113,11 +113,12 @@ async def test_a_stale_connection_is_replaced_once(line: StartLine, upstream: St
 async def test_a_fresh_connection_that_closes_is_not_replaced(
     line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
-    """Only a pooled connection can be stale: on a fresh one the request may have been acted on."""
+    """Only a pooled connection can be stale: a request on a fresh one may have been acted on. The log says it once."""
     provider = await upstream(_closing_on(0, b""))  # type: ignore[arg-type]
     started = await line(provider.port)
     assert (await _ask(await connect(started.port))).startswith(b"502 ")
     assert len(provider.wires) == 1
+    await started.logged('error="The upstream closed the connection before it answered."')
 
 
 async def test_a_pooled_connection_that_began_to_answer_is_not_replaced(

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.http.conftest import Connect, Serve
+from tests.http.wire import until
 from torana.model.config import Limits
 
 _H = b"Host: a\r\n"
@@ -160,6 +161,17 @@ async def test_the_limits_are_the_configured_ones(serve: Serve, connect: Connect
     assert (await wire.message()).status == 200
     await wire.send(_get(fields=_H + b"X: 1\r\nY: 1\r\nZ: 1\r\n"))
     assert (await wire.message()).status == 431
+
+
+async def test_a_long_target_has_no_part_in_a_trailer(serve: Serve, connect: Connect) -> None:
+    """A trailer over the limit is 431, however long the target was that has been taken."""
+    served = await serve(Limits(max_header_bytes=1000))
+    wire = await connect(served.port)
+    await wire.send(head := _CHUNKED.replace(b"POST /", b"POST /" + b"x" * 600))
+    await until(lambda: served.server.received_bytes == len(head))
+    await wire.send(b"0\r\nX: " + b"y" * 2000)
+    answer = await wire.message()
+    assert (answer.status, b"http.maxHeaderBytes" in answer.body) == (431, True)
 
 
 async def test_many_small_chunks_are_a_body(serve: Serve, connect: Connect) -> None:

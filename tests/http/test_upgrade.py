@@ -74,6 +74,18 @@ async def test_heads_of_both(line: StartLine, upstream: StartUpstream, connect: 
     assert b"content-length" not in request.names
 
 
+async def test_an_offer_that_says_it_is_empty(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """An offer with a Content-Length of 0 has no body either; its tunnel counts as a connection to the upstream."""
+    up = await upstream(_taking(_back))
+    started = await line(up.port, plain=True)
+    offer = _OFFER.replace(b"Host: a", b"Host: a\r\nContent-Length: 0")
+    wire = await _switched(connect, started, offer)
+    assert b"content-length" not in up.requests[0].names
+    await wire.send(b"hello")
+    assert await wire.exactly(5) == b"hello"
+    assert started.worker.state().upstream_open == 1
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000])
 async def test_bytes_that_come_early(size: int, line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """What either end sends together with its head, however it is cut, reaches the other as the first bytes."""

@@ -150,7 +150,11 @@ class Upstream:
         self._server: asyncio.Server
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, **options: object) -> None:
+    async def start(self, unix: str | None = None, **options: object) -> None:
+        """On a port, or on a Unix socket."""
+        if unix is not None:
+            self._server = await asyncio.start_unix_server(self._accept, unix, limit=1 << 20, **options)
+            return
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20, **options)  # type: ignore[arg-type]
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
 import os
@@ -134,29 +135,43 @@ class Endpoints:
 
         server = Server(handle, refuse, _LIMITS, self._sweep)
         self._servers.append(server)
-        loop = asyncio.get_running_loop()
         try:
-            if address.startswith("unix:"):
-                path = address.removeprefix("unix:")
-                _remove_socket(path)
-                self._listening.append(await loop.create_unix_server(lambda: ServerConnection(server), path))
-            else:
-                host, _, port = address.rpartition(":")
-                host = host.strip("[]")
-                everywhere = host in ("", "::", "0.0.0.0")  # noqa: S104 - compared, not bound
-                self._listening.append(
-                    await loop.create_server(lambda: ServerConnection(server), None if everywhere else host, int(port))
-                )
+            await self._open(server, address)
         except OSError as error:
             hint = f"set another address there or in {_VARIABLES[place.setting]}, or `off`"
             message = f"cannot listen on {address} (config.{place.setting}): {_why(error)}; {hint}"
             raise AdminError(message) from error
 
+    async def _open(self, server: Server, address: str) -> None:
+        """On all that the host stands for: `localhost` is ::1 too, even where IPv6 is off. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if address.startswith("unix:"):
+            path = address.removeprefix("unix:")
+            _remove_socket(path)
+            self._listening.append(await loop.create_unix_server(lambda: ServerConnection(server), path))
+            return
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+        everywhere = host in ("", "::", "0.0.0.0")  # noqa: S104 - compared, not bound
+        hosts = [None] if everywhere else await _addresses(host)
+        missing = []
+        for each in hosts:
+            try:
+                self._listening.append(await loop.create_server(lambda: ServerConnection(server), each, int(port)))
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                missing.append(error)
+        if len(missing) == len(hosts):
+            raise missing[0]
+
     async def _metrics(self, request: Request) -> LocalReply:
         accept = (field(request.fields, b"accept") or b"").decode("latin-1")
         subject = self._subject
         state = summed(await subject.states())
-        body, kind = render(
+        # In a thread: thousands of series take a second and more, in which a worker in this process could do nothing.
+        body, kind = await asyncio.to_thread(
+            render,
             state,
             accept,
             synchronized=subject.synchronized,
@@ -213,6 +228,11 @@ def _is_ip(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+async def _addresses(host: str) -> list[str | None]:
+    infos = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [*dict.fromkeys(str(address[0]) for *_, address in infos)]
 
 
 def _why(error: OSError) -> str:

@@ -93,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._answer = self._loop.create_future()
         self.body = Body(self._loop, self)
         if self._broken or self._transport.is_closing():
-            self._fail("the connection was closed")
+            self._fail()
         else:
             self._sweep.outbox.write(self._transport, data, behind)
 
@@ -187,7 +187,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.complete = True  # a body without a length lasts until the connection closes (RFC 9112, 6.3)
             self.body.end()
         else:
-            self._fail("the upstream closed the connection" if exc is None else f"the connection broke: {exc}")
+            self._fail("" if exc is None else f"the connection broke: {exc}")
         self._parser = _NO_PARSER
         self._coupled = None
         if self._answer is not None:  # there was a request
@@ -319,7 +319,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._deliver()
         self.abandon(GatewayError(Reason.BAD_ANSWER, "The upstream's answer is not valid HTTP.", why))
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str = "") -> None:
         if self._pieces:
             self._deliver()
         when = "in the middle of its answer" if self._answered else "before it answered"

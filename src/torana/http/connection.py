@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 _NO_PARSER: Final = httptools.HttpRequestParser(object())  # before and after a connection: its own holds it
 
-_LINGER = 2.0  # seconds a refused request may go on being sent, so that its client reads the refusal (RFC 9112, 9.6)
+_LINGER = 2.0  # seconds for a client to read a refusal while it still sends (RFC 9112, 9.6), or to end TLS in its turn
 _WRITE_HIGH = 64 * 1024  # bytes waiting for the client before its upstream is paused
 
 
@@ -60,7 +60,7 @@ class ServerConnection(AnsweringConnection):
         self._refusal: GatewayError | None = None  # the answer to it, once the requests before it are answered
         self.tls = False
         self.sni: str | None = None
-        self.peer = ""
+        self.peer = "unix"
         # per request being received
         self._incoming: Request | None = None
         self._fields: Fields = []  # where the parser's fields go
@@ -80,7 +80,8 @@ class ServerConnection(AnsweringConnection):
         server.accepted += 1
         server.connections.add(self)
         peer = transport.get_extra_info("peername")
-        self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
+        if isinstance(peer, tuple):
+            self.peer = f"[{peer[0]}]:{peer[1]}" if len(peer) > 2 else f"{peer[0]}:{peer[1]}"
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self.tls = True
@@ -168,7 +169,7 @@ class ServerConnection(AnsweringConnection):
             if (self._age if self._in_head else self._quiet) >= server.header_intervals and not self._reading_paused:
                 self._late()
         elif self.active is None and self._quiet >= server.idle_intervals:
-            self._close()
+            self._close_idle()
 
     # the parser's side
 
@@ -236,7 +237,7 @@ class ServerConnection(AnsweringConnection):
 
     def close_when_idle(self) -> None:
         if self.active is None and self._incoming is None and not self._waiting:
-            self._close()
+            self._close_idle()
 
     # a body's source
 
@@ -327,14 +328,10 @@ class ServerConnection(AnsweringConnection):
             self._linger()
 
     def _late(self) -> None:
-        what = "head" if self._in_head else "body"
-        self._refuse(
-            GatewayError(
-                Reason.REQUEST_TIMEOUT,
-                f"The request's {what} did not arrive in time: nothing more came within "
-                f"{self.server.limits.header_timeout:g} seconds.",
-            )
-        )
+        what, lacking = ("head", "it was not complete") if self._in_head else ("body", "nothing more came")
+        limit = f"{self.server.limits.header_timeout:g} seconds (frontendPolicies.http.headerReadTimeout)"
+        message = f"The request's {what} did not arrive in time: {lacking} within {limit}."
+        self._refuse(GatewayError(Reason.REQUEST_TIMEOUT, message))
 
     def _linger(self) -> None:
         """Close, but let the client read what it was told first: it may still be sending."""
@@ -346,6 +343,11 @@ class ServerConnection(AnsweringConnection):
             self.server.sweep.outbox.flush()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
+
+    def _close_idle(self) -> None:
+        """Over TLS an end has an answer, which a client that keeps the connection for later may never read to give."""
+        self._close()
+        self._lingering = intervals(_LINGER)
 
     def _decline_upgrade(self) -> None:
         """A request that offers another protocol (h2c, for one) is served in this one (RFC 9110, 7.8).
@@ -390,4 +392,5 @@ class ServerConnection(AnsweringConnection):
 
     def _too_large(self) -> GatewayError:
         limits = self.server.limits
-        return head_too_large(self._target, limits.max_headers, limits.max_header_bytes)
+        target = self._target if self._in_head else b""
+        return head_too_large(target, limits.max_headers, limits.max_header_bytes)

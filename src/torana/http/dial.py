@@ -57,6 +57,14 @@ class Override(NamedTuple):
     port: int
 
 
+class ConnectError(GatewayError):
+    """CONNECT_FAILED or CONNECT_TIMEOUT, in a `phase`: dns, connect, tls, or with a proxy also proxy tls and tunnel."""
+
+    def __init__(self, reason: Reason, phase: str, message: str) -> None:
+        super().__init__(reason, message)
+        self.phase = phase
+
+
 class Dialler:
     """Connects. `overrides` maps (host, port) to where it is really reached, be it an upstream's or a proxy's.
 
@@ -80,14 +88,18 @@ class Dialler:
         timeout = address.connecting.timeout
         if timeout is None:
             timeout = self._timeout
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout):
+            async with limit:
                 return await self._dial(attempt)
-        except TimeoutError as error:
-            raise attempt.failure(Reason.CONNECT_TIMEOUT, f"no success within {timeout:g} s") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA has no form for
+            if limit.expired():
+                raise attempt.failure(Reason.CONNECT_TIMEOUT, f"no success within {timeout:g} s") from error
             elapsed = (loop.time() - started) * 1000
-            raise attempt.failure(Reason.CONNECT_FAILED, f"{_words(error)} after {elapsed:.0f} ms") from error
+            reason = (
+                Reason.CONNECT_TIMEOUT if isinstance(error, TimeoutError) else Reason.CONNECT_FAILED
+            )  # the system's
+            raise attempt.failure(reason, f"{_words(error)} after {elapsed:.0f} ms") from error
 
     async def _dial(self, attempt: _Attempt) -> UpstreamConnection:
         address = attempt.address
@@ -134,10 +146,22 @@ class Dialler:
         self, protocol: asyncio.Protocol, target: Target, tls: BackendTls | None, keepalive: Keepalive | None,
         attempt: _Attempt,
     ) -> None:  # fmt: skip
-        loop = asyncio.get_running_loop()
         if target.unix is not None:
-            await loop.create_unix_connection(lambda: protocol, target.unix)
+            transport = await _join_unix(protocol, target, tls, attempt)
+        else:
+            transport = await self._join_host(protocol, target, tls, keepalive, attempt)
+        if tls is None:
             return
+        try:
+            check_names(tls, transport.get_extra_info("peercert") or {})
+        except ssl.SSLError:
+            transport.abort()
+            raise
+
+    async def _join_host(
+        self, protocol: asyncio.Protocol, target: Target, tls: BackendTls | None, keepalive: Keepalive | None,
+        attempt: _Attempt,
+    ) -> asyncio.Transport:  # fmt: skip
         host, port = self._overrides.get((target.host, target.port)) or (target.host, target.port)
         attempt.phase = "dns"
         infos = await self._look_up(host, port)
@@ -147,22 +171,16 @@ class Dialler:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if keepalive is not None:
                 _keep_alive(sock, keepalive)
-            if tls is None:
-                await loop.create_connection(lambda: protocol, sock=sock)
-                return
-            attempt.phase = attempt.secured
-            name = tls.hostname or target.host
-            transport, _ = await loop.create_connection(
-                lambda: protocol, sock=sock, ssl=upstream_context(tls), server_hostname=name
+            if tls is not None:
+                attempt.phase = attempt.secured
+            secured = _secured(tls, target)
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                lambda: protocol, sock=sock, ssl=secured.context, server_hostname=secured.name
             )
         except BaseException:
             sock.close()
             raise
-        try:
-            check_names(tls, transport.get_extra_info("peercert") or {})
-        except ssl.SSLError:
-            transport.abort()
-            raise
+        return transport
 
     async def _look_up(self, host: str, port: int) -> Sequence[_Info]:
         """Look-ups of one name at the same time are one: each takes a thread, of which there are so many."""
@@ -188,14 +206,38 @@ class _Attempt:
         self.phase = "connect"
         self.secured = "tls"
 
-    def failure(self, reason: Reason, what: str) -> GatewayError:
+    def failure(self, reason: Reason, what: str) -> ConnectError:
         hint = ""
         if "WRONG_VERSION_NUMBER" in what:
             cure = "write http:// for the proxy" if self.phase == "proxy tls" else "leave backendTLS out"
             hint = f" The port does not seem to speak TLS: {cure}, or use another port."
         way = f" through the proxy {self.tunnel.target}" if self.tunnel is not None else ""
         message = f"Cannot connect to {self.address}{way} (phase {self.phase}): {what}.{hint}"
-        return GatewayError(reason, message, f"{self.phase}: {what}")
+        return ConnectError(reason, self.phase, message)
+
+
+class _Secured(NamedTuple):
+    context: ssl.SSLContext | None
+    name: str | None
+
+
+def _secured(tls: BackendTls | None, target: Target) -> _Secured:
+    """How asyncio is to be told. Raises ssl.SSLError."""
+    return _Secured(None, None) if tls is None else _Secured(upstream_context(tls), tls.hostname or target.host)
+
+
+async def _join_unix(
+    protocol: asyncio.Protocol, target: Target, tls: BackendTls | None, attempt: _Attempt
+) -> asyncio.Transport:
+    try:
+        secured = _secured(tls, target)
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(
+            lambda: protocol, target.unix, ssl=secured.context, server_hostname=secured.name
+        )
+    except ssl.SSLError:
+        attempt.phase = attempt.secured
+        raise
+    return transport
 
 
 def _keep_alive(sock: socket.socket, keepalive: Keepalive) -> None:

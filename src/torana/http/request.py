@@ -11,6 +11,7 @@ from torana.http.message import Fields, field
 
 _METHODS_REFUSED = frozenset((b"CONNECT", b"TRACE"))
 _MAX_TARGET = 16 * 1024  # bytes; RFC 9112, 3 asks for 8,000 at least
+_SETTINGS = "frontendPolicies.http."
 _NAME = rb"[0-9A-Za-z._~!$&'()*+,;=%-]*"  # RFC 3986, 3.2.2; empty where a target has no authority (RFC 9112, 3.2)
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|" + _NAME + rb")(?::[0-9]*)?\Z").match
 
@@ -77,7 +78,7 @@ def check_head(request: Request, target: bytes, version: str) -> bool:  # noqa: 
     if version not in ("1.1", "1.0"):
         raise GatewayError(Reason.HTTP_VERSION, f"HTTP/{version} is not spoken here; use HTTP/1.1.")
     if len(target) > _MAX_TARGET:
-        raise GatewayError(Reason.TARGET_TOO_LONG, f"The request target is longer than {_MAX_TARGET:,} bytes.")
+        raise _target_too_long()
     if request.method in _METHODS_REFUSED:
         raise GatewayError(Reason.METHOD_NOT_ALLOWED, f"{request.method.decode()} is not served by this gateway.")
     request.version = version
@@ -117,7 +118,7 @@ def check_head(request: Request, target: bytes, version: str) -> bool:  # noqa: 
 
 def framing_lines(request: Request) -> bytes:
     """The fields that tell where the body ends, in wire form; empty when there is none."""
-    if request.content_length is not None:
+    if request.content_length:
         return b"content-length: %d\r\n" % request.content_length
     return b"transfer-encoding: chunked\r\n" if field(request.fields, b"transfer-encoding") is not None else b""
 
@@ -128,13 +129,25 @@ def size_of_head(request: Request, target: bytes) -> int:
 
 
 def head_too_large(target: bytes, most_fields: int, most_bytes: int) -> GatewayError:
-    """What is wrong with a head, or a trailer, over the limits."""
+    """What is wrong with a head over the limits; without `target`, with a trailer or with what is between chunks."""
+    if len(target) > _MAX_TARGET:
+        return _target_too_long()
     if len(target) > most_bytes // 2:
-        return GatewayError(Reason.TARGET_TOO_LONG, f"The request target is too long ({len(target):,} bytes so far).")
+        return GatewayError(
+            Reason.TARGET_TOO_LONG,
+            f"The request target has {len(target):,} bytes, too many where all of the head may have {most_bytes:,}. "
+            f"Shorten it, or raise {_SETTINGS}maxHeaderBytes in the gateway's configuration.",
+        )
     return GatewayError(
         Reason.HEADERS_TOO_LARGE,
-        f"The request's header or trailer is over the limit of {most_fields} fields or {most_bytes:,} bytes.",
+        f"The request's header or trailer is over the limit of {most_fields} fields or {most_bytes:,} bytes. "
+        f"Send less, or raise {_SETTINGS}http1MaxHeaders or {_SETTINGS}maxHeaderBytes in the gateway's configuration.",
     )
+
+
+def _target_too_long() -> GatewayError:
+    message = f"The request target is longer than {_MAX_TARGET:,} bytes, a limit that no setting raises."
+    return GatewayError(Reason.TARGET_TOO_LONG, message)
 
 
 def _bad(what: str) -> GatewayError:

@@ -56,7 +56,7 @@ def _headers(fields: Fields, keys: _Keys) -> dict[str, str]:
 
 
 def _address(exchange: Exchange) -> str | None:
-    return exchange.record.peer.rpartition(":")[0] or None
+    return exchange.record.peer.rpartition(":")[0].strip("[]") or None
 
 
 def _port(exchange: Exchange) -> int | None:

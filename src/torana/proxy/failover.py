@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
+from torana.http.dial import ConnectError
 from torana.llm.pauses import pause_of
 from torana.model.policy import Timeout
 from torana.proxy.ask import Asked, first_content
@@ -293,8 +294,8 @@ class Failover:
         shown = self._route.shows_endpoints
         tried = ", ".join(f"{attempt.endpoint if shown else attempt.name} ({attempt.why})" for attempt in attempts)
         last, detail = error.message, error.detail
-        if not shown and error.reason in NEVER_ARRIVED:  # their words name the address, which is for the log alone
-            last, detail = f"no connection (phase {detail.partition(':')[0]}).", last
+        if not shown and isinstance(error, ConnectError):  # its words name the address, which is for the log alone
+            last, detail = f"no connection (phase {error.phase}).", last
         message = f"No endpoint answered; tried: {tried}. The last one: {last}"
         return GatewayError(error.reason, message, detail, retry_after=self._pause)
 

@@ -112,7 +112,10 @@ def render(
     """The exposition and its content type, in the form the scraper's Accept asks for."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_States(state, synchronized=synchronized, workers=workers, troubles=troubles))
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except TypeError:  # a version that is no number
+        encode, content_type = choose_encoder("")
     return encode(registry), content_type
 
 

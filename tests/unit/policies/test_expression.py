@@ -51,6 +51,14 @@ def test_a_request_is_seen_by_agentgateways_names(text: str, value: Any) -> None
     assert Expression(text, Sees.REQUEST).evaluate(_request()) == value
 
 
+def test_an_address_of_ipv6() -> None:
+    """An IPv6 address has brackets only where a port stands behind it."""
+    request = _request()
+    request.record.peer = "[2001:db8::7]:4242"
+    text = "source.address + ' ' + string(source.port)"
+    assert Expression(text, Sees.REQUEST).evaluate(request) == "2001:db8::7 4242"
+
+
 def test_a_call_is_seen_once_it_is_read() -> None:
     """Model, provider and backend are there as soon as they are known."""
     request = _request()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -95,6 +96,17 @@ async def test_no_thread_waits_for_a_worker(monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         fleet.supervisor.kill()
         await fleet.supervisor.drain(0.0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_for_all(number: signal.Signals, fleet: Fleet) -> None:
+    """A signal that a service manager or terminal sends to every process is the parent's: workers serve on."""
+    before = fleet.supervisor.pids
+    for pid in before:
+        os.kill(pid, number)
+    await fleet.apply("new")
+    assert await fleet.said() == {"new"}
+    assert fleet.supervisor.pids == before
 
 
 async def test_late_answer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,3 +222,26 @@ async def test_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -
             await Fleet().apply("old")
         await asyncio.sleep(0)
     assert open_files() <= before + 1
+
+
+_HELD_UP = """
+import asyncio, threading
+from torana import supervisor
+
+async def run(descriptor, memory):
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+
+supervisor._run = run
+supervisor.main(["0", "0"])
+"""
+
+
+async def test_a_thread_that_waits() -> None:
+    """A worker ends although one of its threads waits for something that never comes."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", _HELD_UP)
+    try:
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()

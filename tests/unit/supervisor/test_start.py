@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from torana.app import App
@@ -37,4 +39,20 @@ async def test_start_that_fails() -> None:
     fleet = HalfStarted()
     with pytest.raises(CannotListenError, match="no"):
         await App(source, None, source.load(), fleet, 2).serve(None)
+    assert fleet.drained
+
+
+class Stopped(HalfStarted):
+    """Workers that are being started when the signal to stop comes."""
+
+    async def apply(self, _: Config) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def test_a_signal_while_it_starts() -> None:
+    """A signal to stop that comes before everything is started is heeded, and nothing is left running."""
+    text = "config: {adminAddr: 'off', statsAddr: 'off', readinessAddr: 'off'}\n"
+    source = Standalone.of(None, text)
+    fleet = Stopped()
+    await App(source, None, source.load(), fleet, 2).serve(None)
     assert fleet.drained

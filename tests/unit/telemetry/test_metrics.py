@@ -276,6 +276,11 @@ def test_names_and_labels(accept: str, parse: _Parse, name: str) -> None:
         assert set(sample.labels) - {"le"} == labels
 
 
+def test_a_form_that_there_is_not() -> None:
+    """A version that is no number is none that we know: the numbers come in the oldest form."""
+    assert render(State(), f"{_OPENMETRICS}x", synchronized=True, workers=1)[1].startswith(_TEXT.partition(";")[0])
+
+
 @_FORMS
 def test_values(accept: str, parse: _Parse) -> None:
     """What is exposed is what was counted."""
