@@ -15,12 +15,14 @@ GATEWAY_API = "gateway.networking.k8s.io/v1"
 OPTIONS = Options(class_names=(CLASS_NAME,), implicit_gateway=8080)
 
 
-def gateway(name: str, created: str = "2026-01-01T00:00:00Z", port: int = 8080, **listener: str) -> Object:
+def gateway(
+    name: str, created: str = "2026-01-01T00:00:00Z", port: int = 8080, namespace: str = "default", **listener: str
+) -> Object:
     spec = {
         "gatewayClassName": CLASS_NAME,
         "listeners": [{"name": "web", "port": port, "protocol": "HTTP", **listener}],
     }
-    metadata = {"name": name, "creationTimestamp": created}
+    metadata = {"name": name, "namespace": namespace, "creationTimestamp": created}
     return from_body({"apiVersion": GATEWAY_API, "kind": "Gateway", "metadata": metadata, "spec": spec})
 
 
@@ -59,6 +61,13 @@ def test_one_hostname_of_two_gateways(first: Any, second: Any, hostname: dict[st
     (listener,) = status(made, "Gateway", theirs.name)["listeners"]
     assert next(each for each in listener["conditions"] if each["type"] == "Accepted")["status"] == "False"
     assert routes(made) == ["default/to-mine/0"]
+
+
+def test_equally_old() -> None:
+    """Of two that are equally old the first by NAMESPACE/NAME wins, whose slash counts: `a-b/x` is before `a/x`."""
+    made = translate([gateway("x", namespace="a"), gateway("y", namespace="a-b")], OPTIONS)
+    assert conflict(made, "y")["status"] == "False"
+    assert "at listener a-b/y/web" in conflict(made, "x")["message"]
 
 
 @pytest.mark.parametrize("other", [gateway("b", hostname="b.example"), gateway("b", port=8081)], ids=["host", "port"])
