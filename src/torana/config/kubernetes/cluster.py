@@ -66,7 +66,10 @@ class Cluster:
         self._retry: asyncio.TimerHandle | None = None
         self._fault: Trouble | None = None
         self._watchers = {
-            (watched.group, watched.kind): Watcher(self._api, watched, self._changed) for watched in WATCHED
+            (watched.group, watched.kind): Watcher(
+                self._api, watched, self._changed_told if watched.told else self._changed
+            )
+            for watched in WATCHED
         }
         self._installed = Installed(self._api, self._changes.set)
         self._statuses = StatusWriter(self._api, options.controller_names, self._look, self._members)
@@ -156,6 +159,10 @@ class Cluster:
     def _changed(self, change: Change) -> None:
         if change is Change.SPEC or self._found_addresses() != self._addresses:
             self._changes.set()
+
+    def _changed_told(self, change: Change) -> None:
+        """Of a kind whose statuses are compared: all of them, which the thousands of changes of others do not need."""
+        self._changed(change)
         self._statuses.wake()
 
     def _found_addresses(self) -> tuple[str, ...]:
