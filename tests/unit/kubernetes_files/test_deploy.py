@@ -175,6 +175,12 @@ def test_pod_can_run_restricted() -> None:
     assert (mount["mountPath"], mount["name"], volume["emptyDir"]["medium"]) == ("/tmp", volume["name"], "Memory")
 
 
+def test_no_admin_within_reach_of_a_backend() -> None:
+    """Nothing in a pod listens on localhost alone: a Backend of any user of the cluster may lead there."""
+    settings = process_settings({entry["name"]: entry["value"] for entry in container()["env"]})
+    assert settings.admin_address is None
+
+
 def test_pod_has_time_to_drain() -> None:
     """A pod is killed only after the pause before its end, the time requests have, and some more."""
     pod = of_kind("Deployment")["spec"]["template"]["spec"]
