@@ -178,3 +178,25 @@ def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: st
         Api()
     assert str(path) in str(caught.value)
     assert "sk-one" not in str(caught.value)
+
+
+async def test_lines_of_a_watch(tmp_path: Path) -> None:
+    """An event ends with its line break alone, in however many pieces it comes and whatever its text has in it."""
+    names = ["next\x85line", "separator\u2028s\u2029", "plain"]
+    lines = [json.dumps({"type": "ADDED", "object": {"name": name}}, ensure_ascii=False).encode() for name in names]
+    whole = b"\n".join(lines) + b"\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")
+        for start in range(0, len(whole), 7):
+            piece = whole[start : start + 7]
+            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        writer.write(b"0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        api = Api(_kubeconfig(tmp_path, {}, server.sockets[0].getsockname()[1]))
+        async with asyncio.timeout(30), api.watch(LEASE, "1") as events:
+            assert [event.object["name"] async for event in events] == names
+        await api.close()
