@@ -14,6 +14,8 @@ import pytest
 from torana.config.kubernetes import plugin
 from torana.config.kubernetes.api import Api, ApiError, ClusterError
 from torana.config.kubernetes.kinds import LEASE
+from torana.config.kubernetes.objects import Object, Options
+from torana.config.kubernetes.translate import translate
 
 _NO_JSON = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n<html></html>"
 
@@ -200,3 +202,30 @@ async def test_lines_of_a_watch(tmp_path: Path) -> None:
         async with asyncio.timeout(30), api.watch(LEASE, "1") as events:
             assert [event.object["name"] async for event in events] == names
         await api.close()
+
+
+async def test_an_object_that_is_nested_too_deeply(tmp_path: Path) -> None:
+    """It is read without its depths, in lists and in watches, and keeps no other from being read."""
+    deep = '{"a":' * 5000 + '"\\"}{["' + "}" * 5000
+    items = f'{{"name": "deep", "spec": {deep}}}, {{"name": "other"}}'
+    listed = f'{{"metadata": {{"resourceVersion": "1"}}, "items": [{items}]}}'
+    watched = f'{{"type": "ADDED", "object": {{"name": "deep", "spec": {deep}}}}}\n{{"type": "ADDED", "object": {{}}}}'
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        body = (watched if b"watch=true" in request else listed).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        api = Api(_kubeconfig(tmp_path, {}, server.sockets[0].getsockname()[1]))
+        page = await asyncio.wait_for(api.list(LEASE), 30)
+        async with asyncio.timeout(30), api.watch(LEASE, "1") as events:
+            seen = [event.object async for event in events]
+        await api.close()
+    assert [item["name"] for item in page.items] == ["deep", "other"]
+    assert seen[1] == {}
+    for found in (page.items[0], seen[0]):
+        backend = Object("agentgateway.dev/v1alpha1", "AgentgatewayBackend", "a", "deep", {"spec": found["spec"]})
+        (status,) = translate([backend], Options()).statuses
+        assert "nested too deeply" in str(status.status)

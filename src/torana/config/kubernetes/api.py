@@ -20,6 +20,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams, ExecA
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig
 from lightkube.core.exceptions import ConfigError as KubeconfigError
 
+from torana.config.kubernetes.nesting import decoded
 from torana.config.kubernetes.plugin import Plugin
 from torana.config.kubernetes.token_file import TokenFile
 
@@ -208,12 +209,12 @@ class Api:
         with _answered():
             answer = await self._client.request(method, path, params=parameters, content=content, headers=headers)
             _check(answer)
-            return msgspec.json.decode(answer.content, type=Json)
+            return decoded(answer.content, Json)
 
 
 async def _events(answer: httpx2.Response) -> AsyncIterator[Event]:
     async for text in _lines(answer):
-        line = msgspec.json.decode(text, type=_Line)
+        line = decoded(text, _Line)
         if line.type == "ERROR":
             raise ApiError(int(line.object.get("code", 500)), str(line.object.get("message", "the watch failed")))
         yield Event(line.type, line.object)
