@@ -16,7 +16,7 @@ OPTIONS = Options(class_names=(CLASS_NAME,), implicit_gateway=8080)
 
 
 def gateway(
-    name: str, created: str = "2026-01-01T00:00:00Z", port: int = 8080, namespace: str = "default", **listener: str
+    name: str, created: str = "2026-01-01T00:00:00Z", port: int = 8080, namespace: str = "default", **listener: Any
 ) -> Object:
     spec = {
         "gatewayClassName": CLASS_NAME,
@@ -76,6 +76,22 @@ def test_gateways_apart(other: Object) -> None:
     made = translate([gateway("a"), other, route("a"), route("b")], OPTIONS)
     assert conflict(made, "b")["status"] == "False"
     assert sorted(routes(made)) == ["default/to-a/0", "default/to-b/0"]
+
+
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        ({"hostname": "a.example", "protocol": "HTTPS", "tls": {}}, "HostnameConflict"),
+        ({"hostname": "a.example"}, "ProtocolConflict"),
+    ],
+    ids=["hostname", "port"],
+)
+def test_a_certificate_that_is_missing(later: dict[str, Any], reason: str) -> None:
+    """A listener in want of its certificate keeps port and hostname: no other Gateway gets its requests meanwhile."""
+    first = gateway("mine", hostname="a.example", protocol="HTTPS", tls={"certificateRefs": [{"name": "absent"}]})
+    made = translate([first, gateway("later", "2026-02-01T00:00:00Z", **later)], OPTIONS)
+    assert conflict(made, "mine")["status"] == "False"
+    assert conflict(made, "later")["reason"] == reason
 
 
 def test_supplied_gateways_share() -> None:

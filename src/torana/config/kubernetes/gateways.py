@@ -146,7 +146,7 @@ class Gateways:
         first: dict[int, ListenerState] = {}
         hostnames: dict[tuple[int, str | None], ListenerState] = {}
         for listener in self.listeners():
-            if not listener.serves:
+            if not listener.claims:
                 continue
             port = listener.spec.port
             holder = first.setdefault(port, listener)

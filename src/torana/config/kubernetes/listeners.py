@@ -50,10 +50,13 @@ class ListenerState:
         return self.conflict or self.accepted or self.resolved
 
     @property
+    def claims(self) -> bool:
+        """Whether its port and hostname are its own: in want of its certificate they are nobody else's meanwhile."""
+        return not (self.accepted or self.conflict or self.halted) and bool(self.kinds)
+
+    @property
     def serves(self) -> bool:
-        if self.accepted or self.conflict or self.halted or not self.kinds:
-            return False
-        return self.tls is not None or self.protocol is Protocol.HTTP
+        return self.claims and (self.tls is not None or self.protocol is Protocol.HTTP)
 
     def examine(self, store: Store, grants: Grants) -> None:
         """Find out what is wrong with the listener by itself."""
