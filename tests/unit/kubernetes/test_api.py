@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from torana.config.kubernetes import plugin
-from torana.config.kubernetes.api import Api, ApiError, ClusterError
+from torana.config.kubernetes.api import Api, ApiError, ClusterError, Json
 from torana.config.kubernetes.kinds import LEASE
 from torana.config.kubernetes.objects import Object, Options
 from torana.config.kubernetes.translate import translate
@@ -39,8 +39,12 @@ def _plugin(program: str) -> dict[str, Any]:
     return {"exec": {"apiVersion": version, "command": sys.executable, "args": ["-c", program]}}
 
 
+async def _items(api: Api) -> list[Json]:
+    return [item async for page in api.pages(LEASE) for item in page.items]
+
+
 async def _list(api: Api) -> None:
-    await api.list(LEASE)
+    await _items(api)
 
 
 async def _watch(api: Api) -> None:
@@ -219,13 +223,13 @@ async def test_an_object_that_is_nested_too_deeply(tmp_path: Path) -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         api = Api(_kubeconfig(tmp_path, {}, server.sockets[0].getsockname()[1]))
-        page = await asyncio.wait_for(api.list(LEASE), 30)
+        found = await asyncio.wait_for(_items(api), 30)
         async with asyncio.timeout(30), api.watch(LEASE, "1") as events:
             seen = [event.object async for event in events]
         await api.close()
-    assert [item["name"] for item in page.items] == ["deep", "other"]
+    assert [item["name"] for item in found] == ["deep", "other"]
     assert seen[1] == {}
-    for found in (page.items[0], seen[0]):
-        backend = Object("agentgateway.dev/v1alpha1", "AgentgatewayBackend", "a", "deep", {"spec": found["spec"]})
+    for each in (found[0], seen[0]):
+        backend = Object("agentgateway.dev/v1alpha1", "AgentgatewayBackend", "a", "deep", {"spec": each["spec"]})
         (status,) = translate([backend], Options()).statuses
         assert "nested too deeply" in str(status.status)

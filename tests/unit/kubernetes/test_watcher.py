@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
+from weakref import ref
 
 from torana.config.kubernetes.api import Api, ApiError, Event, Page, Resource
 from torana.config.kubernetes.conditions import Fault
@@ -24,8 +25,8 @@ class _Cluster:
         self._listed = listed
         self._changed = changed
 
-    async def list(self, _: Resource) -> Page:
-        return Page([self._listed], "1")
+    async def pages(self, _: Resource) -> AsyncIterator[Page]:
+        yield Page([self._listed], "1")
 
     @asynccontextmanager
     async def watch(self, _: Resource, __: str) -> AsyncIterator[AsyncIterator[Event]]:
@@ -73,6 +74,28 @@ async def test_what_nobody_reads_is_let_go() -> None:
     assert kept.object.body["data"] == {"ca.crt": "pem"}
     assert kept.object.body.keys() == {"apiVersion", "kind", "metadata", "data"}
     assert kept.object.metadata.keys() == {"name", "namespace"}
+
+
+async def test_a_page_at_a_time() -> None:
+    """Of a list no more is in memory than what is kept, and the pages that are just being read."""
+
+    class Body(dict[str, Any]):
+        """A dictionary that can be referred to weakly."""
+
+    class Pages(_Cluster):
+        async def pages(self, _: Resource) -> AsyncIterator[Page]:
+            bodies: list[ref[Body]] = []
+            for number in range(4):
+                body = Body(metadata={"name": str(number), "namespace": "a"}, data={"large": "x"})
+                bodies.append(ref(body))
+                yield Page([body], str(number))
+                alive.append(sum(each() is not None for each in bodies))
+
+    alive: list[int] = []
+    watcher = _watcher("ConfigMap", Pages({}), [])
+    await watcher._list()
+    assert sorted(name.name for name in watcher.objects) == ["0", "1", "2", "3"]
+    assert max(alive) <= 2
 
 
 async def test_what_is_read_is_a_change() -> None:

@@ -36,7 +36,10 @@ Json = dict[str, Any]
 
 
 class Resource(NamedTuple):
-    """A collection of the API. `version` is the one in the URL, and `fields` a field selector for lists and watches."""
+    """A collection of the API. `version` is the one in the URL, and `fields` a field selector for lists and watches.
+
+    `page` is how many objects are listed at once.
+    """
 
     group: str
     version: str
@@ -44,6 +47,7 @@ class Resource(NamedTuple):
     plural: str
     namespaced: bool = True
     fields: str = ""
+    page: int = _PAGE
 
     @property
     def api_version(self) -> str:
@@ -82,7 +86,7 @@ class ClusterError(Exception):
 class Page(NamedTuple):
     items: list[Json]
     version: str
-    """The resourceVersion to watch from."""
+    """The resourceVersion to watch from, which is that of all pages."""
 
 
 class Event(NamedTuple):
@@ -128,16 +132,15 @@ class Api:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def list(self, resource: Resource) -> Page:
-        """All of it, page by page. Raises ApiError; its code is 410 when the pages expired meanwhile."""
-        items: list[Json] = []
-        parameters = {"limit": str(_PAGE), **_selected(resource)}
+    async def pages(self, resource: Resource) -> AsyncIterator[Page]:
+        """All of it. Raises ApiError; its code is 410 when the pages expired meanwhile."""
+        parameters = {"limit": str(resource.page), **_selected(resource)}
         while True:
             answer = await self._call("GET", resource.path(), parameters=parameters)
             metadata = answer.get("metadata", {})
-            items += answer.get("items") or []
+            yield Page(answer.get("items") or [], metadata.get("resourceVersion", ""))
             if not metadata.get("continue"):
-                return Page(items, metadata.get("resourceVersion", ""))
+                return
             parameters["continue"] = metadata["continue"]
 
     @asynccontextmanager

@@ -94,15 +94,19 @@ class Watcher:
 
     async def _list(self) -> None:
         for resource in self._versions:
+            version, found = "", []
             try:
-                page = await self._api.list(resource)
+                # One page in memory at a time: much of it is let go.
+                async for page in self._api.pages(resource):
+                    version = page.version
+                    found += [self._kept(item, resource) for item in page.items]
             except ApiError as error:
                 if error.code == 404 and resource is not self._versions[-1]:
                     continue
                 raise
             self._resource = resource
-            self._replace([self._kept(item) for item in page.items])
-            self._version = page.version
+            self._replace(found)
+            self._version = version
             return
 
     async def _watch(self) -> None:
@@ -113,7 +117,7 @@ class Watcher:
                 self._version = metadata.get("resourceVersion", self._version)
                 if event.kind == "BOOKMARK":
                     continue
-                self._note(self._kept(event.object), deleted=event.kind == "DELETED")
+                self._note(self._kept(event.object, self._resource), deleted=event.kind == "DELETED")
 
     async def _recover(self, error: ApiError) -> None:
         """Each way to fail, and how to go on."""
@@ -183,7 +187,7 @@ class Watcher:
         elif former.status != kept.status:
             self._changed(Change.STATUS)
 
-    def _kept(self, body: Json) -> Kept:
+    def _kept(self, body: Json, resource: Resource) -> Kept:
         """Taken apart, so that a status of our own writing is not taken for a change of what users want.
 
         What nobody here reads is let go: others' objects must not fill our memory, nor their changes keep us busy.
@@ -192,7 +196,7 @@ class Watcher:
         version = whole.get("resourceVersion", "")
         metadata: dict[str, Any] = {name: part for name, part in whole.items() if name in _METADATA}
         # Items of a list do not say what they are.
-        written = {**body, "apiVersion": self._resource.api_version, "kind": self.kind, "metadata": metadata}
+        written = {**body, "apiVersion": resource.api_version, "kind": self.kind, "metadata": metadata}
         status = written.pop("status", None) or {}
         data = written.get("data") or {}
         if self._keys is not None:
@@ -202,9 +206,9 @@ class Watcher:
             written["data"] = {key: text for key, text in data.items() if key not in large}
             written[TOO_LARGE] = large
         thing = Object(
-            self._resource.api_version, self.kind, metadata.get("namespace", ""), metadata.get("name", ""), written
+            resource.api_version, self.kind, metadata.get("namespace", ""), metadata.get("name", ""), written
         )
-        return Kept(thing, status, version, self._resource)
+        return Kept(thing, status, version, resource)
 
 
 def _scattered(seconds: float) -> float:
