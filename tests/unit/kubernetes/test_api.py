@@ -34,8 +34,8 @@ def _kubeconfig(folder: Path, user: dict[str, Any], port: int = 1) -> Path:
     return path
 
 
-def _plugin(program: str) -> dict[str, Any]:
-    version = "client.authentication.k8s.io/v1beta1"
+def _plugin(program: str, version: str = "v1beta1") -> dict[str, Any]:
+    version = f"client.authentication.k8s.io/{version}"
     return {"exec": {"apiVersion": version, "command": sys.executable, "args": ["-c", program]}}
 
 
@@ -70,6 +70,9 @@ async def _asked(kubeconfig: Path, call: Callable[[Api], Awaitable[None]]) -> Ap
         (_plugin("exit(3)"), "no credentials for the API server"),
         (_plugin("print('no JSON')"), "no credentials for the API server"),
         (_plugin("print('{}')"), "no credentials for the API server"),
+        (_plugin("""print('{"status": {"clientKeyData": "sk"}}')"""), "no credentials for the API server"),
+        (_plugin("print('[]')"), "no credentials for the API server"),
+        (_plugin("", "v2"), "no credentials for the API server"),
         ({"exec": {**_plugin("")["exec"], "command": "/no/such/plugin"}}, "no credentials for the API server"),
         ({"tokenFile": "/no/such/token"}, "no credentials for the API server"),
         ({}, "the API server cannot be reached"),
@@ -113,6 +116,30 @@ async def test_a_plugin_that_answers(tmp_path: Path) -> None:
             assert caught.value.reason == "unauthorized"
         await api.close()
     assert [line.rpartition(b" ")[2] for line in sent] == [b"x", b"x", b"xx"]
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1"])
+async def test_one_plugin_for_all_that_begin_at_once(tmp_path: Path, version: str) -> None:
+    """Calls that begin at once ask the plugin once, which is told what it is asked for; all have its token."""
+    sent: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        sent.append(next(line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization:")))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        writer.close()
+
+    count = tmp_path / "count"
+    program = (
+        f"import json, os, pathlib; count = pathlib.Path({str(count)!r}); count.open('a').write('x'); "
+        "asked = json.loads(os.environ['KUBERNETES_EXEC_INFO']); "
+        "print(json.dumps({'status': {'token': asked['apiVersion'].rpartition('/')[2] + count.read_text()}}))"
+    )
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        api = Api(_kubeconfig(tmp_path, _plugin(program, version), server.sockets[0].getsockname()[1]))
+        await asyncio.wait_for(asyncio.gather(*(_list(api) for _ in range(5))), 30)
+        await api.close()
+    assert [line.rpartition(b" ")[2] for line in sent] == [f"{version}x".encode()] * 5
 
 
 async def test_a_token_that_is_written_anew(tmp_path: Path) -> None:
