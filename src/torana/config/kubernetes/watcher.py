@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Callable
 from enum import Enum, auto
+from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -75,6 +76,8 @@ class Watcher:
         self._version = ""
         self._failures = 0
         self._refusals = 0
+        self._accepted = inf  # when the server accepted the watch, while there is one
+        self._told: Trouble | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -135,12 +138,15 @@ class Watcher:
             return
         if error.code in (401, 403):
             self._version = ""  # after a change of rights a watch may begin where much was missed
+        if monotonic() - self._accepted >= _SHORT_WATCH:
+            self._failures, self._told = 0, None  # all was well; a watch that ends at once is no end of a failure
+        self._accepted = inf
         self._failures += 1
         self._refusals = self._refusals + 1 if error.code == 403 else 0
         trouble = Trouble(self.kind, error.reason, self._words(error))
-        if trouble != self.trouble:
+        if trouble != self._told:
             _log.warning("%s: %s", self.kind, trouble.words)
-        self.trouble = trouble
+        self.trouble = self._told = trouble
         if self._refusals == _REFUSALS and not self.listed:
             self.refused = True
             self._changed(Change.SPEC)
@@ -162,7 +168,8 @@ class Watcher:
     def _in_step(self) -> None:
         self.trouble = None
         self.refused = False
-        self._failures = self._refusals = 0
+        self._refusals = 0
+        self._accepted = monotonic()
         if not self.listed:
             self.listed = True
             self._changed(Change.SPEC)
