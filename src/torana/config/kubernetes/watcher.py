@@ -85,9 +85,8 @@ class Watcher:
             try:
                 if not self._version:
                     await self._list()
-                began = monotonic()
                 await self._watch()
-                if monotonic() - began < _SHORT_WATCH:
+                if not self._lasted():
                     await asyncio.sleep(_scattered(_SHORT_WATCH))
             except ApiError as error:
                 await self._recover(error)
@@ -138,9 +137,7 @@ class Watcher:
             return
         if error.code in (401, 403):
             self._version = ""  # after a change of rights a watch may begin where much was missed
-        if monotonic() - self._accepted >= _SHORT_WATCH:
-            self._failures, self._told = 0, None  # all was well; a watch that ends at once is no end of a failure
-        self._accepted = inf
+        self._lasted()
         self._failures += 1
         self._refusals = self._refusals + 1 if error.code == 403 else 0
         trouble = Trouble(self.kind, error.reason, self._words(error))
@@ -151,6 +148,14 @@ class Watcher:
             self.refused = True
             self._changed(Change.SPEC)
         await asyncio.sleep(_scattered(min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures, 10))))
+
+    def _lasted(self) -> bool:
+        """Whether the watch that has ended was one; then all was well, as it is not with one that ends at once."""
+        lasted = monotonic() - self._accepted >= _SHORT_WATCH
+        self._accepted = inf
+        if lasted:
+            self._failures, self._told = 0, None
+        return lasted
 
     async def _is_served(self) -> bool:
         """Rights are looked at before kinds: who may not read a kind that does not exist is told of the former."""
