@@ -15,6 +15,7 @@ import trustme
 from tests.cluster.bed import LESSER, LESSER_USER, Bed
 from tests.cluster.build import MissingError, tools
 from tests.cluster.gateway import ClusterGateway
+from tests.cluster.space import CLASS, HOST, Cast, Space
 from tests.e2e.stand_in import StandIn
 from torana.config.kubernetes.api import Api
 
@@ -125,6 +126,30 @@ def gateways(bed: Bed, folder: Path) -> Iterator[StartGateway]:
         for running in started:
             running.stop()
             print(f"--- a gateway; {running.last_words}")  # noqa: T201 - pytest shows it when the test has failed
+
+
+@pytest.fixture(scope="module")
+def cast(bed: Bed, ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
+    plain = [StandIn() for _ in range(3)]
+    secure = StandIn(certificate=ca.issue_cert(HOST))
+    words = [word for number, each in enumerate(plain, 1) for word in each.resolve(f"10.9.0.{number}", 8080)]
+    bed.apply(CLASS)
+    with gateways(bed, tmp_path_factory.mktemp("shared")) as start:
+        yield Cast(lambda: start("--workers", "1", *words, *secure.resolve(HOST, 443)), plain, secure, ca)
+    bed.kubectl("delete", "gatewayclass", "shared")
+    for stand_in in (*plain, secure):
+        stand_in.close()
+
+
+@pytest.fixture
+def space(bed: Bed, cast: Cast, namespace: str) -> Iterator[Space]:
+    cast.revive()
+    cast.gateway.until_ready()
+    written = len(cast.gateway.log)
+    yield Space(bed, cast, namespace)
+    print(f"--- what the gateway wrote meanwhile:\n{cast.gateway.log[written:]}")  # noqa: T201 - shown on failure
+    for resource in ("gateways", "httproutes"):
+        bed.kubectl("delete", "--raw", f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/{resource}")
 
 
 @pytest.fixture(scope="session")

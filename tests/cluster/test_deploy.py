@@ -43,6 +43,7 @@ service:
   annotations: {example.com/scheme: internal}
   ports: [{name: http-alt, port: 8080}]
 drainSeconds: 100
+adminAddress: localhost:15000
 resources: {requests: {cpu: 2}}
 podDisruptionBudget: {enabled: true, maxUnavailable: 50%}
 env: [{name: SSL_CERT_FILE, value: /etc/ca/ca.pem}]
@@ -158,6 +159,7 @@ def test_values_change_the_chart(run_helm: Helm) -> None:
         "--workers=4",
     ]
     assert {"name": "CONNECTION_TERMINATION_DEADLINE", "value": "100s"} in gateway["env"]
+    assert {"name": "ADMIN_ADDR", "value": "localhost:15000"} in gateway["env"]
     assert {"name": "SSL_CERT_FILE", "value": "/etc/ca/ca.pem"} in gateway["env"]
     assert gateway["ports"][0] == {"name": "http-alt", "containerPort": 8080}
     assert gateway["resources"]["requests"]["cpu"] == 2

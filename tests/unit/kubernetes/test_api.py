@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from torana.config.kubernetes import plugin
-from torana.config.kubernetes.api import Api, ApiError, ClusterError
+from torana.config.kubernetes.api import Api, ApiError, ClusterError, Json
 from torana.config.kubernetes.kinds import LEASE
+from torana.config.kubernetes.objects import Object, Options
+from torana.config.kubernetes.translate import translate
 
 _NO_JSON = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n<html></html>"
 
@@ -32,13 +34,17 @@ def _kubeconfig(folder: Path, user: dict[str, Any], port: int = 1) -> Path:
     return path
 
 
-def _plugin(program: str) -> dict[str, Any]:
-    version = "client.authentication.k8s.io/v1beta1"
+def _plugin(program: str, version: str = "v1beta1") -> dict[str, Any]:
+    version = f"client.authentication.k8s.io/{version}"
     return {"exec": {"apiVersion": version, "command": sys.executable, "args": ["-c", program]}}
 
 
+async def _items(api: Api) -> list[Json]:
+    return [item async for page in api.pages(LEASE) for item in page.items]
+
+
 async def _list(api: Api) -> None:
-    await api.list(LEASE)
+    await _items(api)
 
 
 async def _watch(api: Api) -> None:
@@ -64,6 +70,9 @@ async def _asked(kubeconfig: Path, call: Callable[[Api], Awaitable[None]]) -> Ap
         (_plugin("exit(3)"), "no credentials for the API server"),
         (_plugin("print('no JSON')"), "no credentials for the API server"),
         (_plugin("print('{}')"), "no credentials for the API server"),
+        (_plugin("""print('{"status": {"clientKeyData": "sk"}}')"""), "no credentials for the API server"),
+        (_plugin("print('[]')"), "no credentials for the API server"),
+        (_plugin("", "v2"), "no credentials for the API server"),
         ({"exec": {**_plugin("")["exec"], "command": "/no/such/plugin"}}, "no credentials for the API server"),
         ({"tokenFile": "/no/such/token"}, "no credentials for the API server"),
         ({}, "the API server cannot be reached"),
@@ -107,6 +116,30 @@ async def test_a_plugin_that_answers(tmp_path: Path) -> None:
             assert caught.value.reason == "unauthorized"
         await api.close()
     assert [line.rpartition(b" ")[2] for line in sent] == [b"x", b"x", b"xx"]
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1"])
+async def test_one_plugin_for_all_that_begin_at_once(tmp_path: Path, version: str) -> None:
+    """Calls that begin at once ask the plugin once, which is told what it is asked for; all have its token."""
+    sent: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        sent.append(next(line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization:")))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        writer.close()
+
+    count = tmp_path / "count"
+    program = (
+        f"import json, os, pathlib; count = pathlib.Path({str(count)!r}); count.open('a').write('x'); "
+        "asked = json.loads(os.environ['KUBERNETES_EXEC_INFO']); "
+        "print(json.dumps({'status': {'token': asked['apiVersion'].rpartition('/')[2] + count.read_text()}}))"
+    )
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        api = Api(_kubeconfig(tmp_path, _plugin(program, version), server.sockets[0].getsockname()[1]))
+        await asyncio.wait_for(asyncio.gather(*(_list(api) for _ in range(5))), 30)
+        await api.close()
+    assert [line.rpartition(b" ")[2] for line in sent] == [f"{version}x".encode()] * 5
 
 
 async def test_a_token_that_is_written_anew(tmp_path: Path) -> None:
@@ -178,3 +211,52 @@ def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: st
         Api()
     assert str(path) in str(caught.value)
     assert "sk-one" not in str(caught.value)
+
+
+async def test_lines_of_a_watch(tmp_path: Path) -> None:
+    """An event ends with its line break alone, in however many pieces it comes and whatever its text has in it."""
+    names = ["next\x85line", "separator\u2028s\u2029", "plain"]
+    lines = [json.dumps({"type": "ADDED", "object": {"name": name}}, ensure_ascii=False).encode() for name in names]
+    whole = b"\n".join(lines) + b"\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")
+        for start in range(0, len(whole), 7):
+            piece = whole[start : start + 7]
+            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        writer.write(b"0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        api = Api(_kubeconfig(tmp_path, {}, server.sockets[0].getsockname()[1]))
+        async with asyncio.timeout(30), api.watch(LEASE, "1") as events:
+            assert [event.object["name"] async for event in events] == names
+        await api.close()
+
+
+async def test_an_object_that_is_nested_too_deeply(tmp_path: Path) -> None:
+    """It is read without its depths, in lists and in watches, and keeps no other from being read."""
+    deep = '{"a":' * 5000 + '"\\"}{["' + "}" * 5000
+    items = f'{{"name": "deep", "spec": {deep}}}, {{"name": "other"}}'
+    listed = f'{{"metadata": {{"resourceVersion": "1"}}, "items": [{items}]}}'
+    watched = f'{{"type": "ADDED", "object": {{"name": "deep", "spec": {deep}}}}}\n{{"type": "ADDED", "object": {{}}}}'
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        body = (watched if b"watch=true" in request else listed).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        api = Api(_kubeconfig(tmp_path, {}, server.sockets[0].getsockname()[1]))
+        found = await asyncio.wait_for(_items(api), 30)
+        async with asyncio.timeout(30), api.watch(LEASE, "1") as events:
+            seen = [event.object async for event in events]
+        await api.close()
+    assert [item["name"] for item in found] == ["deep", "other"]
+    assert seen[1] == {}
+    for each in (found[0], seen[0]):
+        backend = Object("agentgateway.dev/v1alpha1", "AgentgatewayBackend", "a", "deep", {"spec": each["spec"]})
+        (status,) = translate([backend], Options()).statuses
+        assert "nested too deeply" in str(status.status)

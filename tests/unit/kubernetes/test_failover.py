@@ -98,3 +98,16 @@ def test_a_mirror_that_leads_nowhere() -> None:
         ("10.0.0.9", 0.125),
     ]
     assert route.backends[0].groups
+
+
+def test_no_retry() -> None:
+    """A retry of no attempts is none; the route serves."""
+
+    def never(body: dict[str, Any]) -> dict[str, Any]:
+        rules = [{**rule, "retry": {"attempts": 0}} if "retry" in rule else rule for rule in body["spec"]["rules"]]
+        return {**body, "spec": {**body["spec"], "rules": rules}}
+
+    made = changed(family("failover"), "HTTPRoute", "rules", never)
+    assert told(made, "HTTPRoute", "rules")["Accepted"] == ("True", "Accepted")
+    (route,) = (each for each in made.config.binds[0].listeners[0].routes if each.name == "apps/rules/retried")
+    assert route.policies.retry is None

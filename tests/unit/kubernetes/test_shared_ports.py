@@ -15,12 +15,14 @@ GATEWAY_API = "gateway.networking.k8s.io/v1"
 OPTIONS = Options(class_names=(CLASS_NAME,), implicit_gateway=8080)
 
 
-def gateway(name: str, created: str = "2026-01-01T00:00:00Z", port: int = 8080, **listener: str) -> Object:
+def gateway(
+    name: str, created: str = "2026-01-01T00:00:00Z", port: int = 8080, namespace: str = "default", **listener: Any
+) -> Object:
     spec = {
         "gatewayClassName": CLASS_NAME,
         "listeners": [{"name": "web", "port": port, "protocol": "HTTP", **listener}],
     }
-    metadata = {"name": name, "creationTimestamp": created}
+    metadata = {"name": name, "namespace": namespace, "creationTimestamp": created}
     return from_body({"apiVersion": GATEWAY_API, "kind": "Gateway", "metadata": metadata, "spec": spec})
 
 
@@ -61,12 +63,35 @@ def test_one_hostname_of_two_gateways(first: Any, second: Any, hostname: dict[st
     assert routes(made) == ["default/to-mine/0"]
 
 
+def test_equally_old() -> None:
+    """Of two that are equally old the first by NAMESPACE/NAME wins, whose slash counts: `a-b/x` is before `a/x`."""
+    made = translate([gateway("x", namespace="a"), gateway("y", namespace="a-b")], OPTIONS)
+    assert conflict(made, "y")["status"] == "False"
+    assert "at listener a-b/y/web" in conflict(made, "x")["message"]
+
+
 @pytest.mark.parametrize("other", [gateway("b", hostname="b.example"), gateway("b", port=8081)], ids=["host", "port"])
 def test_gateways_apart(other: Object) -> None:
     """Gateways with other hostnames or ports stand side by side."""
     made = translate([gateway("a"), other, route("a"), route("b")], OPTIONS)
     assert conflict(made, "b")["status"] == "False"
     assert sorted(routes(made)) == ["default/to-a/0", "default/to-b/0"]
+
+
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        ({"hostname": "a.example", "protocol": "HTTPS", "tls": {}}, "HostnameConflict"),
+        ({"hostname": "a.example"}, "ProtocolConflict"),
+    ],
+    ids=["hostname", "port"],
+)
+def test_a_certificate_that_is_missing(later: dict[str, Any], reason: str) -> None:
+    """A listener in want of its certificate keeps port and hostname: no other Gateway gets its requests meanwhile."""
+    first = gateway("mine", hostname="a.example", protocol="HTTPS", tls={"certificateRefs": [{"name": "absent"}]})
+    made = translate([first, gateway("later", "2026-02-01T00:00:00Z", **later)], OPTIONS)
+    assert conflict(made, "mine")["status"] == "False"
+    assert conflict(made, "later")["reason"] == reason
 
 
 def test_supplied_gateways_share() -> None:

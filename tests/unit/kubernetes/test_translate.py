@@ -126,6 +126,29 @@ def test_what_may_not_be_read_fails_closed() -> None:
     assert not any(route.backends[0].groups for route in made.config.binds[0].listeners[0].routes)
 
 
+def test_endpoints_that_may_not_be_read() -> None:
+    """A route to a Service of a cluster whose endpoints may not be read says so, and answers 500."""
+    text = """
+apiVersion: v1
+kind: Service
+metadata: {name: chat}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: chat}
+spec: {parentRefs: [{name: main}], rules: [{backendRefs: [{name: chat, port: 80}]}]}
+"""
+    found = [msgspec.structs.replace(each, place=None) for each in objects(text)]
+    made = translate(
+        found, msgspec.structs.replace(_OPTIONS, unread=frozenset({("discovery.k8s.io", "EndpointSlice")}))
+    )
+    resolved = _condition(made, "HTTPRoute", "chat", "ResolvedRefs")
+    assert resolved["reason"] == "BackendNotFound"
+    assert resolved["message"].endswith("cannot be read: the API server does not let Torana list kind EndpointSlice")
+    assert not made.config.binds[0].listeners[0].routes[0].backends[0].groups
+
+
 def test_no_policy_is_plaintext() -> None:
     """Without a BackendTLSPolicy port 443 is reached in plaintext, as the page says, and the status warns of it."""
     made = translate(_seed("mistral-tls"), _OPTIONS)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tests.unit.kubernetes.families import backends, changed, conditions, family, status, told
+from tests.unit.kubernetes.manifests import from_body
 from torana.config.kubernetes.objects import Options, Translation
 from torana.config.kubernetes.translate import translate
+from torana.config.problem import Severity
 
 
 def _with_policies(policies: dict[str, Any]) -> Translation:
@@ -90,6 +92,42 @@ def test_a_provider_that_is_not_spoken(provider: str) -> None:
         assert f"provider {provider} is not supported yet" in accepted["message"]
         assert "provider openai with host" in accepted["message"]
         assert field in accepted["message"]
+
+
+_REFUSED: dict[str, list[dict[str, Any]]] = {
+    "Backend": [
+        {"type": "AI", "ai": {"llm": {"gemini": {"model": "m"}}}},
+        {"type": "AWS", "aws": {"accountId": "1"}},
+        {"type": "MCP", "mcp": {}},
+    ],
+    "AgentgatewayBackend": [
+        {"ai": {"provider": {"bedrock": {}}}},
+        {"ai": {"provider": {"custom": {"backendRef": {"name": "x"}}, "host": "a.example", "port": 80}}},
+        {"a2a": {}},
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "spec"), [(kind, spec) for kind, specs in _REFUSED.items() for spec in specs])
+def test_what_is_refused_is_told_once(kind: str, spec: dict[str, Any]) -> None:
+    """Of what makes its object not accepted nothing says besides that it has no effect."""
+    name = "backends" if kind == "Backend" else "agentgateway"
+    made = changed(family(name), kind, "default", lambda body: {**body, "spec": spec})
+    (problem,) = (each for each in made.problems if each.path == f"{kind} apps/default")
+    assert problem.severity is Severity.ERROR
+    assert told(made, kind, "default")["Accepted"][0] == "False"
+
+
+@pytest.mark.parametrize(("protocol", "accepted"), [("HTTPS", "False"), ("HTTP", "True")])
+def test_tls_of_a_gateway(protocol: str, accepted: str) -> None:
+    """A Gateway's spec.tls stops its HTTPS listeners; where there are none it is told as having no effect."""
+    listener = {"name": "a", "port": 443, "protocol": protocol}
+    spec = {"gatewayClassName": "torana", "tls": {"frontend": {}}, "listeners": [listener]}
+    body = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "g"}, "spec": spec}
+    made = translate([from_body(body)], Options())
+    assert told(made, "Gateway", "g")["Accepted"][0] == accepted
+    (problem,) = made.problems
+    assert ("has no effect" in problem.what) == (accepted == "True")
 
 
 # --- Features --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.kubernetes.kubeconfig import KUBECONFIG
 from torana.config.kubernetes import upkeep as module
 from torana.config.kubernetes.cluster import Cluster, Way
 from torana.config.kubernetes.objects import Options
@@ -14,15 +15,6 @@ from torana.config.kubernetes.upkeep import Upkeep
 from torana.config.kubernetes.watcher import Watcher
 from torana.config.loaded import Loaded
 from torana.config.sources import Effect
-
-_KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: here
-clusters: [{name: here, cluster: {server: "http://127.0.0.1:1"}}]
-users: [{name: me, user: {}}]
-contexts: [{name: here, context: {cluster: here, user: me}}]
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +56,7 @@ async def test_begun_again(caplog: pytest.LogCaptureFixture) -> None:
 async def test_one_task_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure of one watch ends neither it nor the others; readiness and metrics say so while it lasts."""
     file = tmp_path / "config"
-    file.write_text(_KUBECONFIG)
+    file.write_text(KUBECONFIG)
     again = asyncio.Event()
     begun: list[str] = []
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
+from weakref import ref
+
+import pytest
 
 from torana.config.kubernetes.api import Api, ApiError, Event, Page, Resource
 from torana.config.kubernetes.conditions import Fault
@@ -13,7 +17,7 @@ from torana.config.kubernetes.contents import token
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.kinds import WATCHED
 from torana.config.kubernetes.store import Store
-from torana.config.kubernetes.watcher import Change, Name, Watcher
+from torana.config.kubernetes.watcher import _FIRST_PAUSE, Change, Name, Watcher
 from torana.model.secret import Secret
 
 
@@ -24,8 +28,8 @@ class _Cluster:
         self._listed = listed
         self._changed = changed
 
-    async def list(self, _: Resource) -> Page:
-        return Page([self._listed], "1")
+    async def pages(self, _: Resource) -> AsyncIterator[Page]:
+        yield Page([self._listed], "1")
 
     @asynccontextmanager
     async def watch(self, _: Resource, __: str) -> AsyncIterator[AsyncIterator[Event]]:
@@ -75,10 +79,55 @@ async def test_what_nobody_reads_is_let_go() -> None:
     assert kept.object.metadata.keys() == {"name", "namespace"}
 
 
+async def test_a_page_at_a_time() -> None:
+    """Of a list no more is in memory than what is kept, and the pages that are just being read."""
+
+    class Body(dict[str, Any]):
+        """A dictionary that can be referred to weakly."""
+
+    class Pages(_Cluster):
+        async def pages(self, _: Resource) -> AsyncIterator[Page]:
+            bodies: list[ref[Body]] = []
+            for number in range(4):
+                body = Body(metadata={"name": str(number), "namespace": "a"}, data={"large": "x"})
+                bodies.append(ref(body))
+                yield Page([body], str(number))
+                alive.append(sum(each() is not None for each in bodies))
+
+    alive: list[int] = []
+    watcher = _watcher("ConfigMap", Pages({}), [])
+    await watcher._list()
+    assert sorted(name.name for name in watcher.objects) == ["0", "1", "2", "3"]
+    assert max(alive) <= 2
+
+
 async def test_what_is_read_is_a_change() -> None:
     """Other CA certificates are a change."""
     _, changes = await _followed(_config_map(2, "other"))
     assert changes == [Change.SPEC]
+
+
+async def test_watches_that_end_at_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that accepts a watch and then ends it with an error is asked ever less often, and told of once."""
+    pauses: list[float] = []
+    over = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            over.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    watcher = _watcher("ConfigMap", _Cluster(_config_map(1)), [])
+    task = asyncio.create_task(watcher.run())
+    async with asyncio.timeout(5):
+        await over.wait()
+    task.cancel()
+    assert [round(seconds / _FIRST_PAUSE, 6) for seconds in pauses] == [
+        pytest.approx(0.75 * 2**number, rel=0.34) for number in range(1, 6)
+    ]
+    assert caplog.text.count("the end of the test") == 1
 
 
 async def test_values_of_secrets_that_are_no_tokens() -> None:

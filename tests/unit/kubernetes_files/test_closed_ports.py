@@ -63,3 +63,12 @@ def test_other_faults_stay() -> None:
     assert accepted["status"] == "True"
     assert accepted["message"].startswith("Some listeners are not accepted: b: taken; c: ")
     assert "absent" in accepted["message"]
+
+
+def test_a_gateway_that_is_refused() -> None:
+    """A Gateway that is not accepted keeps its own reason when another's port of that number is closed."""
+    refused = GATEWAY.replace("spec:", "spec:\n  infrastructure: {parametersRef: {group: a, kind: b, name: c}}")
+    found = examined(refused)
+    assert ports.told(found.translation.statuses, found.objects, {8080: "taken"}) == found.translation.statuses
+    (status,) = found.translation.statuses
+    assert _conditions(status.status)["Accepted"] == ("False", "InvalidParameters")

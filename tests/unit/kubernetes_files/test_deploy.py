@@ -17,7 +17,7 @@ from torana.cli.main import app
 from torana.config.kubernetes import installed
 from torana.config.kubernetes.installed import CRD
 from torana.config.kubernetes.kinds import LEASE, WATCHED
-from torana.config.kubernetes.leader import lease_name
+from torana.config.kubernetes.leader import NO_NAME, lease_name
 from torana.config.kubernetes.objects import CONTROLLER_NAME
 from torana.config.kubernetes.process import process_settings
 from torana.config.kubernetes.schemas import CRDS, crd_text, install_text
@@ -98,10 +98,26 @@ def test_rights_are_those_that_are_used() -> None:
     assert made["verbs"] == ["create"]
 
 
+@pytest.mark.parametrize(
+    ("controller", "name"),
+    [
+        (CONTROLLER_NAME, "torana.dev-gateway-controller"),
+        ("example.com/v1.5/Chat_Gateway", "example.com-v1.5-chat-gateway"),
+        ("example.com/.well--known~", "example.com-well-known"),
+        ("example.com/a..b", "example.com-a-b"),
+    ],
+)
+def test_lease_of_a_controller(controller: str, name: str) -> None:
+    """Whatever the Gateway API takes for a controllerName has a Lease with a name that Kubernetes takes."""
+    assert lease_name(controller) == name
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", name)
+
+
 def test_chart_has_the_same_rights() -> None:
     """The chart's templates, with names put in, grant what the plain YAML grants, to whom it grants it."""
     text = (CHART / "templates" / "rbac.yaml").read_text()
-    text = text.replace('{{ .Values.controllerName | replace "/" "-" }}', lease_name(CONTROLLER_NAME))
+    lease = f'regexReplaceAll "{NO_NAME}" (lower .Values.controllerName) "-" | trimAll "-."'
+    text = text.replace(f"{{{{ {lease} }}}}", lease_name(CONTROLLER_NAME))
     text = text.replace("{{ .Release.Name }}", "torana").replace("{{ .Release.Namespace }}", "torana-system")
     kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
     assert documents(text) == [of_kind(kind) for kind in kinds]
@@ -157,6 +173,12 @@ def test_pod_can_run_restricted() -> None:
     (mount,) = container()["volumeMounts"]
     (volume,) = pod["volumes"]
     assert (mount["mountPath"], mount["name"], volume["emptyDir"]["medium"]) == ("/tmp", volume["name"], "Memory")
+
+
+def test_no_admin_within_reach_of_a_backend() -> None:
+    """Nothing in a pod listens on localhost alone: a Backend of any user of the cluster may lead there."""
+    settings = process_settings({entry["name"]: entry["value"] for entry in container()["env"]})
+    assert settings.admin_address is None
 
 
 def test_pod_has_time_to_drain() -> None:

@@ -13,6 +13,7 @@ import pytest
 from torana.config.kubernetes.manifests import Manifests, Reading
 from torana.config.kubernetes.objects import Object
 from torana.config.problem import ConfigError
+from torana.model.policy import Authority, AuthorityKind
 
 GATEWAY = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -193,3 +194,21 @@ def test_ports_are_mapped() -> None:
     assert sorted(bind.port for bind in mapped.config.binds) == [81, 8080]
     with pytest.raises(ConfigError, match="two ports"):
         Manifests(Reading(paths=("-",), stdin=GATEWAY, ports={80: 81})).load()
+
+
+def test_redirects_lead_to_mapped_ports() -> None:
+    """A redirect that names no port leads to the one that is listened on, where --port-map has put another."""
+    route = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: moved}
+spec:
+  parentRefs: [{name: gateway, port: 80}]
+  rules: [{filters: [{type: RequestRedirect, requestRedirect: {hostname: a.example}}]}]
+"""
+    config = Manifests(Reading(paths=("-",), stdin=f"{GATEWAY}---{route}", ports={80: 8080})).load().config
+    (redirect,) = (
+        route.policies.redirect for bind in config.binds for listener in bind.listeners for route in listener.routes
+    )
+    assert redirect is not None
+    assert redirect.authority == Authority(AuthorityKind.FULL, "a.example:8080")

@@ -20,6 +20,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams, ExecA
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig
 from lightkube.core.exceptions import ConfigError as KubeconfigError
 
+from torana.config.kubernetes.nesting import decoded
 from torana.config.kubernetes.plugin import Plugin
 from torana.config.kubernetes.token_file import TokenFile
 
@@ -35,7 +36,10 @@ Json = dict[str, Any]
 
 
 class Resource(NamedTuple):
-    """A collection of the API. `version` is the one in the URL, and `fields` a field selector for lists and watches."""
+    """A collection of the API. `version` is the one in the URL, and `fields` a field selector for lists and watches.
+
+    `page` is how many objects are listed at once.
+    """
 
     group: str
     version: str
@@ -43,6 +47,7 @@ class Resource(NamedTuple):
     plural: str
     namespaced: bool = True
     fields: str = ""
+    page: int = _PAGE
 
     @property
     def api_version(self) -> str:
@@ -81,7 +86,7 @@ class ClusterError(Exception):
 class Page(NamedTuple):
     items: list[Json]
     version: str
-    """The resourceVersion to watch from."""
+    """The resourceVersion to watch from, which is that of all pages."""
 
 
 class Event(NamedTuple):
@@ -127,16 +132,15 @@ class Api:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def list(self, resource: Resource) -> Page:
-        """All of it, page by page. Raises ApiError; its code is 410 when the pages expired meanwhile."""
-        items: list[Json] = []
-        parameters = {"limit": str(_PAGE), **_selected(resource)}
+    async def pages(self, resource: Resource) -> AsyncIterator[Page]:
+        """All of it. Raises ApiError; its code is 410 when the pages expired meanwhile."""
+        parameters = {"limit": str(resource.page), **_selected(resource)}
         while True:
             answer = await self._call("GET", resource.path(), parameters=parameters)
             metadata = answer.get("metadata", {})
-            items += answer.get("items") or []
+            yield Page(answer.get("items") or [], metadata.get("resourceVersion", ""))
             if not metadata.get("continue"):
-                return Page(items, metadata.get("resourceVersion", ""))
+                return
             parameters["continue"] = metadata["continue"]
 
     @asynccontextmanager
@@ -208,15 +212,26 @@ class Api:
         with _answered():
             answer = await self._client.request(method, path, params=parameters, content=content, headers=headers)
             _check(answer)
-            return msgspec.json.decode(answer.content, type=Json)
+            return decoded(answer.content, Json)
 
 
 async def _events(answer: httpx2.Response) -> AsyncIterator[Event]:
-    async for text in answer.aiter_lines():
-        line = msgspec.json.decode(text, type=_Line)
+    async for text in _lines(answer):
+        line = decoded(text, _Line)
         if line.type == "ERROR":
             raise ApiError(int(line.object.get("code", 500)), str(line.object.get("message", "the watch failed")))
         yield Event(line.type, line.object)
+
+
+async def _lines(answer: httpx2.Response) -> AsyncIterator[bytes]:
+    """httpx2's own end at U+0085 too, which JSON has as it is: a text with one would stop the watch of its kind."""
+    rest = b""
+    async for piece in answer.aiter_bytes():
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line
+    if rest:
+        yield rest
 
 
 def _selected(resource: Resource) -> dict[str, str]:

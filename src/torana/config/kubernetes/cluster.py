@@ -63,12 +63,16 @@ class Cluster:
         self._addresses: tuple[str, ...] = ()
         self._api = Api(way.kubeconfig, way.context)
         self._changes = asyncio.Event()
+        self._stale = True  # whether what was translated last is older than the objects
         self._retry: asyncio.TimerHandle | None = None
         self._fault: Trouble | None = None
         self._watchers = {
-            (watched.group, watched.kind): Watcher(self._api, watched, self._changed) for watched in WATCHED
+            (watched.group, watched.kind): Watcher(
+                self._api, watched, self._changed_told if watched.told else self._changed
+            )
+            for watched in WATCHED
         }
-        self._installed = Installed(self._api, self._changes.set)
+        self._installed = Installed(self._api, self._outdate)
         self._statuses = StatusWriter(self._api, options.controller_names, self._look, self._members)
         lease = lease_name(options.controller_names[0])
         self._leader = Leader(self._api, way.lease_namespace or self._api.namespace, lease, self._led)
@@ -102,26 +106,19 @@ class Cluster:
     async def _translate(self, apply: Apply) -> None:
         running: Config | None = None
         closed: Mapping[int, str] = {}
-        self._changes.set()  # begun again, it has missed what was under way
+        made: tuple[list[Object], Translation] | None = None
+        self._outdate()  # begun again, it has missed what was under way
         while True:
             await self._settled()
             watchers = self._watchers.values()
             if not all(watcher.listed or (watcher.refused and not watcher.needed) for watcher in watchers):
                 continue  # half of a cluster would take down what the other half serves
-            unread = frozenset((watcher.group, watcher.kind) for watcher in watchers if not watcher.listed)
-            self._addresses = self._found_addresses()
-            options = msgspec.structs.replace(
-                self._options, unread=unread, addresses=self._addresses, releases=self._installed.releases
-            )
-            try:
-                # In a thread, for requests under way in this process must not wait for it.
-                objects = self._objects()
-                translation = await asyncio.to_thread(translate, objects, options)
-            except Exception:  # noqa: BLE001 - logged with its traceback; what runs goes on
-                _log.exception("the cluster's resources could not be translated; what runs goes on")
-                self._fault = Trouble("Gateway", "untranslated", "the resources could not be translated")
+            if self._stale or made is None:
+                self._stale = False
+                made = await self._made()
+            if made is None:
                 continue
-            self._fault = None
+            objects, translation = made
             if translation.config != running or closed:
                 effect = await apply(_loaded(translation))
                 if not effect.in_effect or effect.closed:
@@ -130,6 +127,28 @@ class Cluster:
                     continue
                 running, closed = translation.config, effect.closed
             self._statuses.want(ports.told(translation.statuses, objects, closed))
+
+    async def _made(self) -> tuple[list[Object], Translation] | None:
+        """Of the objects as they are now; None when they cannot be translated, and then what runs goes on."""
+        unread = frozenset((each.group, each.kind) for each in self._watchers.values() if not each.listed)
+        self._addresses = self._found_addresses()
+        options = msgspec.structs.replace(
+            self._options, unread=unread, addresses=self._addresses, releases=self._installed.releases
+        )
+        objects = self._objects()
+        try:
+            # In a thread, for requests under way in this process must not wait for it.
+            translation = await asyncio.to_thread(translate, objects, options)
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            _log.exception("the cluster's resources could not be translated; what runs goes on")
+            self._fault = Trouble("Gateway", "untranslated", "the resources could not be translated")
+            return None
+        self._fault = None
+        return objects, translation
+
+    def _outdate(self) -> None:
+        self._stale = True
+        self._changes.set()
 
     def _try_again(self) -> None:
         """Once, however often it is asked for meanwhile."""
@@ -155,7 +174,11 @@ class Cluster:
 
     def _changed(self, change: Change) -> None:
         if change is Change.SPEC or self._found_addresses() != self._addresses:
-            self._changes.set()
+            self._outdate()
+
+    def _changed_told(self, change: Change) -> None:
+        """Of a kind whose statuses are compared: all of them, which the thousands of changes of others do not need."""
+        self._changed(change)
         self._statuses.wake()
 
     def _found_addresses(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class Texts(NamedTuple):
 def read(paths: Iterable[str], stdin: str) -> Texts:
     """Files in the order given, those of a folder sorted by path. One that is named twice is read once."""
     found = Texts([], [], [])
+    read_before: set[Path] = set()
     for path in paths:
         if path == STDIN:
             if any(text.where == _STDIN_NAME for text in found.texts):
@@ -36,7 +37,8 @@ def read(paths: Iterable[str], stdin: str) -> Texts:
             found.texts.append(Text(_STDIN_NAME, stdin))
             continue
         for file in _files(Path(path), found):
-            if file not in found.watched:
+            if file not in read_before:
+                read_before.add(file)
                 found.watched.append(file)
                 _read(file, found)
     return found

@@ -14,6 +14,7 @@ from torana.config.kubernetes.listeners import ListenerState, find_conflicts
 from torana.config.kubernetes.objects import Key, Object, Options, Status
 from torana.config.kubernetes.releases import release_fault, release_words
 from torana.config.kubernetes.resources import gateway as schema
+from torana.config.kubernetes.resources.record import NOT_YET
 from torana.config.kubernetes.store import GATEWAY_API, Store
 from torana.model.config import Protocol
 
@@ -116,9 +117,8 @@ class Gateways:
         listeners = [ListenerState(obj.key, spec) for spec in written.listeners]
         for listener in listeners:
             listener.examine(self._store, grants)
-            if written.tls is not None and listener.protocol is Protocol.HTTPS:
-                # It may ask for client certificates: without that everybody would be let in.
-                listener.accepted = Fault(UNSUPPORTED, "the Gateway's spec.tls is not supported yet")
+        if written.tls is not None:
+            self._decline_tls(obj, listeners)
         find_conflicts(listeners)
         state = GatewayState(obj.key, obj, listeners, _fault(written))
         served = self._options.addresses or ()
@@ -129,6 +129,14 @@ class Gateways:
             self._findings.warning(obj, what)
         return state
 
+    def _decline_tls(self, obj: Object, listeners: list[ListenerState]) -> None:
+        """It may ask for client certificates: without that everybody would be let in."""
+        concerned = [listener for listener in listeners if listener.protocol is Protocol.HTTPS]
+        for listener in concerned:
+            listener.accepted = Fault(UNSUPPORTED, "the Gateway's spec.tls is not supported yet")
+        if not concerned:
+            self._findings.warning(obj, f"spec.tls: {NOT_YET}, and has no effect")
+
     def _share_ports(self) -> None:
         """Gateways share the machine's ports: a port has one protocol, and a hostname of it one Gateway.
 
@@ -138,7 +146,7 @@ class Gateways:
         first: dict[int, ListenerState] = {}
         hostnames: dict[tuple[int, str | None], ListenerState] = {}
         for listener in self.listeners():
-            if not listener.serves:
+            if not listener.claims:
                 continue
             port = listener.spec.port
             holder = first.setdefault(port, listener)

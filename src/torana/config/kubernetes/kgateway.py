@@ -35,9 +35,6 @@ from torana.model.backend import Provider, ProviderKind
 from torana.model.policy import BackendAuth, BackendTls
 from torana.model.secret import Secret
 
-LONE_PROVIDER = "backend"
-"""kgateway's name for the provider of `spec.ai.llm`, which has none of its own."""
-
 _PROVIDERS = ("openai", "azureopenai", "anthropic", "gemini", "vertexai", "bedrock")
 _MEMBERS = {
     "AI": "ai",
@@ -96,7 +93,7 @@ def _ai(obj: Object, ai: schema.Ai, store: Store, policies: TlsPolicies) -> Outc
         return Outcome(faults=("exactly one of llm and priorityGroups must be set",))
     name = f"{obj.namespace}/{obj.name}"
     if ai.llm is not None:
-        return _Reader(obj, ai.llm, store, policies).outcome(name, LONE_PROVIDER)
+        return _Reader(obj, ai.llm, store, policies).outcome(name, schema.LONE_PROVIDER)
 
     def read_one(provider: schema.LlmProvider, label: str) -> Outcome:
         return _Reader(obj, provider, store, policies).outcome(f"{name}/{label}", provider.name)

@@ -8,6 +8,7 @@ from torana.config.kubernetes.api import Resource
 from torana.config.kubernetes.contents import AUTHORITIES_KEY
 
 _GATEWAY_API = "gateway.networking.k8s.io"
+_LARGE_ONES = 100  # objects a page, of kinds whose objects may have a mebibyte each
 _NOT_OURS = ",".join(
     f"type!={name}"
     for name in (
@@ -55,9 +56,9 @@ def _watched(
 
 
 WATCHED: tuple[Watched, ...] = (
-    Watched((Resource("", "v1", "Secret", "secrets", fields=_NOT_OURS),)),
+    Watched((Resource("", "v1", "Secret", "secrets", fields=_NOT_OURS, page=_LARGE_ONES),)),
     # A cluster has many, large ones and some that change every two seconds, and hardly any with a CA certificate.
-    Watched((Resource("", "v1", "ConfigMap", "configmaps"),), keys=frozenset({AUTHORITIES_KEY})),
+    Watched((Resource("", "v1", "ConfigMap", "configmaps", page=_LARGE_ONES),), keys=frozenset({AUTHORITIES_KEY})),
     Watched((Resource("", "v1", "Namespace", "namespaces", namespaced=False),)),
     _watched("", ("v1",), "Service", "services"),
     _watched("discovery.k8s.io", ("v1",), "EndpointSlice", "endpointslices"),

@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Final
 
 from torana.config.kubernetes.api import Api, ApiError, Json
 from torana.config.kubernetes.kinds import LEASE
@@ -27,10 +29,13 @@ _DEADLINE = 10.0  # seconds without renewal after which the holder steps down, w
 _RETRY = 2.0
 _LONGEST_RETRY = 30.0  # after refusals one upon the other, which only a change of rights can end
 
+NO_NAME: Final = "[^a-z0-9]{2,}|[^a-z0-9.]"
+"""What the name of a Lease cannot have in it, as a regular expression; the chart has the same."""
+
 
 def lease_name(controller: str) -> str:
-    """A name without what no name may hold; the rights to it are granted by that name."""
-    return controller.replace("/", "-")
+    """A name without what no name may hold (RFC 1123); the chart grants rights by the same one."""
+    return re.sub(NO_NAME, "-", controller.lower()).strip("-.")
 
 
 class Leader:

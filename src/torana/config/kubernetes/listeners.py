@@ -50,10 +50,13 @@ class ListenerState:
         return self.conflict or self.accepted or self.resolved
 
     @property
+    def claims(self) -> bool:
+        """Whether its port and hostname are its own: in want of its certificate they are nobody else's meanwhile."""
+        return not (self.accepted or self.conflict or self.halted) and bool(self.kinds)
+
+    @property
     def serves(self) -> bool:
-        if self.accepted or self.conflict or self.halted or not self.kinds:
-            return False
-        return self.tls is not None or self.protocol is Protocol.HTTP
+        return self.claims and (self.tls is not None or self.protocol is Protocol.HTTP)
 
     def examine(self, store: Store, grants: Grants) -> None:
         """Find out what is wrong with the listener by itself."""
@@ -113,7 +116,8 @@ class ListenerState:
             case "Same":
                 return namespace == self.gateway.namespace
             case "Selector":
-                return allowed.selector is not None and _selects(allowed.selector, _labels(namespace, store))
+                labels = _labels(namespace, store)
+                return allowed.selector is not None and labels is not None and _selects(allowed.selector, labels)
             case _:
                 return False
 
@@ -161,9 +165,10 @@ def _kinds(kinds: tuple[schema.RouteKind, ...]) -> tuple[tuple[schema.RouteKind,
     return ((http,) if http in kinds else ()), unknown
 
 
-def _labels(namespace: str, store: Store) -> dict[str, str]:
+def _labels(namespace: str, store: Store) -> dict[str, str] | None:
+    """None where they are not known: an operator that asks for a label's absence would else let everybody in."""
     obj = store.get(Key("", "Namespace", "", namespace))
-    return {**(obj.labels if obj is not None else {}), NAMESPACE_NAME: namespace}
+    return {**obj.labels, NAMESPACE_NAME: namespace} if obj is not None else None
 
 
 def _selects(selector: schema.LabelSelector, labels: dict[str, str]) -> bool:

@@ -122,7 +122,7 @@ class Manifests:
             raise ConfigError(problems, read_texts.watched)
         objects = tuple(_aged(_labelled(objects))) + tuple(_implied_namespaces(objects))
         translation = translate(objects, _options(reading, objects))
-        config = _on_ports(translation.config, reading)
+        config = _on_addresses(translation.config, reading.addresses)
         translation = msgspec.structs.replace(translation, config=config)
         return Examined(objects, translation, (*problems, *translation.problems), tuple(read_texts.watched))
 
@@ -187,7 +187,7 @@ def _options(reading: Reading, objects: Iterable[Object]) -> Options:
     """
     unread = frozenset({(DISCOVERY, "EndpointSlice")})
     reached = tuple(address for address in reading.addresses if not ip_address(address).is_unspecified)
-    options = msgspec.structs.replace(reading.options, addresses=reached or None, unread=unread)
+    options = msgspec.structs.replace(reading.options, addresses=reached or None, ports=reading.ports, unread=unread)
     if options.class_names:
         return options
     described = {found.name for found in objects if found.kind == "GatewayClass" and found.group == GATEWAY_API}
@@ -200,16 +200,13 @@ def _options(reading: Reading, objects: Iterable[Object]) -> Options:
     return msgspec.structs.replace(options, class_names=tuple(sorted(names)))
 
 
-def _on_ports(config: Config, reading: Reading) -> Config:
+def _on_addresses(config: Config, addresses: tuple[str, ...]) -> Config:
     """Raises ConfigError when two Gateways' ports would become one."""
-    binds = tuple(
-        msgspec.structs.replace(bind, port=reading.ports.get(bind.port, bind.port), addresses=reading.addresses)
-        for bind in config.binds
-    )
-    numbers = [bind.port for bind in binds]
+    numbers = [bind.port for bind in config.binds]
     for number in numbers:
         if numbers.count(number) > 1:
             raise ConfigError([Problem("--port-map", 0, 0, "", f"two ports of Gateways would both be {number}")])
+    binds = tuple(msgspec.structs.replace(bind, addresses=addresses) for bind in config.binds)
     return msgspec.structs.replace(config, binds=binds)
 
 

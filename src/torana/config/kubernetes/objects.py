@@ -100,6 +100,7 @@ class Options(msgspec.Struct, frozen=True):
     `implicit_gateway`: the port of the Gateways that are supplied for parents that are absent; None supplies none.
     `addresses`: where the gateway is reached, for the status of Gateways; None says nothing of it, as in files.
     `releases`: of the Gateway API's CRDs, by name, empty where one says none; None says nothing of them, as in files.
+    `ports`: what is listened on in place of a listener's port, as in files; redirects lead there, too.
     `unread`: group and kind of what the API server does not let us read; that none is here says nothing about them.
     """
 
@@ -108,6 +109,7 @@ class Options(msgspec.Struct, frozen=True):
     implicit_gateway: int | None = None
     addresses: tuple[str, ...] | None = None
     releases: Mapping[str, str] | None = None
+    ports: Mapping[int, int] = {}
     unread: frozenset[tuple[str, str]] = frozenset()
     settings: Settings = Settings()
     limits: Limits = Limits()

@@ -1,6 +1,7 @@
 """Plugin: a program of the kubeconfig that hands out a token (client-go, credential plugins), held to a time.
 
-lightkube's own waits for ever: one that hangs would keep a watch, or the lease, from ever being tried again.
+lightkube's own knows no v1, and waits for ever: a program that hangs would keep a watch, or the lease, from ever being
+tried again.
 """
 
 from __future__ import annotations
@@ -15,26 +16,49 @@ from contextlib import suppress
 
 import httpx2
 from lightkube.config.client_adapter import ExecAuth
+from lightkube.config.models import UserExec
 from lightkube.core.exceptions import ConfigError
 
+_VERSIONS = tuple(f"client.authentication.k8s.io/{version}" for version in ("v1alpha1", "v1beta1", "v1"))
 _LONGEST = 30.0  # seconds for an answer; some ask a server on the other side of the world
 
 
 class Plugin(ExecAuth):
-    """The token is kept until the API server refuses it. Raises ConfigError, ValueError, KeyError or OSError."""
+    """The token is kept until the API server refuses it. Raises ConfigError, ValueError, KeyError or OSError.
 
-    _bearer: str | None = None
+    All watches begin at once: one of them asks the program, and the others wait for what comes of it.
+    """
+
+    def __init__(self, program: UserExec) -> None:
+        super().__init__(program)
+        self._newest: str | None = None
+        self._asking: asyncio.Task[str] | None = None
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        if self._bearer is not None:
-            request.headers["Authorization"] = self._bearer
+        used = self._newest
+        if used is not None:
+            request.headers["Authorization"] = f"Bearer {used}"
             response = yield request
             if response.status_code != httpx2.codes.UNAUTHORIZED:
                 return
-        command, env = self._prepare()
-        answer = json.loads(await _output(command, env))
-        request.headers["Authorization"] = self._bearer = f"Bearer {answer['status']['token']}"
+        if self._newest == used:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._token())
+            self._newest = await asyncio.shield(self._asking)
+        request.headers["Authorization"] = f"Bearer {self._newest}"
         yield request
+
+    async def _token(self) -> str:
+        program = self._exec
+        if program.apiVersion not in _VERSIONS:
+            raise ConfigError(f"the plugin {program.command} is of {program.apiVersion}, and not of {_VERSIONS[-1]}")
+        asked = {"apiVersion": program.apiVersion, "kind": "ExecCredential", "spec": {"interactive": False}}
+        own = {each.name: each.value for each in program.env or ()}
+        env = {**os.environ, **own, "KUBERNETES_EXEC_INFO": json.dumps(asked)}
+        match json.loads(await _output([program.command, *(program.args or ())], env)):
+            case {"status": {"token": str(token)}} if token:
+                return token
+        raise ConfigError(f"the plugin {program.command} has handed out no token, which alone is supported")
 
 
 async def _output(command: list[str], env: dict[str, str]) -> bytes:

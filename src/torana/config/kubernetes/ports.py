@@ -45,6 +45,8 @@ def _told(status: Status, ports: Mapping[Key, Mapping[str, int]], closed: Mappin
         return _changed(entry, lambda each: refused if each["type"] in (ACCEPTED, PROGRAMMED) else {})
 
     listeners = [of_listener(entry) for entry in status.status["listeners"]]
+    if listeners == status.status["listeners"]:
+        return status  # they do not serve for another reason, which is told
     words = SOME_LISTENERS + "; ".join(f"{name}: {why}" for name, why in _wrong(listeners))
     accepted = any(_holds(entry, ACCEPTED) for entry in listeners)
     verdicts = {

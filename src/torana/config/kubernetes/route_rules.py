@@ -201,7 +201,7 @@ def _bound(name: str, text: str | None) -> float | None:
 
 def _retry(retry: schema.Retry | None) -> Retry | None:
     """GEP-1731. What is left out is ours to choose: once more, after the shortest of pauses."""
-    if retry is None:
+    if retry is None or retry.attempts == 0:
         return None
     usual = Retry()
     return Retry(

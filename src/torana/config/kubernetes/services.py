@@ -63,7 +63,9 @@ class Services:
             spoken = port.app_protocol or port.protocol
             return Fault("UnsupportedProtocol", f"{where} speaks {spoken} on port {number}, which is not supported")
         if self._unread and not any(offered.name == port.name for offered in self._offered(obj)):
-            return Fault(NOT_FOUND, f"the endpoints of {where} are not known{self._hint(key, number)}")
+            unread = self._store.absence(Key(DISCOVERY, "EndpointSlice", "", ""))
+            what = f"are not known{self._hint(key, number)}" if self._of_files else unread
+            return Fault(NOT_FOUND, f"the endpoints of {where} {what}")
         return self._drafts(obj, port)
 
     def _offered(self, service: Object) -> Iterator[schema.EndpointPort]:

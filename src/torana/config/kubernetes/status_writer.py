@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 _AT_ONCE = 8  # writes under way, of all objects
 _ATTEMPTS = 5  # at one object that others write too; after these the next change is waited for
 _AGAIN, _LAST_AGAIN = 1.0, 60.0  # seconds until what could not be written is tried again; doubled each time
+_TOGETHER = 0.1  # seconds for which changes are collected: each comparison is of all statuses, and holds up requests
 _SHARED = {"HTTPRoute": "parents", "BackendTLSPolicy": "ancestors"}  # the list in which each controller has entries
 
 Look = Callable[[Key], Kept | None]
@@ -67,6 +68,7 @@ class StatusWriter:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+            await asyncio.sleep(_TOGETHER)
             self._wake.clear()
             if self.leads and self._wanted is not None:
                 due = tuple(self._due(self._wanted))

@@ -105,8 +105,8 @@ def _age(obj: Object) -> tuple[object, ...]:
     place = (obj.place.where, obj.place.line, obj.place.column) if obj.place and not obj.created else ("", 0, 0)
     versions = VERSIONS.get((obj.group, obj.kind), ())
     rank = versions.index(obj.version) if obj.version in versions else len(versions)
-    name = (obj.namespace, obj.name)
-    return (obj.created, *place, *name, obj.group, obj.kind, rank, obj.api_version, _text(obj))
+    name = f"{obj.namespace}/{obj.name}"
+    return (obj.created, *place, name, obj.group, obj.kind, rank, obj.api_version, _text(obj))
 
 
 def _text(obj: Object) -> bytes:

@@ -18,6 +18,7 @@ from torana.config.kubernetes.decode import decode_some
 from torana.config.kubernetes.findings import Findings
 from torana.config.kubernetes.objects import Key, Object, Status
 from torana.config.kubernetes.resources import tls_policy as schema
+from torana.config.kubernetes.sections import section_names
 from torana.config.kubernetes.store import GATEWAY_API, Store
 from torana.config.syntax import host_fault
 from torana.model.policy import BackendTls
@@ -144,15 +145,15 @@ class TlsPolicies:
             yield status_of(ruling.policy, {"ancestors": entries})
 
     def _absence(self, section: Section) -> str | None:
-        """Words for a target that is not there; what is no port of a Service would else stay in plaintext unseen."""
+        """Words for a target, or a part of one, that is not there: it would else stay in plaintext unseen."""
         obj = self._store.get(section.backend)
         if obj is None:
             return f"target {section.backend} not found"
-        if obj.kind != "Service" or section.name is None:
+        names = section_names(obj, self._store) if section.name is not None else None
+        if names is None or section.name in names:
             return None
-        ports = obj.spec.get("ports")
-        names = [port.get("name") for port in ports if isinstance(port, dict)] if isinstance(ports, list) else []
-        return None if section.name in names else f'target {section.backend} has no port named "{section.name}"'
+        part = "port" if obj.kind == "Service" else "provider"
+        return f'target {section.backend} has no {part} named "{section.name}"'
 
     def _accepted(self, ruling: Ruling, lost: list[Section], missing: list[str]) -> Fault | None:
         if lost:

@@ -6,7 +6,7 @@ certificates there are; HTTPRoutes tie the two together. Every step keeps what i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from torana.config.kubernetes.backends import Backends
 from torana.config.kubernetes.findings import Findings
@@ -36,7 +36,7 @@ def translate(objects: Iterable[Object], options: Options) -> Translation:
     routes = Routes(store, options, findings)
     gateways.supply(routes.missing_parents())
     routes.attach(gateways, backends)
-    config = Config(_binds(gateways, routes), options.limits, options.settings)
+    config = Config(_binds(gateways, routes, options.ports), options.limits, options.settings)
     statuses: list[Status] = [
         *gateways.statuses(),
         *routes.statuses,
@@ -50,7 +50,7 @@ def translate(objects: Iterable[Object], options: Options) -> Translation:
 # --- Ports ----------------------------------------------------------------------------------------------------------
 
 
-def _binds(gateways: Gateways, routes: Routes) -> tuple[Bind, ...]:
+def _binds(gateways: Gateways, routes: Routes, instead: Mapping[int, int]) -> tuple[Bind, ...]:
     """A listener that cannot serve is absent: its port answers nothing, rather than something without TLS.
 
     Gateways that were supplied share their port: they are one listener of the machine, with the routes of all.
@@ -63,13 +63,16 @@ def _binds(gateways: Gateways, routes: Routes) -> tuple[Bind, ...]:
     for state in gateways.listeners():
         if state.serves:
             ports.setdefault(state.spec.port, {}).setdefault(state.hostname, []).append(state)
+    opened = ((instead.get(port, port), by_host) for port, by_host in sorted(ports.items()))
     return tuple(
-        Bind(port, tuple(_listener(same, attached, order) for same in by_host.values()))
-        for port, by_host in sorted(ports.items())
+        Bind(port, tuple(_listener(same, port, attached, order) for same in by_host.values()))
+        for port, by_host in opened
     )
 
 
-def _listener(same: list[ListenerState], attached: dict[int, list[Attachment]], order: dict[Key, int]) -> Listener:
+def _listener(
+    same: list[ListenerState], port: int, attached: dict[int, list[Attachment]], order: dict[Key, int]
+) -> Listener:
     first = same[0]
     here = {each.route: each for state in same for each in attached.get(id(state), ())}
     oldest_first = sorted(here.values(), key=lambda attachment: order[attachment.route])
@@ -78,7 +81,7 @@ def _listener(same: list[ListenerState], attached: dict[int, list[Attachment]], 
         hostname=first.hostname,
         protocol=first.protocol or Protocol.HTTP,
         tls=first.tls,
-        routes=tuple(route for each in oldest_first for route in _routes(each, first.spec.port)),
+        routes=tuple(route for each in oldest_first for route in _routes(each, port)),
     )
 
 

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Callable
 from enum import Enum, auto
+from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -75,6 +76,8 @@ class Watcher:
         self._version = ""
         self._failures = 0
         self._refusals = 0
+        self._accepted = inf  # when the server accepted the watch, while there is one
+        self._told: Trouble | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -82,9 +85,8 @@ class Watcher:
             try:
                 if not self._version:
                     await self._list()
-                began = monotonic()
                 await self._watch()
-                if monotonic() - began < _SHORT_WATCH:
+                if not self._lasted():
                     await asyncio.sleep(_scattered(_SHORT_WATCH))
             except ApiError as error:
                 await self._recover(error)
@@ -94,15 +96,19 @@ class Watcher:
 
     async def _list(self) -> None:
         for resource in self._versions:
+            version, found = "", []
             try:
-                page = await self._api.list(resource)
+                # One page in memory at a time: much of it is let go.
+                async for page in self._api.pages(resource):
+                    version = page.version
+                    found += [self._kept(item, resource) for item in page.items]
             except ApiError as error:
                 if error.code == 404 and resource is not self._versions[-1]:
                     continue
                 raise
             self._resource = resource
-            self._replace([self._kept(item) for item in page.items])
-            self._version = page.version
+            self._replace(found)
+            self._version = version
             return
 
     async def _watch(self) -> None:
@@ -113,7 +119,7 @@ class Watcher:
                 self._version = metadata.get("resourceVersion", self._version)
                 if event.kind == "BOOKMARK":
                     continue
-                self._note(self._kept(event.object), deleted=event.kind == "DELETED")
+                self._note(self._kept(event.object, self._resource), deleted=event.kind == "DELETED")
 
     async def _recover(self, error: ApiError) -> None:
         """Each way to fail, and how to go on."""
@@ -131,16 +137,25 @@ class Watcher:
             return
         if error.code in (401, 403):
             self._version = ""  # after a change of rights a watch may begin where much was missed
+        self._lasted()
         self._failures += 1
         self._refusals = self._refusals + 1 if error.code == 403 else 0
         trouble = Trouble(self.kind, error.reason, self._words(error))
-        if trouble != self.trouble:
+        if trouble != self._told:
             _log.warning("%s: %s", self.kind, trouble.words)
-        self.trouble = trouble
+        self.trouble = self._told = trouble
         if self._refusals == _REFUSALS and not self.listed:
             self.refused = True
             self._changed(Change.SPEC)
         await asyncio.sleep(_scattered(min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures, 10))))
+
+    def _lasted(self) -> bool:
+        """Whether the watch that has ended was one; then all was well, as it is not with one that ends at once."""
+        lasted = monotonic() - self._accepted >= _SHORT_WATCH
+        self._accepted = inf
+        if lasted:
+            self._failures, self._told = 0, None
+        return lasted
 
     async def _is_served(self) -> bool:
         """Rights are looked at before kinds: who may not read a kind that does not exist is told of the former."""
@@ -158,7 +173,8 @@ class Watcher:
     def _in_step(self) -> None:
         self.trouble = None
         self.refused = False
-        self._failures = self._refusals = 0
+        self._refusals = 0
+        self._accepted = monotonic()
         if not self.listed:
             self.listed = True
             self._changed(Change.SPEC)
@@ -183,7 +199,7 @@ class Watcher:
         elif former.status != kept.status:
             self._changed(Change.STATUS)
 
-    def _kept(self, body: Json) -> Kept:
+    def _kept(self, body: Json, resource: Resource) -> Kept:
         """Taken apart, so that a status of our own writing is not taken for a change of what users want.
 
         What nobody here reads is let go: others' objects must not fill our memory, nor their changes keep us busy.
@@ -192,7 +208,7 @@ class Watcher:
         version = whole.get("resourceVersion", "")
         metadata: dict[str, Any] = {name: part for name, part in whole.items() if name in _METADATA}
         # Items of a list do not say what they are.
-        written = {**body, "apiVersion": self._resource.api_version, "kind": self.kind, "metadata": metadata}
+        written = {**body, "apiVersion": resource.api_version, "kind": self.kind, "metadata": metadata}
         status = written.pop("status", None) or {}
         data = written.get("data") or {}
         if self._keys is not None:
@@ -202,9 +218,9 @@ class Watcher:
             written["data"] = {key: text for key, text in data.items() if key not in large}
             written[TOO_LARGE] = large
         thing = Object(
-            self._resource.api_version, self.kind, metadata.get("namespace", ""), metadata.get("name", ""), written
+            resource.api_version, self.kind, metadata.get("namespace", ""), metadata.get("name", ""), written
         )
-        return Kept(thing, status, version, self._resource)
+        return Kept(thing, status, version, resource)
 
 
 def _scattered(seconds: float) -> float:

@@ -1,4 +1,5 @@
 """What a user may write, as records; one file a family. Each record names the fields of its API, and nothing else.
 
-A field that is known and has no effect here is of type `NotYet`, so that it can be told from a slip.
+A field that is known and not supported here is of type `NotYet`, `Refused` or `Declined`, so that it can be told from
+a slip.
 """

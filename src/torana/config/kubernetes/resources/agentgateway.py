@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from torana.config.kubernetes.resources.record import (
+    Declined,
     LocalReference,
     NotYet,
     ObjectReference,
@@ -27,7 +28,7 @@ class Anthropic(Record, frozen=True, kw_only=True):
 
 class Custom(Record, frozen=True, kw_only=True):
     model: str | None = None
-    backend_ref: NotYet = None
+    backend_ref: Declined = None
     formats: NotYet = None
 
 
@@ -153,11 +154,11 @@ class LlmProvider(Record, frozen=True, kw_only=True):
     openai: OpenAI | None = None
     anthropic: Anthropic | None = None
     custom: Custom | None = None
-    azureopenai: NotYet = None
-    azure: NotYet = None
-    gemini: NotYet = None
-    vertexai: NotYet = None
-    bedrock: NotYet = None
+    azureopenai: Declined = None
+    azure: Declined = None
+    gemini: Declined = None
+    vertexai: Declined = None
+    bedrock: Declined = None
     host: Text | None = None
     port: Port | None = None
     path: str | None = None
@@ -184,7 +185,7 @@ class AgentgatewayBackend(Record, frozen=True, kw_only=True):
     ai: Ai | None = None
     static: Static | None = None
     policies: Policies | None = None
-    dynamic_forward_proxy: NotYet = None
-    mcp: NotYet = None
-    aws: NotYet = None
-    a2a: NotYet = None
+    dynamic_forward_proxy: Declined = None
+    mcp: Declined = None
+    aws: Declined = None
+    a2a: Declined = None

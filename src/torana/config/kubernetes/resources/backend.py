@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
-from torana.config.kubernetes.resources.record import LocalReference, NotYet, Port, Record, Text
+from torana.config.kubernetes.resources.record import Declined, LocalReference, NotYet, Port, Record, Text
+
+LONE_PROVIDER: Final = "backend"
+"""kgateway's name for the provider of `spec.ai.llm`, which has none of its own."""
 
 
 class AuthToken(Record, frozen=True, kw_only=True):
@@ -43,10 +46,10 @@ class LlmProvider(Record, frozen=True, kw_only=True):
     name: str | None = None
     openai: OpenAI | None = None
     anthropic: Anthropic | None = None
-    azureopenai: NotYet = None
-    gemini: NotYet = None
-    vertexai: NotYet = None
-    bedrock: NotYet = None
+    azureopenai: Declined = None
+    gemini: Declined = None
+    vertexai: Declined = None
+    bedrock: Declined = None
     host: Text | None = None
     port: Port | None = None
     path: Path | None = None
@@ -79,6 +82,6 @@ class Backend(Record, frozen=True, kw_only=True):
     type: Literal["AI", "AWS", "Static", "DynamicForwardProxy", "MCP"]
     ai: Ai | None = None
     static: Static | None = None
-    aws: NotYet = None
-    dynamic_forward_proxy: NotYet = None
-    mcp: NotYet = None
+    aws: Declined = None
+    dynamic_forward_proxy: Declined = None
+    mcp: Declined = None

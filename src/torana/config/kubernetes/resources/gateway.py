@@ -6,15 +6,13 @@ from typing import Literal
 
 import msgspec
 
-from torana.config.kubernetes.resources.record import NotYet, Port, Record, Reference, Text
+from torana.config.kubernetes.resources.record import Declined, NotYet, Port, Record, Reference, Text
 
 
 class GatewayClass(Record, frozen=True, kw_only=True):
-    """`parameters_ref` is refused by the translation, with a reason of its own."""
-
     controller_name: Text
     description: str = ""
-    parameters_ref: dict[str, object] | None = None
+    parameters_ref: Declined = None
 
 
 class SelectorRequirement(Record, frozen=True, kw_only=True):
@@ -46,7 +44,7 @@ class AllowedRoutes(Record, frozen=True, kw_only=True):
 class ListenerTls(Record, frozen=True, kw_only=True):
     mode: Literal["Terminate", "Passthrough"] = "Terminate"
     certificate_refs: tuple[Reference, ...] = ()
-    frontend_validation: NotYet = None
+    frontend_validation: Declined = None
     options: NotYet = None
 
 
@@ -60,9 +58,7 @@ class Listener(Record, frozen=True, kw_only=True):
 
 
 class Infrastructure(Record, frozen=True, kw_only=True):
-    """`parameters_ref` is refused by the translation, with a reason of its own."""
-
-    parameters_ref: dict[str, object] | None = None
+    parameters_ref: Declined = None
     labels: NotYet = None
     annotations: NotYet = None
 
@@ -75,6 +71,8 @@ class Address(Record, frozen=True, kw_only=True):
 
 
 class Gateway(Record, frozen=True, kw_only=True):
+    """`tls` is declined where a listener has TLS; without one it has no effect."""
+
     gateway_class_name: Text
     listeners: tuple[Listener, ...]
     addresses: tuple[Address, ...] = ()
@@ -82,7 +80,7 @@ class Gateway(Record, frozen=True, kw_only=True):
     allowed_listeners: NotYet = None
     backend_tls: NotYet = msgspec.field(default=None, name="backendTLS")
     default_scope: NotYet = None
-    tls: NotYet = None
+    tls: Declined = None
 
 
 class GrantFrom(Record, frozen=True, kw_only=True):

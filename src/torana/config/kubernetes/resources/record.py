@@ -19,6 +19,9 @@ Refused: TypeAlias = Annotated[Any, msgspec.Meta(description=REFUSED)]
 Giving it spoils an object that `fails_closed`.
 """
 
+Declined: TypeAlias = dict[str, object] | None
+"""A field that is not supported yet, and that the translation refuses in words of its own wherever it is given."""
+
 Port: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 

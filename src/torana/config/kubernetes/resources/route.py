@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from torana.config.kubernetes.resources.record import NotYet, ObjectReference, Port, Record, Text
+from torana.config.kubernetes.resources.record import Declined, NotYet, ObjectReference, Port, Record, Text
 
 
 class ParentRef(Record, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ class RequestMirror(Record, frozen=True, kw_only=True):
 
 
 class Filter(Record, frozen=True, kw_only=True):
-    """`type` names the one member that is given. The last two are known, and refused by the translation."""
+    """`type` names the one member that is given."""
 
     type: Text
     request_header_modifier: HeaderModifier | None = None
@@ -100,8 +100,8 @@ class Filter(Record, frozen=True, kw_only=True):
     url_rewrite: Rewrite | None = None
     cors: Cors | None = None
     request_mirror: RequestMirror | None = None
-    extension_ref: dict[str, object] | None = None
-    external_auth: dict[str, object] | None = None
+    extension_ref: Declined = None
+    external_auth: Declined = None
 
     @property
     def mirror(self) -> RequestMirror | None:
@@ -119,10 +119,13 @@ class Timeouts(Record, frozen=True, kw_only=True):
 
 
 class Retry(Record, frozen=True, kw_only=True):
-    """GEP-1731, of the experimental channel. `attempts` are the repetitions, `backoff` the least pause before each."""
+    """GEP-1731, of the experimental channel. `attempts` are the repetitions, `backoff` the least pause before each.
+
+    The newest CRDs have `attempts` of 1 or more; by older ones 0 is possible, which is no retry.
+    """
 
     codes: tuple[Annotated[int, msgspec.Meta(ge=400, le=599)], ...] = ()
-    attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    attempts: Annotated[int, msgspec.Meta(ge=0)] | None = None
     backoff: str | None = None
 
 
