@@ -121,6 +121,12 @@ def test_messages_of_anthropic(operation: Operation, system: bytes, between: byt
         assert got == b"{" + messages + b',"system":' + wanted + b"}"
 
 
+def test_half_an_emoji_is_no_way_around() -> None:
+    """A text that was cut in the middle of a surrogate pair gets the prompts as well."""
+    got = made(b'{"input":"\\ud83d"}', BodyEdits(prepend=(BE_KIND,)), Operation.RESPONSES)
+    assert got == b'{"input":[{"role":"system","content":"Be kind."},{"role":"user","content":"\\ufffd"}]}'
+
+
 def test_a_system_prompt_alone() -> None:
     """Where only the system prompt changes, the conversation stays as it came."""
     got = made(b'{"messages": [ 1 ]}', BodyEdits(prepend=(BE_KIND,)), Operation.MESSAGES)

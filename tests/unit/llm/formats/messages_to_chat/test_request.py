@@ -221,6 +221,13 @@ def test_numbers_and_order_of_arguments_stay() -> None:
     assert b'"arguments":"{ \\"z\\":1.0, \\"y\\":1e400 }"' in sent
 
 
+def test_half_an_emoji_is_replaced() -> None:
+    """A text that was cut in the middle of a surrogate pair is asked with a replacement character in its place."""
+    body = b'{"model":"m","messages":[{"role":"user","content":"\\ud83d\\ude00 \\ud83d"}]}'
+    sent = json.loads(MESSAGES_TO_CHAT.request(body, None).body)
+    assert sent == {"model": "m", "messages": [{"role": "user", "content": "\U0001f600 \ufffd"}]}
+
+
 @pytest.mark.parametrize(
     ("name", "member"),
     [
