@@ -35,6 +35,7 @@ class _Chunk(msgspec.Struct, gc=False):
     usage: Any = None
     error: Any = None
     type: Any = None
+    code: Any = None
     delta: Any = None
     response: Any = None
     message: Any = None
@@ -212,15 +213,18 @@ class StreamReader:
                 stop = chunk.delta.get("stop_reason")
                 if isinstance(stop, str):
                     self.finish_reason = stop
-            case "message_stop":
-                self.done = True
             case "response.created":
                 self._read_whole(chunk.response)
             case "response.completed" | "response.incomplete" | "response.failed":
                 self._read_whole(chunk.response)
                 self.finish_reason = chunk.type.removeprefix("response.")
                 self.done = True
-            case "transcript.text.done" | "speech.audio.done" | "image_generation.completed" | "image_edit.completed":
+            case "error" if self.error is None:  # Responses has the error's members beside `type`
+                self.error = kind_of({"code": chunk.code})
+            case (
+                "message_stop" | "transcript.text.done" | "speech.audio.done"
+                | "image_generation.completed" | "image_edit.completed"
+            ):  # fmt: skip
                 self.done = True
             case "speech.audio.delta" | "image_generation.partial_image" | "image_edit.partial_image":
                 self.deltas += 1
