@@ -115,6 +115,17 @@ async def test_a_stream(line: StartLine, upstream: StartUpstream, connect: Conne
     await idle(started)
 
 
+async def test_an_answer_of_nothing(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A stream that ends as it should is an answer though no word was said, whether `[DONE]` follows or not."""
+    filtered = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"content_filter"}]}\n\n'
+    provider = await upstream(each(stream(ROLE, filtered)))
+    started = await line(provider.port)
+    got = await ask(started, connect, post(ASKED | {"stream": True}))
+    told = events(got.body)
+    assert [event["type"] for event in told] == ["message_start", "message_delta", "message_stop"]
+    assert told[1]["delta"]["stop_reason"] == "refusal"
+
+
 async def test_content_goes_on_at_once(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """The client has an event before the provider sends the next one."""
     go_on = asyncio.Event()

@@ -47,6 +47,9 @@ INSPECTED: Final = 8 * 1024 * 1024
 """Bytes of one event that are kept to be read; a longer one is passed on unread. An image, which has its usage behind
 it, may be some MB; tool calls are tens of KB."""
 
+BOM: Final = b"\xef\xbb\xbf"
+"""It may begin a stream, and means nothing; .NET's servers write it."""
+
 HELD: Final = 64 * 1024
 """Bytes of an unfinished event that wait until it is known whether it is the usage event, which has a few hundred."""
 
@@ -177,7 +180,8 @@ class StreamReader:
 
     def _read_lines(self, event: bytes) -> _Chunk | None:
         """An event in another form than one `data: {...}` line."""
-        data = b"\n".join([line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")])
+        lines = event.removeprefix(BOM).splitlines()
+        data = b"\n".join([line[5:].strip() for line in lines if line.startswith(b"data:")])
         if data == b"[DONE]":
             self.done = True
             return None

@@ -143,6 +143,7 @@ CASES = [
     Case("odd types", [b'data: {"choices":7}\n\n', b'data: {"choices":[7]}\n\n', b"data: []\n\n", b"data: 1\n\n",
                        event(choices=None, model=7, usage=7), event(choices=[{"delta": 7, "finish_reason": 7}])],
          Seen(model="m")),
+    Case("a byte order mark", [b"\xef\xbb\xbf" + HELLO, USAGE, DONE], Seen(1, READ, None, done=True, model="m"), 1),
     Case("words that look like members", [delta(content='"usage": {"x": [DONE]} "choices":[]\n\ndata: [DONE]')],
          Seen(1, model="m")),
     Case("usage without choices stays", [HELLO, event(usage=COUNTS)], Seen(1, READ, model="m")),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from torana.errors import GatewayError, Reason
+from torana.llm.stream import BOM
 
 LONGEST: Final = 16 * 1024 * 1024
 """Bytes of one event that are waited for. Images in answers are a few MB."""
@@ -59,5 +60,6 @@ class EventSplitter:
 def _data_of(event: bytes) -> bytes | None:
     if event.startswith(b"data: {") and b"\n" not in event:
         return event[6:]
-    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+    own = event.removeprefix(BOM).split(b"\n")
+    lines = [line[5:].removeprefix(b" ") for line in own if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None

@@ -12,7 +12,7 @@ from torana.llm.usage import Usage
 class TranslatedStream(ABC):
     """A `StreamTranslation`: events are read one by one, and what there is to tell is added to `_out`."""
 
-    __slots__ = ("_events", "_out", "_over", "deltas", "done", "error", "model", "usage")
+    __slots__ = ("_events", "_out", "_over", "deltas", "done", "error", "finish_reason", "model", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
@@ -20,6 +20,7 @@ class TranslatedStream(ABC):
         self.deltas = 0
         self.done = False
         self.error: str | None = None
+        self.finish_reason: str | None = None
 
         self._events = EventSplitter()
         self._out: list[bytes] = []

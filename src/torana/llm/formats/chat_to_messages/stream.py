@@ -172,6 +172,7 @@ class ChatStream(TranslatedStream):
         if refusal is not None:
             self._tell(Output(refusal=refusal))
         self._tell(_NOTHING, finish_of(delta.stop_reason, called=self._calls > 0))
+        self.finish_reason = delta.stop_reason
         self._finished = True
 
     def _end(self) -> None:
