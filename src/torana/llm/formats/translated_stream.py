@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Final
 
 from torana.errors import GatewayError
 from torana.llm.formats.events import EventSplitter
 from torana.llm.usage import Usage
+
+ALIVE: Final = b":\n\n"
+"""A comment, which clients pass over; what is in between sees that the stream goes on, while a model thinks unseen."""
 
 
 class TranslatedStream(ABC):
@@ -34,6 +38,8 @@ class TranslatedStream(ABC):
                 self._read(event)
         except GatewayError as error:
             self._fail(error)
+        if self._events.commented and not self._out:
+            return ALIVE
         return self._drained()
 
     def finish(self) -> bytes:
