@@ -214,6 +214,46 @@ async def test_the_usage_option_is_taken_back(line: StartLine, upstream: StartUp
     assert provider.requests[1].start == b"POST /v1/chat/completions HTTP/1.1"
 
 
+NO_EFFORT = answer(400, b'{"error":{"message":"`reasoning_effort` is not supported with this model"}}')
+NO_USAGE = answer(400, b'{"error":{"message":"unknown field stream_options"}}')
+THINKING = ASKED | {"thinking": {"type": "enabled", "budget_tokens": 31_999}}
+
+
+async def test_an_effort_is_taken_back(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A model that refuses the effort that a translation asks for is asked without, now and whenever it is the same."""
+    provider = await upstream(each(NO_EFFORT, answer(body=encoded(COMPLETION))))
+    started = await line(provider.port)
+    for requests in (2, 3):
+        got = await ask(started, connect, post(THINKING))
+        assert (got.status, len(provider.requests)) == (200, requests)
+        assert got.value(b"x-torana-untranslated") == b"top_k, reasoning_effort"
+    efforts = [json.loads(request.body).get("reasoning_effort") for request in provider.requests]
+    assert efforts == ["high", None, None]
+    await started.logged('untranslated="top_k, reasoning_effort"')
+    await ask(started, connect, post(THINKING | {"output_config": {"effort": "low"}}))
+    assert json.loads(provider.requests[3].body)["reasoning_effort"] == "low"
+
+
+async def test_all_that_is_refused_is_taken_back(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A provider may refuse both options that were added to a call, one after the other."""
+    provider = await upstream(each(NO_USAGE, NO_EFFORT, stream(ROLE, HELLO, STOP, DONE)))
+    started = await line(provider.port)
+    for requests in (3, 4):
+        got = await ask(started, connect, post(THINKING | {"stream": True}))
+        assert (got.status, len(provider.requests)) == (200, requests)
+        assert not {"stream_options", "reasoning_effort"} & json.loads(provider.requests[-1].body).keys()
+
+
+async def test_a_refusal_of_something_else(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A refusal that only repeats the request is the client's, and nothing is learned from it."""
+    repeated = answer(400, b'{"error":{"message":"No tools here, in: stream_options, reasoning_effort"}}')
+    provider = await upstream(each(repeated))
+    started = await line(provider.port)
+    for requests in (3, 6):
+        got = await ask(started, connect, post(THINKING | {"stream": True}))
+        assert (got.status, len(provider.requests)) == (400, requests)
+
+
 # chat completions before Messages
 
 

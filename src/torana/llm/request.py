@@ -120,6 +120,20 @@ def refuses_stream_options(status: int, body: bytes) -> bool:
     return status in {400, 422} and b"stream_options" in body
 
 
+EFFORT: Final = "reasoning_effort"
+_EFFORTS: Final = (b"reasoning_effort", b"reasoningEffort", b"does not support thinking")  # the last is Ollama's
+
+
+def refuses_effort(status: int, body: bytes) -> bool:
+    """Whether an upstream's answer says that its model does not take a `reasoning_effort`, or not this one."""
+    return status in {400, 422} and any(words in body for words in _EFFORTS)
+
+
+def without(body: bytes, name: str) -> bytes:
+    """`body`, in its shortest form, less a member of its top level. Raises GatewayError as `members_of` does."""
+    return _encode({each: raw for each, raw in members_of(body).items() if each != name})
+
+
 # --- halves of surrogate pairs ---
 
 _ESCAPES = re.compile(rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[89a-fA-F][0-9a-fA-F]{2})")

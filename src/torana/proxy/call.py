@@ -21,7 +21,16 @@ from torana.llm.formats.translation import Translation
 from torana.llm.multipart import Form, boundary_of
 from torana.llm.operation import ModelPlace, Operation, operation_of
 from torana.llm.query import model_of_query, with_model
-from torana.llm.request import Pieces, Prepared, model_of, prepare
+from torana.llm.request import (
+    EFFORT,
+    Prepared,
+    members_of,
+    model_of,
+    prepare,
+    refuses_effort,
+    refuses_stream_options,
+    without,
+)
 from torana.model.route import OperationRule
 from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
@@ -44,9 +53,23 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     lost: tuple[str, ...] = ()
     memo: bytes = b""
 
-    def without_usage(self) -> Pieces:
-        """The body that goes on where the upstream does not know the usage option."""
-        return prepare(self.body, self.model, add_usage=False).pieces
+    @property
+    def effort(self) -> bytes:
+        """The `reasoning_effort` that a translation asks for; empty where it asks for none."""
+        return b"" if self.translation is None else bytes(members_of(self.body).get(EFFORT, b""))
+
+    def less(self, status: int, refusal: bytes) -> Call | None:
+        """The call without what an upstream's answer refuses of what was added to it here; None when it is not that."""
+        body, lost, usage = self.body, self.lost, self.prepared.usage_added
+        if usage and refuses_stream_options(status, refusal):
+            usage = False
+        elif refuses_effort(status, refusal) and self.effort:
+            body, lost = without(body, EFFORT), (*lost, EFFORT)
+        else:
+            return None
+        prepared = prepare(body, self.model, usage)
+        prepared = msgspec.structs.replace(prepared, asked_model=self.prepared.asked_model)
+        return msgspec.structs.replace(self, body=body, prepared=prepared, lost=lost)
 
 
 def aimed(exchange: Exchange, upstream: Upstream) -> tuple[bytes, Operation | None]:
@@ -163,11 +186,14 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes, aske
         model = upstream.aliased(asked or model_of(body))
     translation = upstream.translations.get(operation)
     if translation is not None:
+        endpoint = upstream.endpoint
         translated = translation.request(body, model)
-        add_usage = translation.operation.takes_usage_option and upstream.endpoint.takes_usage_option
-        prepared = prepare(translated.body, None, add_usage)
+        body, lost = translated.body, translated.lost
+        if endpoint.refused_efforts and endpoint.refuses(translated.model, members_of(body).get(EFFORT)):
+            body, lost = without(body, EFFORT), (*lost, EFFORT)
+        prepared = prepare(body, None, translation.operation.takes_usage_option and endpoint.takes_usage_option)
         prepared = msgspec.structs.replace(prepared, asked_model=translated.asked_model)
-        return Call(translated.body, prepared, None, operation, translation, translated.lost, translated.memo)
+        return Call(body, prepared, None, operation, translation, lost, translated.memo)
     try:
         prepared = prepare(body, model, operation.takes_usage_option and upstream.endpoint.takes_usage_option)
     except GatewayError as error:
