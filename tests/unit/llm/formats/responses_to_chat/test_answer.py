@@ -243,7 +243,7 @@ def test_what_is_no_answer(body: bytes) -> None:
         (429, b'{"error":{"message":"no"}}', ("no", "rate_limit_error", None, None)),
         (400, b'[{"error":{"code":400,"message":"no","status":"INVALID"}}]',
          ("no", "invalid_request_error", None, "400")),
-        (422, b'{"detail":[{"loc":["body"],"msg":"no","type":"x"}]}', ("no", "invalid_request_error", None, None)),
+        (422, b'{"detail":[{"loc":["body"],"msg":"no","type":"x"}]}', ("body: no", "invalid_request_error", None, None)),
         (401, b'{"error":"no"}', ("no", "authentication_error", None, None)),
         (500, b" no\n", ("no", "api_error", None, None)),
         (502, b"<html>no</html>", ("The provider answered with status 502.", "api_error", None, None)),
