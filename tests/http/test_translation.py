@@ -234,6 +234,20 @@ async def test_an_effort_is_taken_back(line: StartLine, upstream: StartUpstream,
     assert json.loads(provider.requests[3].body)["reasoning_effort"] == "low"
 
 
+async def test_options_of_responses(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """What a client of Responses always sends, and a chat provider does not know, is taken back whatever its value."""
+    refusal = answer(422, b'{"message":"property \'body.prompt_cache_key\' is unsupported","code":"wrong_api_format"}')
+    provider = await upstream(each(refusal, answer(body=encoded(COMPLETION))))
+    started = await line(backend=chat_only(provider.port))
+    for requests, key in ((2, "a"), (3, "b")):
+        asked = {"model": "m", "input": "Hi", "store": False, "prompt_cache_key": key, "service_tier": "auto"}
+        got = await ask(started, connect, post(asked, b"/v1/responses"))
+        assert (got.status, len(provider.requests)) == (200, requests)
+        assert got.value(b"x-torana-untranslated") == b"prompt_cache_key"
+    sent = json.loads(provider.requests[-1].body)
+    assert (sent["service_tier"], "prompt_cache_key" in sent) == ("auto", False)
+
+
 async def test_all_that_is_refused_is_taken_back(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """A provider may refuse both options that were added to a call, one after the other."""
     provider = await upstream(each(NO_USAGE, NO_EFFORT, stream(ROLE, HELLO, STOP, DONE)))

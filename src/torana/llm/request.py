@@ -13,7 +13,7 @@ Measured in docs/adr/0007-large-bodies.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Final, TypeAlias
 
@@ -120,18 +120,35 @@ def refuses_stream_options(status: int, body: bytes) -> bool:
     return status in {400, 422} and b"stream_options" in body
 
 
-EFFORT: Final = "reasoning_effort"
-_EFFORTS: Final = (b"reasoning_effort", b"reasoningEffort", b"does not support thinking")  # the last is Ollama's
+# Members of a chat request that say how and not what, which many providers do not know; and whether one of their few
+# values may be refused alone.
+_OPTIONS: Final = {
+    "reasoning_effort": True, "verbosity": True, "service_tier": True, "prompt_cache_key": False,
+    "prompt_cache_options": False, "prompt_cache_retention": False, "safety_identifier": False,
+}  # fmt: skip
+_EFFORT: Final = re.compile(rb"reasoningEffort|does not support thinking")  # xAI's words for it, and Ollama's
 
 
-def refuses_effort(status: int, body: bytes) -> bool:
-    """Whether an upstream's answer says that its model does not take a `reasoning_effort`, or not this one."""
-    return status in {400, 422} and any(words in body for words in _EFFORTS)
+def options_of(body: bytes) -> dict[str, bytes]:
+    """The members of a chat request that may be left out, and their values as far as these matter to who refuses one.
+
+    Raises GatewayError as `members_of` does.
+    """
+    members = members_of(body)
+    return {name: bytes(members[name]) if few else b"" for name, few in _OPTIONS.items() if name in members}
 
 
-def without(body: bytes, name: str) -> bytes:
-    """`body`, in its shortest form, less a member of its top level. Raises GatewayError as `members_of` does."""
-    return _encode({each: raw for each, raw in members_of(body).items() if each != name})
+def refused_options(status: int, body: bytes) -> list[str]:
+    """Those of the same that an upstream's answer says that it does not take."""
+    if status not in {400, 422}:
+        return []
+    text = _EFFORT.sub(b"reasoning_effort", body)
+    return [name for name in _OPTIONS if name.encode() in text]
+
+
+def without(body: bytes, names: Collection[str]) -> bytes:
+    """`body`, in its shortest form, less some members of its top level. Raises GatewayError as `members_of` does."""
+    return _encode({name: raw for name, raw in members_of(body).items() if name not in names})
 
 
 # --- halves of surrogate pairs ---

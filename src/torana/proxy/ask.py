@@ -28,7 +28,7 @@ from torana.telemetry.metrics import Metrics
 
 _MOST_OCTETS = 256 * 1024  # octets of a stream without content; a role and some comments have a few hundred
 _REFUSAL_READ = 64 * 1024  # bytes of a 400 or 422 that are looked through for the name of an option
-_MOST_EFFORTS = 1000  # refusals of one upstream that are remembered; clients choose models and efforts
+_MOST_OPTIONS = 1000  # refusals of one upstream that are remembered; clients choose models and values
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
@@ -100,8 +100,9 @@ class Asking:
         endpoint = self._upstream.endpoint
         if asked.prepared.usage_added and not taken.prepared.usage_added:
             endpoint.takes_usage_option = False
-        if asked.body is not taken.body and len(endpoint.refused_efforts) < _MOST_EFFORTS:
-            endpoint.refused_efforts.add((asked.prepared.model, asked.effort))
+        if asked.body is not taken.body and len(endpoint.refused_options) < _MOST_OPTIONS:
+            left_out = asked.options.items() - taken.options.items()
+            endpoint.refused_options |= {(asked.prepared.model, name, value) for name, value in left_out}
 
     async def bare(self) -> Answered:
         """A request without a body."""

@@ -22,12 +22,11 @@ from torana.llm.multipart import Form, boundary_of
 from torana.llm.operation import ModelPlace, Operation, operation_of
 from torana.llm.query import model_of_query, with_model
 from torana.llm.request import (
-    EFFORT,
     Prepared,
-    members_of,
     model_of,
+    options_of,
     prepare,
-    refuses_effort,
+    refused_options,
     refuses_stream_options,
     without,
 )
@@ -54,19 +53,21 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     memo: bytes = b""
 
     @property
-    def effort(self) -> bytes:
-        """The `reasoning_effort` that a translation asks for; empty where it asks for none."""
-        return b"" if self.translation is None else bytes(members_of(self.body).get(EFFORT, b""))
+    def options(self) -> dict[str, bytes]:
+        """Those that a translation put in, as `options_of` has them."""
+        return {} if self.translation is None else options_of(self.body)
 
     def less(self, status: int, refusal: bytes) -> Call | None:
         """The call without what an upstream's answer refuses of what was added to it here; None when it is not that."""
         body, lost, usage = self.body, self.lost, self.prepared.usage_added
         if usage and refuses_stream_options(status, refusal):
             usage = False
-        elif refuses_effort(status, refusal) and self.effort:
-            body, lost = without(body, EFFORT), (*lost, EFFORT)
         else:
-            return None
+            options = self.options
+            names = [name for name in refused_options(status, refusal) if name in options]
+            if not names:
+                return None
+            body, lost = without(body, names), (*lost, *names)
         prepared = prepare(body, self.model, usage)
         prepared = msgspec.structs.replace(prepared, asked_model=self.prepared.asked_model)
         return msgspec.structs.replace(self, body=body, prepared=prepared, lost=lost)
@@ -186,14 +187,7 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes, aske
         model = upstream.aliased(asked or model_of(body))
     translation = upstream.translations.get(operation)
     if translation is not None:
-        endpoint = upstream.endpoint
-        translated = translation.request(body, model)
-        body, lost = translated.body, translated.lost
-        if endpoint.refused_efforts and endpoint.refuses(translated.model, members_of(body).get(EFFORT)):
-            body, lost = without(body, EFFORT), (*lost, EFFORT)
-        prepared = prepare(body, None, translation.operation.takes_usage_option and endpoint.takes_usage_option)
-        prepared = msgspec.structs.replace(prepared, asked_model=translated.asked_model)
-        return Call(body, prepared, None, operation, translation, lost, translated.memo)
+        return _translated(operation, translation, upstream, body, model)
     try:
         prepared = prepare(body, model, operation.takes_usage_option and upstream.endpoint.takes_usage_option)
     except GatewayError as error:
@@ -201,6 +195,22 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes, aske
             return Call(body, Prepared((body,), "", None, stream=False, usage_added=False), model, operation)
         raise
     return Call(body, prepared, model, operation)
+
+
+def _translated(
+    operation: Operation, translation: Translation, upstream: Upstream, body: bytes, model: str | None
+) -> Call:
+    """In the words of the upstream's API, without the options that its model has refused."""
+    endpoint = upstream.endpoint
+    translated = translation.request(body, model)
+    body, lost = translated.body, translated.lost
+    if endpoint.refused_options:
+        names = [name for name, value in options_of(body).items() if endpoint.refuses(translated.model, name, value)]
+        if names:
+            body, lost = without(body, names), (*lost, *names)
+    prepared = prepare(body, None, translation.operation.takes_usage_option and endpoint.takes_usage_option)
+    prepared = msgspec.structs.replace(prepared, asked_model=translated.asked_model)
+    return Call(body, prepared, None, operation, translation, lost, translated.memo)
 
 
 def _set_in_query(target: bytes, upstream: Upstream, exchange: Exchange) -> bytes:

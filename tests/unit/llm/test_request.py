@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torana.errors import GatewayError, Reason
-from torana.llm.request import members_of, prepare, refuses_stream_options, without_halves
+from torana.llm.request import (
+    members_of,
+    options_of,
+    prepare,
+    refused_options,
+    refuses_stream_options,
+    without,
+    without_halves,
+)
 
 # --- which model ---
 
@@ -363,3 +371,31 @@ def test_only_true_streams(stream: bytes) -> None:
 def test_a_refusal_of_the_option_is_recognised(status: int, body: bytes, refuses: bool) -> None:
     """Only a 400 or 422 that names the option is a reason to ask again without it."""
     assert refuses_stream_options(status, body) is refuses
+
+
+# --- what may be left out ---
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "names"),
+    [
+        (400, b'{"error":{"message":"`reasoning_effort` is not supported with this model"}}', ["reasoning_effort"]),
+        (400, b"Model grok-4 does not support parameter reasoningEffort.", ["reasoning_effort"]),
+        (400, b'{"error":{"message":"\\"llama3\\" does not support thinking"}}', ["reasoning_effort"]),
+        (422, b'{"message":"body.prompt_cache_key: property is unsupported"}', ["prompt_cache_key"]),
+        (422, b'[{"loc":["body","verbosity"]},{"loc":["body","service_tier"]}]', ["verbosity", "service_tier"]),
+        (400, b"Unknown parameter: n", []),
+        (500, b"reasoning_effort", []),
+        (200, b"reasoning_effort", []),
+    ],
+)
+def test_refusals_name_the_options(status: int, body: bytes, names: list[str]) -> None:
+    """Only a 400 or 422 that names an option, in the provider's words for it, is a reason to ask again without it."""
+    assert refused_options(status, body) == names
+
+
+def test_options_that_may_be_left_out() -> None:
+    """Options are known by name, and by value where one value may be refused and another not."""
+    body = b'{"model":"m", "reasoning_effort":"max", "prompt_cache_key":"k", "user":"u"}'
+    assert options_of(body) == {"reasoning_effort": b'"max"', "prompt_cache_key": b""}
+    assert without(body, ["prompt_cache_key", "x"]) == b'{"model":"m","reasoning_effort":"max","user":"u"}'
