@@ -160,6 +160,14 @@ def test_what_is_no_answer(body: bytes) -> None:
     assert caught.value.reason is Reason.BAD_ANSWER
 
 
+def test_an_answer_that_is_an_error() -> None:
+    """An error with the status of an answer is told by its kind, not by words that may quote the prompt."""
+    body = b'{"id":"x","error":{"message":"Quoted.","code":502},"choices":[{"message":{"content":""}}]}'
+    with pytest.raises(GatewayError, match=r"is an error \(502\)\.$") as caught:
+        MESSAGES_TO_CHAT.answer(body, "m")
+    assert caught.value.reason is Reason.BAD_ANSWER
+
+
 # --- errors ---
 
 OPENAI = b'{"error":{"message":"no","type":"x","param":null,"code":"y"}}'
