@@ -183,7 +183,7 @@ def _less_halves(body: bytes, error: Exception) -> dict[str, msgspec.Raw]:
     """The top level of a body that could not be read, for its halves. Raises BAD_JSON when they were not all."""
     whole = without_halves(body)
     if whole == body:
-        raise bad_json(body, error)
+        raise bad_json(body, error) from None
     try:
         return _members_of(whole)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as another:
