@@ -164,6 +164,18 @@ async def test_streams(line: StartLine, upstream: StartUpstream, clients: list[C
     assert error.value.type == "api_error"
 
 
+async def test_a_stream_of_responses(line: StartLine, upstream: StartUpstream, clients: list[Clients]) -> None:
+    """A stream of Responses that breaks off raises in OpenAI's SDK too, in the gateway's words."""
+    spoken = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"Hi"}\n\n'
+    provider = await upstream(once(stream(spoken, end=b"")))
+    sdk = both(clients, await line(provider.port))
+    events: list[Any] = []
+    with pytest.raises(openai.APIError, match="closed") as error:
+        await collect(await sdk.openai.responses.create(model="m", input="Hi", stream=True), events)
+    assert [event.type for event in events] == ["response.output_text.delta"]
+    assert error.value.code == "upstream_closed"
+
+
 async def test_counting_and_listing(line: StartLine, clients: list[Clients]) -> None:
     """Both SDKs read the list of models, and Anthropic's an estimate of tokens."""
     started = await line()

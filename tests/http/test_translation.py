@@ -115,6 +115,17 @@ async def test_a_stream(line: StartLine, upstream: StartUpstream, connect: Conne
     await idle(started)
 
 
+async def test_an_answer_of_nothing(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A stream that ends as it should is an answer though no word was said, whether `[DONE]` follows or not."""
+    filtered = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"content_filter"}]}\n\n'
+    provider = await upstream(each(stream(ROLE, filtered)))
+    started = await line(provider.port)
+    got = await ask(started, connect, post(ASKED | {"stream": True}))
+    told = events(got.body)
+    assert [event["type"] for event in told] == ["message_start", "message_delta", "message_stop"]
+    assert told[1]["delta"]["stop_reason"] == "refusal"
+
+
 async def test_content_goes_on_at_once(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """The client has an event before the provider sends the next one."""
     go_on = asyncio.Event()
@@ -201,6 +212,60 @@ async def test_the_usage_option_is_taken_back(line: StartLine, upstream: StartUp
     assert (got.status, len(provider.requests)) == (200, 2)
     assert "stream_options" not in json.loads(provider.requests[1].body)
     assert provider.requests[1].start == b"POST /v1/chat/completions HTTP/1.1"
+
+
+NO_EFFORT = answer(400, b'{"error":{"message":"`reasoning_effort` is not supported with this model"}}')
+NO_USAGE = answer(400, b'{"error":{"message":"unknown field stream_options"}}')
+THINKING = ASKED | {"thinking": {"type": "enabled", "budget_tokens": 31_999}}
+
+
+async def test_an_effort_is_taken_back(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A model that refuses the effort that a translation asks for is asked without, now and whenever it is the same."""
+    provider = await upstream(each(NO_EFFORT, answer(body=encoded(COMPLETION))))
+    started = await line(provider.port)
+    for requests in (2, 3):
+        got = await ask(started, connect, post(THINKING))
+        assert (got.status, len(provider.requests)) == (200, requests)
+        assert got.value(b"x-torana-untranslated") == b"top_k, reasoning_effort"
+    efforts = [json.loads(request.body).get("reasoning_effort") for request in provider.requests]
+    assert efforts == ["high", None, None]
+    await started.logged('untranslated="top_k, reasoning_effort"')
+    await ask(started, connect, post(THINKING | {"output_config": {"effort": "low"}}))
+    assert json.loads(provider.requests[3].body)["reasoning_effort"] == "low"
+
+
+async def test_options_of_responses(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """What a client of Responses always sends, and a chat provider does not know, is taken back whatever its value."""
+    refusal = answer(422, b'{"message":"property \'body.prompt_cache_key\' is unsupported","code":"wrong_api_format"}')
+    provider = await upstream(each(refusal, answer(body=encoded(COMPLETION))))
+    started = await line(backend=chat_only(provider.port))
+    for requests, key in ((2, "a"), (3, "b")):
+        asked = {"model": "m", "input": "Hi", "store": False, "prompt_cache_key": key, "service_tier": "auto"}
+        got = await ask(started, connect, post(asked, b"/v1/responses"))
+        assert (got.status, len(provider.requests)) == (200, requests)
+        assert got.value(b"x-torana-untranslated") == b"prompt_cache_key"
+    sent = json.loads(provider.requests[-1].body)
+    assert (sent["service_tier"], "prompt_cache_key" in sent) == ("auto", False)
+
+
+async def test_all_that_is_refused_is_taken_back(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A provider may refuse both options that were added to a call, one after the other."""
+    provider = await upstream(each(NO_USAGE, NO_EFFORT, stream(ROLE, HELLO, STOP, DONE)))
+    started = await line(provider.port)
+    for requests in (3, 4):
+        got = await ask(started, connect, post(THINKING | {"stream": True}))
+        assert (got.status, len(provider.requests)) == (200, requests)
+        assert not {"stream_options", "reasoning_effort"} & json.loads(provider.requests[-1].body).keys()
+
+
+async def test_a_refusal_of_something_else(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A refusal that only repeats the request is the client's, and nothing is learned from it."""
+    repeated = answer(400, b'{"error":{"message":"No tools here, in: stream_options, reasoning_effort"}}')
+    provider = await upstream(each(repeated))
+    started = await line(provider.port)
+    for requests in (3, 6):
+        got = await ask(started, connect, post(THINKING | {"stream": True}))
+        assert (got.status, len(provider.requests)) == (400, requests)
 
 
 # chat completions before Messages

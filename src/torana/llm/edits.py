@@ -6,7 +6,7 @@ touches stays the client's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +18,7 @@ from torana.model.backend import BodyEdits, Message
 
 _NULL: Final = msgspec.Raw(b"null")
 _encode: Final = msgspec.json.Encoder().encode
-_text_or_list_of: Final = msgspec.json.Decoder(str | list[msgspec.Raw]).decode
+_list_of: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 _CONVERSATION: Final = {
     Operation.CHAT_COMPLETIONS: "messages",
@@ -52,7 +52,7 @@ class Edits:
         if name is not None and (self._prepend or self._append):
             after = members | {each: msgspec.Raw(value) for each, value in changes.items()}
             changes |= self._with_messages(after, name, operation)
-        return rewritten(body, members, changes) if changes else body
+        return rewritten(body, _less_look_alikes(members, changes), changes) if changes else body
 
     def _with_messages(self, members: dict[str, msgspec.Raw], name: str, operation: Operation) -> dict[str, bytes]:
         """What changes of the conversation in `name`; nothing where that is none, which the provider will say."""
@@ -72,6 +72,12 @@ class Edits:
         return changes
 
 
+def _less_look_alikes(members: dict[str, msgspec.Raw], changes: Collection[str]) -> dict[str, msgspec.Raw]:
+    """Go's encoding/json, and so Ollama, reads `Max_Tokens` as `max_tokens`, and the last one wins."""
+    folded = {name.casefold() for name in changes}
+    return {name: raw for name, raw in members.items() if name in changes or name.casefold() not in folded}
+
+
 def _form_fields(members: Iterable[tuple[str, str]]) -> dict[bytes, bytes]:
     """Values of JSON as those of a form: texts, numbers, true and false; what else there is has no place in one."""
     decoded = ((name, text, msgspec.json.decode(text)) for name, text in members)
@@ -83,16 +89,19 @@ def _form_fields(members: Iterable[tuple[str, str]]) -> dict[bytes, bytes]:
 
 
 def _listed(raw: msgspec.Raw | None, operation: Operation) -> list[Any] | None:
-    """The messages of a conversation. Responses takes a text for its only one."""
-    if raw is None:
+    """The messages of a conversation. Responses takes a text for its only one, whatever bytes are in it."""
+    if raw is None or raw == _NULL:
         return []
+    if operation is Operation.RESPONSES and _is_text(raw):
+        return [{"role": "user", "content": raw}]
     try:
-        given = _text_or_list_of(raw)
+        return _list_of(raw)
     except UNREADABLE:
         return None
-    if isinstance(given, list):
-        return given
-    return [{"role": "user", "content": raw}] if operation is Operation.RESPONSES else None
+
+
+def _is_text(raw: msgspec.Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b'"'
 
 
 def _written(message: Message) -> dict[str, str]:
@@ -117,11 +126,12 @@ def _texts(messages: tuple[Message, ...]) -> list[dict[str, str]]:
 def _system(raw: msgspec.Raw | None) -> list[Any]:
     if raw is None or raw == _NULL:
         return []
+    if _is_text(raw):
+        return [{"type": "text", "text": raw}]
     try:
-        given = _text_or_list_of(raw)
+        return _list_of(raw)
     except UNREADABLE:
         return [raw]
-    return given if isinstance(given, list) else [{"type": "text", "text": raw}]
 
 
 class Aliases:

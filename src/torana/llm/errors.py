@@ -38,6 +38,7 @@ class _ResponsesError(msgspec.Struct):
     code: str | None
     message: str
     param: str | None
+    error: Error
     sequence_number: int = 0
 
 
@@ -92,7 +93,7 @@ def body_of(message: str, kind: str, code: str | None, param: str | None = None)
 def error_event(error: GatewayError, operation: Operation | None = None) -> bytes:
     """The same as one SSE event, in the form that the operation's API has for it: SDKs raise by it.
 
-    With Responses it is one event among others (`ResponseErrorEvent`), which their SDKs hand on.
+    With Responses it is one event among others (`ResponseErrorEvent`); OpenAI's SDKs raise by its member `error`.
 
     When the client has half an event (`StreamReader.mid_event`), that must be ended first, with two line feeds.
     """
@@ -100,7 +101,7 @@ def error_event(error: GatewayError, operation: Operation | None = None) -> byte
         return b"event: error\n" + event_of(error_body(error, operation))
     if operation is Operation.RESPONSES:
         # https://platform.openai.com/docs/api-reference/responses-streaming/error
-        content = _ResponsesError("error", error.reason.fault.code, error.message, error.param)
+        content = _ResponsesError("error", error.reason.fault.code, error.message, error.param, error_of(error))
         return b"event: error\n" + event_of(_encode(content))
     return event_of(error_body(error))
 

@@ -13,7 +13,7 @@ Measured in docs/adr/0007-large-bodies.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Final, TypeAlias
 
@@ -64,10 +64,12 @@ def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noq
     Raises GatewayError: BAD_JSON when the body is no JSON object in UTF-8, MODEL_MISSING when nobody names a model, and
     MODEL_NO_TEXT when what should be its name is no text.
     """
+    halves = False
     try:
         members = _members_of(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_json(body, error) from None
+        members = _less_halves(body, error)
+        halves = True
 
     asked = _text(members.get("model"))
     chosen = model or asked
@@ -89,7 +91,7 @@ def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noq
             usage_added = True
 
     pieces = None
-    if len(body) > _LARGE:
+    if halves or len(body) > _LARGE:
         pieces = _cut(body, members, changes) or _spliced(body, members, changes)
     if pieces is None:
         pieces = (rewritten(body, members, changes),)
@@ -97,11 +99,11 @@ def prepare(body: bytes, model: str | None, add_usage: bool) -> Prepared:  # noq
 
 
 def members_of(body: bytes) -> dict[str, msgspec.Raw]:
-    """The top level of a body. Raises GatewayError BAD_JSON when it is no JSON object in UTF-8."""
+    """The top level of a body, `without_halves`. Raises GatewayError BAD_JSON when it is no JSON object in UTF-8."""
     try:
         return _members_of(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_json(body, error) from None
+        return _less_halves(body, error)
 
 
 def model_of(body: bytes) -> str | None:
@@ -116,6 +118,76 @@ def model_of(body: bytes) -> str | None:
 def refuses_stream_options(status: int, body: bytes) -> bool:
     """Whether an upstream's answer says that it does not know `stream_options`, so that asking without it may help."""
     return status in {400, 422} and b"stream_options" in body
+
+
+# Members of a chat request that say how and not what, which many providers do not know; and whether one of their few
+# values may be refused alone.
+_OPTIONS: Final = {
+    "reasoning_effort": True, "verbosity": True, "service_tier": True, "prompt_cache_key": False,
+    "prompt_cache_options": False, "prompt_cache_retention": False, "safety_identifier": False,
+}  # fmt: skip
+_EFFORT: Final = re.compile(rb"reasoningEffort|does not support thinking")  # xAI's words for it, and Ollama's
+
+
+def options_of(body: bytes) -> dict[str, bytes]:
+    """The members of a chat request that may be left out, and their values as far as these matter to who refuses one.
+
+    Raises GatewayError as `members_of` does.
+    """
+    members = members_of(body)
+    return {name: bytes(members[name]) if few else b"" for name, few in _OPTIONS.items() if name in members}
+
+
+def refused_options(status: int, body: bytes) -> list[str]:
+    """Those of the same that an upstream's answer says that it does not take."""
+    if status not in {400, 422}:
+        return []
+    text = _EFFORT.sub(b"reasoning_effort", body)
+    return [name for name in _OPTIONS if name.encode() in text]
+
+
+def without(body: bytes, names: Collection[str]) -> bytes:
+    """`body`, in its shortest form, less some members of its top level. Raises GatewayError as `members_of` does."""
+    return _encode({name: raw for name, raw in members_of(body).items() if name not in names})
+
+
+# --- halves of surrogate pairs ---
+
+_ESCAPES = re.compile(rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[89a-fA-F][0-9a-fA-F]{2})")
+_HALF = len(b"\\ud83d")
+_REPLACEMENT = b"\\ufffd"
+_MOST_HALVES = 100_000  # with more escapes of their kind a body is not looked through: it takes a second a million
+_MOST_BACKSLASHES = 1024  # in a row
+
+
+def without_halves(body: bytes) -> bytes:
+    """`body`, of the same length, with U+FFFD for each half of a surrogate pair that stands alone; itself without any.
+
+    JavaScript writes such a half where a text was cut in the middle of an emoji. JSON may hold it (RFC 8259, section
+    8.2); Go's and JavaScript's readers take it, msgspec's and others refuse it.
+    """
+    if 0 < body.count(b"\\ud") + body.count(b"\\uD") <= _MOST_HALVES:
+        return _ESCAPES.sub(_mended, body)
+    return body
+
+
+def _mended(found: re.Match[bytes]) -> bytes:
+    text, start = found[0], found.start()
+    before = found.string[max(start - _MOST_BACKSLASHES, 0) : start]
+    if (len(before) - len(before.rstrip(b"\\"))) % 2:  # its first backslash is escaped, and so begins no escape itself
+        return text[:_HALF] + _REPLACEMENT if len(text) > _HALF else text
+    return text if len(text) > _HALF else _REPLACEMENT
+
+
+def _less_halves(body: bytes, error: Exception) -> dict[str, msgspec.Raw]:
+    """The top level of a body that could not be read, for its halves. Raises BAD_JSON when they were not all."""
+    whole = without_halves(body)
+    if whole == body:
+        raise bad_json(body, error) from None
+    try:
+        return _members_of(whole)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as another:
+        raise bad_json(body, another) from None
 
 
 # --- reading members ---
@@ -206,10 +278,13 @@ def _spliced(body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[s
     parts: list[bytes | memoryview] = []
     view = memoryview(body)
     copied = at = 0
+    read = body
     for name, raw in members.items():
         key = _KEY.match(body, at)
         value = bytes(raw)
-        if key is None or not body.startswith(value, key.end()):
+        if key is not None and not read.startswith(value, key.end()):
+            read = without_halves(body)
+        if key is None or not read.startswith(value, key.end()):
             return None
         at = key.end() + len(value)
         if name in changes:

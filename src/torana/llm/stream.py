@@ -35,6 +35,7 @@ class _Chunk(msgspec.Struct, gc=False):
     usage: Any = None
     error: Any = None
     type: Any = None
+    code: Any = None
     delta: Any = None
     response: Any = None
     message: Any = None
@@ -45,6 +46,9 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 INSPECTED: Final = 8 * 1024 * 1024
 """Bytes of one event that are kept to be read; a longer one is passed on unread. An image, which has its usage behind
 it, may be some MB; tool calls are tens of KB."""
+
+BOM: Final = b"\xef\xbb\xbf"
+"""It may begin a stream, and means nothing; .NET's servers write it."""
 
 HELD: Final = 64 * 1024
 """Bytes of an unfinished event that wait until it is known whether it is the usage event, which has a few hundred."""
@@ -176,7 +180,8 @@ class StreamReader:
 
     def _read_lines(self, event: bytes) -> _Chunk | None:
         """An event in another form than one `data: {...}` line."""
-        data = b"\n".join([line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")])
+        lines = event.removeprefix(BOM).splitlines()
+        data = b"\n".join([line[5:].strip() for line in lines if line.startswith(b"data:")])
         if data == b"[DONE]":
             self.done = True
             return None
@@ -212,15 +217,18 @@ class StreamReader:
                 stop = chunk.delta.get("stop_reason")
                 if isinstance(stop, str):
                     self.finish_reason = stop
-            case "message_stop":
-                self.done = True
             case "response.created":
                 self._read_whole(chunk.response)
             case "response.completed" | "response.incomplete" | "response.failed":
                 self._read_whole(chunk.response)
                 self.finish_reason = chunk.type.removeprefix("response.")
                 self.done = True
-            case "transcript.text.done" | "speech.audio.done" | "image_generation.completed" | "image_edit.completed":
+            case "error" if self.error is None:  # Responses has the error's members beside `type`
+                self.error = kind_of({"code": chunk.code})
+            case (
+                "message_stop" | "transcript.text.done" | "speech.audio.done"
+                | "image_generation.completed" | "image_edit.completed"
+            ):  # fmt: skip
                 self.done = True
             case "speech.audio.delta" | "image_generation.partial_image" | "image_edit.partial_image":
                 self.deltas += 1

@@ -50,6 +50,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 class _InputDetails(msgspec.Struct, gc=False):
     cached_tokens: Annotated[int, _COUNT] | None = None
+    cache_write_tokens: Annotated[int, _COUNT] | None = None
 
 
 class _OutputDetails(msgspec.Struct, gc=False):
@@ -155,8 +156,9 @@ def _told(chat: _ChatWire) -> Answer:
     usage = chat.usage
     inward, outward = usage.prompt_tokens_details, usage.completion_tokens_details
     cached = (inward.cached_tokens or 0) if inward is not None else 0
+    written = (inward.cache_write_tokens or 0) if inward is not None else 0
     reasoning = (outward.reasoning_tokens or 0) if outward is not None else 0
-    return Answer(chat.model, Usage(usage.prompt_tokens, usage.completion_tokens, cached, 0, reasoning))
+    return Answer(chat.model, Usage(usage.prompt_tokens, usage.completion_tokens, cached, written, reasoning))
 
 
 def _read_tolerantly(body: bytes) -> Answer | None:
@@ -186,18 +188,19 @@ def usage_of(value: Any) -> Usage | None:
             _count(get("prompt_tokens")),
             _count(get("completion_tokens")),
             _count(inward.get("cached_tokens")),
-            0,
+            _count(inward.get("cache_write_tokens")),
             _count(outward.get("reasoning_tokens")),
         )
     if "input_tokens" in value or "output_tokens" in value:
         read = _count(get("cache_read_input_tokens"))
         created = _count(get("cache_creation_input_tokens"))
+        inward = _part(get("input_tokens_details"))
         outward = _part(get("output_tokens_details"))
         return Usage(
             _count(get("input_tokens")) + read + created,
             _count(get("output_tokens")),
-            read or _count(_part(get("input_tokens_details")).get("cached_tokens")),
-            created,
+            read or _count(inward.get("cached_tokens")),
+            created or _count(inward.get("cache_write_tokens")),
             _count(outward.get("reasoning_tokens")) or _count(outward.get("thinking_tokens")),
         )
     if "total_tokens" in value:

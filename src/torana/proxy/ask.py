@@ -1,7 +1,8 @@
 """Asking: a request goes upstream and the head of its answer comes back.
 
-Three things are put right on the way without the client noticing: a pooled connection that had been closed meanwhile, a
-usage option the upstream does not know, and a client's body that is still arriving while the upstream already reads it.
+Three things are put right on the way without the client noticing: a pooled connection that had been closed meanwhile,
+an option that was added here and that the upstream refuses, and a client's body that is still arriving while the
+upstream already reads it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torana.http.client import UpstreamConnection
 from torana.http.message import ResponseHead
 from torana.http.outbox import LARGE
 from torana.http.upgrade import LINES
-from torana.llm.request import Pieces, refuses_stream_options
+from torana.llm.request import Pieces
 from torana.proxy.call import Call
 from torana.proxy.deadlines import Limit, within
 from torana.proxy.inbound import Inbound
@@ -26,7 +27,8 @@ from torana.proxy.upstream import Outgoing, Upstream
 from torana.telemetry.metrics import Metrics
 
 _MOST_OCTETS = 256 * 1024  # octets of a stream without content; a role and some comments have a few hundred
-_REFUSAL_READ = 64 * 1024  # bytes of a 400 or 422 that are looked through for `stream_options`
+_REFUSAL_READ = 64 * 1024  # bytes of a 400 or 422 that are looked through for the name of an option
+_MOST_OPTIONS = 1000  # refusals of one upstream that are remembered; clients choose models and values
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
@@ -72,24 +74,35 @@ class Asking:
         self._metrics = metrics
 
     async def call(self, call: Call) -> Answered:
-        """A call whose body is at hand. If the upstream refuses the usage option, it is asked again without."""
+        """A call whose body is at hand. If the upstream refuses an option that was added here, it is asked without."""
         answered = await self._send(call.prepared.pieces)
-        if not call.prepared.usage_added or answered.head.status not in (400, 422):
-            return answered
-        try:
-            refusal = await answered.connection.body.peek(_REFUSAL_READ)
-        except BaseException:
-            answered.connection.close()
-            raise
-        if not refuses_stream_options(answered.head.status, refusal):
-            return answered
+        first = call
+        while answered.head.status in (400, 422) and (call.prepared.usage_added or call.translation is not None):
+            try:
+                refusal = await answered.connection.body.peek(_REFUSAL_READ)
+            except BaseException:
+                answered.connection.close()
+                raise
+            less = call.less(answered.head.status, refusal)
+            if less is None:
+                return answered
+            call = less
+            self._upstream.endpoint.lane.give(answered.connection)
+            self._exchange.record.retries += 1
+            self._exchange.record.untranslated = call.lost
+            answered = await self._send(call.prepared.pieces)
+        if call is not first and answered.head.status not in (400, 422):
+            self._remember(first, call)
+        return answered
+
+    def _remember(self, asked: Call, taken: Call) -> None:
+        """What the upstream does not know: it took a call without that."""
         endpoint = self._upstream.endpoint
-        endpoint.lane.give(answered.connection)
-        self._exchange.record.retries += 1
-        again = await self._send(call.without_usage())
-        if again.head.status not in (400, 422):  # else it was something else; such answers often repeat the request
+        if asked.prepared.usage_added and not taken.prepared.usage_added:
             endpoint.takes_usage_option = False
-        return again
+        if asked.body is not taken.body and len(endpoint.refused_options) < _MOST_OPTIONS:
+            left_out = asked.options.items() - taken.options.items()
+            endpoint.refused_options |= {(asked.prepared.model, name, value) for name, value in left_out}
 
     async def bare(self) -> Answered:
         """A request without a body."""

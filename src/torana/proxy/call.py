@@ -21,7 +21,15 @@ from torana.llm.formats.translation import Translation
 from torana.llm.multipart import Form, boundary_of
 from torana.llm.operation import ModelPlace, Operation, operation_of
 from torana.llm.query import model_of_query, with_model
-from torana.llm.request import Pieces, Prepared, model_of, prepare
+from torana.llm.request import (
+    Prepared,
+    model_of,
+    options_of,
+    prepare,
+    refused_options,
+    refuses_stream_options,
+    without,
+)
 from torana.model.route import OperationRule
 from torana.proxy.inbound import Inbound
 from torana.proxy.upstream import Upstream
@@ -44,9 +52,25 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     lost: tuple[str, ...] = ()
     memo: bytes = b""
 
-    def without_usage(self) -> Pieces:
-        """The body that goes on where the upstream does not know the usage option."""
-        return prepare(self.body, self.model, add_usage=False).pieces
+    @property
+    def options(self) -> dict[str, bytes]:
+        """Those that a translation put in, as `options_of` has them."""
+        return {} if self.translation is None else options_of(self.body)
+
+    def less(self, status: int, refusal: bytes) -> Call | None:
+        """The call without what an upstream's answer refuses of what was added to it here; None when it is not that."""
+        body, lost, usage = self.body, self.lost, self.prepared.usage_added
+        if usage and refuses_stream_options(status, refusal):
+            usage = False
+        else:
+            options = self.options
+            names = [name for name in refused_options(status, refusal) if name in options]
+            if not names:
+                return None
+            body, lost = without(body, names), (*lost, *names)
+        prepared = prepare(body, self.model, usage)
+        prepared = msgspec.structs.replace(prepared, asked_model=self.prepared.asked_model)
+        return msgspec.structs.replace(self, body=body, prepared=prepared, lost=lost)
 
 
 def aimed(exchange: Exchange, upstream: Upstream) -> tuple[bytes, Operation | None]:
@@ -163,11 +187,7 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes, aske
         model = upstream.aliased(asked or model_of(body))
     translation = upstream.translations.get(operation)
     if translation is not None:
-        translated = translation.request(body, model)
-        add_usage = translation.operation.takes_usage_option and upstream.endpoint.takes_usage_option
-        prepared = prepare(translated.body, None, add_usage)
-        prepared = msgspec.structs.replace(prepared, asked_model=translated.asked_model)
-        return Call(translated.body, prepared, None, operation, translation, translated.lost, translated.memo)
+        return _translated(operation, translation, upstream, body, model)
     try:
         prepared = prepare(body, model, operation.takes_usage_option and upstream.endpoint.takes_usage_option)
     except GatewayError as error:
@@ -175,6 +195,22 @@ def made_call(operation: Operation | None, upstream: Upstream, body: bytes, aske
             return Call(body, Prepared((body,), "", None, stream=False, usage_added=False), model, operation)
         raise
     return Call(body, prepared, model, operation)
+
+
+def _translated(
+    operation: Operation, translation: Translation, upstream: Upstream, body: bytes, model: str | None
+) -> Call:
+    """In the words of the upstream's API, without the options that its model has refused."""
+    endpoint = upstream.endpoint
+    translated = translation.request(body, model)
+    body, lost = translated.body, translated.lost
+    if endpoint.refused_options:
+        names = [name for name, value in options_of(body).items() if endpoint.refuses(translated.model, name, value)]
+        if names:
+            body, lost = without(body, names), (*lost, *names)
+    prepared = prepare(body, None, translation.operation.takes_usage_option and endpoint.takes_usage_option)
+    prepared = msgspec.structs.replace(prepared, asked_model=translated.asked_model)
+    return Call(body, prepared, None, operation, translation, lost, translated.memo)
 
 
 def _set_in_query(target: bytes, upstream: Upstream, exchange: Exchange) -> bytes:

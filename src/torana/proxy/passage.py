@@ -90,7 +90,6 @@ class Reader(Protocol):
 class TranslatedReader:
     """A StreamTranslation as a Reader. Whole events go out, so the client never has half of one."""
 
-    finish_reason: str | None = None
     mid_event = False
 
     def __init__(self, stream: StreamTranslation) -> None:
@@ -114,6 +113,10 @@ class TranslatedReader:
     @property
     def done(self) -> bool:
         return self._stream.done
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._stream.finish_reason
 
     @property
     def error(self) -> str | None:

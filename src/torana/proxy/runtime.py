@@ -26,11 +26,14 @@ class Endpoint:
     """One backend's address as it behaves at run time.
 
     `identity` tells it from all others, the same in every process. `takes_usage_option` is False once the upstream has
-    refused `stream_options`: it is not asked for usage again. `listings` are the lists of models that it was asked for,
-    by the request, and since when (of the loop's time).
+    refused `stream_options`: it is not asked for usage again. `refused_options` are those of translated calls that its
+    models refused, which they are not asked for again. `listings` are the lists of models that it was asked for, by the
+    request, and since when (of the loop's time).
     """
 
-    __slots__ = ("address", "identity", "lane", "listings", "name", "takes_usage_option", "text", "vitals")
+    __slots__ = (
+        "address", "identity", "lane", "listings", "name", "refused_options", "takes_usage_option", "text", "vitals",
+    )  # fmt: skip
 
     def __init__(self, name: str, address: Address, lane: Lane) -> None:
         self.name = name
@@ -40,7 +43,12 @@ class Endpoint:
         self.identity = f"{name} {self.text}".encode()
         self.vitals = Vitals()
         self.takes_usage_option = True
+        self.refused_options: set[tuple[str, str, bytes]] = set()
         self.listings: dict[bytes, tuple[float, asyncio.Task[Listing]]] = {}
+
+    def refuses(self, model: str, option: str, value: bytes) -> bool:
+        """Whether a model has refused an option, as `options_of` has it."""
+        return (model, option, value) in self.refused_options
 
 
 class Runtime:

@@ -38,6 +38,16 @@ def test_members(edits: BodyEdits, expected: bytes) -> None:
     assert made(BODY, edits) == expected
 
 
+@pytest.mark.parametrize("name", ["Max_Tokens", "MAX_TOKENS", "max_to\u212aens", "max_token\u017f"])
+def test_no_second_member_gets_past_an_override(name: str) -> None:
+    """What is set cannot be had otherwise by a name in other letter case, which servers in Go read as the same."""
+    edits = BodyEdits(overrides=(("max_tokens", "9"),), prepend=(BE_KIND,))
+    body = f'{{"{name}":7,"max_tokens":8,"Messages":[],"n":1}}'.encode()
+    messages = b'"messages":[{"role":"system","content":"Be kind."}]'
+    assert made(body, edits) == b'{"max_tokens":9,"n":1,' + messages + b"}"
+    assert made(body, BodyEdits()) == body
+
+
 def test_an_empty_object() -> None:
     """A body without members gets those of the configuration."""
     assert made(b"{ }", BodyEdits(defaults=(("a", "1"),), overrides=(("b", "2"),))) == b'{"a":1,"b":2 }'
@@ -55,6 +65,10 @@ def test_an_empty_object() -> None:
             b'{"a":1}',
             '{"a":1,"messages":[{"role":"system","content":"Be kind."},{"role":"user","content":"Bye ü."}]}'.encode(),
         ),
+        (
+            b'{"messages": null}',
+            '{"messages": [{"role":"system","content":"Be kind."},{"role":"user","content":"Bye ü."}]}'.encode(),
+        ),
         (b'{"messages": 7}', b'{"messages": 7}'),
         (b'{"messages": "hi"}', b'{"messages": "hi"}'),
     ],
@@ -69,10 +83,16 @@ def test_messages_of_a_chat(body: bytes, expected: bytes) -> None:
     [
         (b'{"input": "hi"}', b'{"input": [{"role":"system","content":"Be kind."},{"role":"user","content":"hi"}]}'),
         (b'{"input": [ {"a": 1} ]}', b'{"input": [{"role":"system","content":"Be kind."},{"a": 1}]}'),
+        (
+            b'{"input": "\xff"}',
+            b'{"input": [{"role":"system","content":"Be kind."},{"role":"user","content":"\xff"}]}',
+        ),
+        (b'{"input": null}', b'{"input": [{"role":"system","content":"Be kind."}]}'),
+        (b'{"input": {}}', b'{"input": {}}'),
     ],
 )
 def test_messages_of_responses(body: bytes, expected: bytes) -> None:
-    """Responses has its conversation in `input`, whose text is the only message."""
+    """Responses has its conversation in `input`, whose text, however odd, is the only message; none goes without."""
     assert made(body, BodyEdits(prepend=(BE_KIND,)), Operation.RESPONSES) == expected
 
 
@@ -83,6 +103,8 @@ def test_messages_of_responses(body: bytes, expected: bytes) -> None:
         (b"", b""),
         (b'"system": null, ', b""),
         (b'"system": "Yours.", ', b'{"type":"text","text":"Yours."},'),
+        (b'"system": "\xff", ', b'{"type":"text","text":"\xff"},'),
+        (b'"system": 7, ', b"7,"),
         (b'"system": [{"type": "text", "text": "Yours.", "n": 1.0}], ',
          b'{"type": "text", "text": "Yours.", "n": 1.0},'),
     ],
@@ -97,6 +119,12 @@ def test_messages_of_anthropic(operation: Operation, system: bytes, between: byt
         assert got == b'{"system": ' + wanted + b", " + messages + b"}"
     else:
         assert got == b"{" + messages + b',"system":' + wanted + b"}"
+
+
+def test_half_an_emoji_is_no_way_around() -> None:
+    """A text that was cut in the middle of a surrogate pair gets the prompts as well."""
+    got = made(b'{"input":"\\ud83d"}', BodyEdits(prepend=(BE_KIND,)), Operation.RESPONSES)
+    assert got == b'{"input":[{"role":"system","content":"Be kind."},{"role":"user","content":"\\ufffd"}]}'
 
 
 def test_a_system_prompt_alone() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+from openai.types.responses import ResponseErrorEvent
+
 from torana.errors import GatewayError, Reason
 from torana.llm.errors import error_body, error_event
+from torana.llm.operation import Operation
 
 ERROR = GatewayError(Reason.MODEL_MISSING, 'No "model".\n', detail="internal", param="model")
 SHOWN = {
@@ -25,3 +28,12 @@ def test_an_event_is_one_line_of_data() -> None:
     assert event.endswith(b"}\n\n")
     assert event.count(b"\n") == 2
     assert json.loads(event[6:]) == SHOWN
+
+
+def test_an_event_of_responses() -> None:
+    """In a stream of Responses an error is an event of their own, with the member that OpenAI's SDK raises by."""
+    name, data = error_event(ERROR, Operation.RESPONSES).removesuffix(b"\n\n").split(b"\n")
+    event = json.loads(data.removeprefix(b"data: "))
+    assert name == b"event: error"
+    assert ResponseErrorEvent.model_validate(event).message == ERROR.message
+    assert event["error"] == SHOWN["error"]

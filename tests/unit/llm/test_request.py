@@ -6,12 +6,21 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from torana.errors import GatewayError, Reason
-from torana.llm.request import prepare, refuses_stream_options
+from torana.llm.request import (
+    members_of,
+    options_of,
+    prepare,
+    refused_options,
+    refuses_stream_options,
+    without,
+    without_halves,
+)
 
 # --- which model ---
 
@@ -73,7 +82,9 @@ def test_a_model_that_is_no_text(model: str) -> None:
         (b'{"model":"a"', "truncated"),
         (b'{"model":"a",}', "byte 13"),
         (b'{"model":"a"} x', "trailing characters (byte"),
-        (b'{"secret":"\\ud83d is half an emoji"}', "hex escape"),
+        (b'{"secret":"\\ud83d is half an emoji"', "truncated"),
+        (b'{"secret":"\\ud83d","x":01}', "byte 24"),
+        (b'{"secret":"' + b"\\ud83d" * 100_001 + b'"}', "surrogate"),
         (b"[]", "must be a JSON object"),
         (b"null", "must be a JSON object"),
         (b'"secret"', "must be a JSON object"),
@@ -124,6 +135,42 @@ def test_nothing_to_change_returns_the_same_object(body: bytes, configured: str 
 def test_only_the_model_changes(body: bytes, sent: bytes) -> None:
     """The model's value is put in its place, or before the closing brace; the layout around it stays."""
     assert prepare(body, "new", add_usage=False).body == sent
+
+
+HALVES = [
+    (rb'"\ud83d"', rb'"\ufffd"'),
+    (rb'"\uDE00 \uD83D"', rb'"\ufffd \ufffd"'),
+    (rb'"\ud83d\ud83d\ude00\ude00"', rb'"\ufffd\ud83d\ude00\ufffd"'),
+    (rb'"\\\ud83d \\ud83d \\\\\ude00"', rb'"\\\ufffd \\ud83d \\\\\ufffd"'),
+    (rb'"\\ud83d\ude00 \\\ud83d\ude00"', rb'"\\ud83d\ufffd \\\ud83d\ude00"'),
+    (rb'{ "\ud83d" : ["\ude00"] }', rb'{ "\ufffd" : ["\ufffd"] }'),
+]
+
+
+@pytest.mark.parametrize("half", [half for half, _ in HALVES])
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("body", "configured", "sent"),
+    [
+        (b'{"model":"a","x":%b}', None, b'{"model":"a","x":%b}'),
+        (b'{"model":"a","x":%b}', "new", b'{"model":"new","x":%b}'),
+        (b'{ "x" : %b , "model" : "a" }', "new", b'{ "x" : %b , "model" : "new" }'),
+        (b'{"x":%b, "n": 1}', "new", b'{"x":%b, "n": 1,"model":"new"}'),
+    ],
+)
+def test_half_an_emoji_is_passed_on(half: bytes, large: bool, body: bytes, configured: str | None, sent: bytes) -> None:
+    """A text that was cut in the middle of a surrogate pair is JSON all the same, and the provider's to judge."""
+    asked, expected = body % half, sent % half
+    if large:
+        asked, expected = padded(asked), padded(expected)
+    assert prepare(asked, configured, add_usage=True).body == expected
+
+
+@pytest.mark.parametrize(("half", "whole"), [*HALVES, (rb'"\ud83d\ude00 \\n \u00fc"',) * 2, (b'"a"',) * 2])
+def test_half_an_emoji_where_it_must_be_read(half: bytes, whole: bytes) -> None:
+    """What is read of half a pair is U+FFFD, of the same length; whole pairs and all other text stay."""
+    assert without_halves(half) == whole
+    assert members_of(b'{"x":%b}' % half)["x"] == msgspec.Raw(whole)
 
 
 @pytest.mark.parametrize(
@@ -324,3 +371,31 @@ def test_only_true_streams(stream: bytes) -> None:
 def test_a_refusal_of_the_option_is_recognised(status: int, body: bytes, refuses: bool) -> None:
     """Only a 400 or 422 that names the option is a reason to ask again without it."""
     assert refuses_stream_options(status, body) is refuses
+
+
+# --- what may be left out ---
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "names"),
+    [
+        (400, b'{"error":{"message":"`reasoning_effort` is not supported with this model"}}', ["reasoning_effort"]),
+        (400, b"Model grok-4 does not support parameter reasoningEffort.", ["reasoning_effort"]),
+        (400, b'{"error":{"message":"\\"llama3\\" does not support thinking"}}', ["reasoning_effort"]),
+        (422, b'{"message":"body.prompt_cache_key: property is unsupported"}', ["prompt_cache_key"]),
+        (422, b'[{"loc":["body","verbosity"]},{"loc":["body","service_tier"]}]', ["verbosity", "service_tier"]),
+        (400, b"Unknown parameter: n", []),
+        (500, b"reasoning_effort", []),
+        (200, b"reasoning_effort", []),
+    ],
+)
+def test_refusals_name_the_options(status: int, body: bytes, names: list[str]) -> None:
+    """Only a 400 or 422 that names an option, in the provider's words for it, is a reason to ask again without it."""
+    assert refused_options(status, body) == names
+
+
+def test_options_that_may_be_left_out() -> None:
+    """Options are known by name, and by value where one value may be refused and another not."""
+    body = b'{"model":"m", "reasoning_effort":"max", "prompt_cache_key":"k", "user":"u"}'
+    assert options_of(body) == {"reasoning_effort": b'"max"', "prompt_cache_key": b""}
+    assert without(body, ["prompt_cache_key", "x"]) == b'{"model":"m","reasoning_effort":"max","user":"u"}'

@@ -26,16 +26,18 @@ CHAT = {
     ("usage", "read"),
     [
         (CHAT, Usage(11, 20, 4, 0, 7)),
+        ({**CHAT, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 5}}, Usage(11, 20, 4, 5, 7)),
+        ({"prompt_tokens": "5", "prompt_tokens_details": {"cache_write_tokens": 3}}, Usage(5, 0, 0, 3)),
         ({"prompt_tokens": 5, "total_tokens": 5}, Usage(5)),
         ({"prompt_tokens": 5, "completion_tokens": 6, "prompt_tokens_details": None}, Usage(5, 6)),
         (
             {
                 "input_tokens": 9,
-                "input_tokens_details": {"cached_tokens": 3},
+                "input_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 4},
                 "output_tokens": 8,
                 "output_tokens_details": {"reasoning_tokens": 2},
             },
-            Usage(9, 8, 3, 0, 2),
+            Usage(9, 8, 3, 4, 2),
         ),
         (
             {

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from torana.errors import GatewayError, Reason
+from torana.llm.stream import kind_of
 from torana.llm.usage import UNREADABLE
 
 REASONING: Final = ("reasoning_content", "reasoning")
@@ -96,6 +97,8 @@ def read_answer(body: bytes) -> Answer:
     except UNREADABLE:
         raise GatewayError(Reason.BAD_ANSWER, "The provider's answer is not a chat completion.") from None
     choice = completion.choices[0] if completion.choices else None
+    if completion.error is not None:  # with the status of an answer
+        raise GatewayError(Reason.BAD_ANSWER, f"The provider's answer is an error ({kind_of(completion.error)}).")
     if choice is None or choice.message is None:
         raise GatewayError(Reason.BAD_ANSWER, "The provider's answer has no message.")
     return Answer(completion, choice, choice.message)

@@ -97,6 +97,7 @@ class ChatStream(TranslatedStream):
             self.deltas += len(self._out) > before
         if choice.finish_reason:
             self._last = choice
+            self.finish_reason = choice.finish_reason
             self._close()
 
     # --- blocks ---

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from torana.errors import GatewayError, Reason
-from torana.llm.request import prepare
+from torana.llm.request import prepare, without_halves
 from torana.llm.usage import UNREADABLE
 
 # English and code have three to four bytes of UTF-8 a token in the tokenizers of today. Bytes and not characters: what
@@ -44,7 +44,7 @@ def count_tokens(body: bytes, model: str | None) -> bytes:
     """
     prepare(body, model, add_usage=False)
     try:
-        asked = _decode(body)
+        asked = _decode(without_halves(body))
         messages, tools = asked.get("messages"), asked.get("tools")
         size = _size(asked.get("system")) + _size(messages) + (len(_encode(tools)) if tools else 0)
     except UNREADABLE:

@@ -18,8 +18,8 @@ NAMES: Final = frozenset(map(type_of, range(400, 600)))
 # A page of a proxy in between is not worth more.
 _LONGEST_MESSAGE: Final = 2_000
 
-# `{"detail": [{"msg": "..."}]}` is the deepest of the known forms.
-_DEEPEST_MESSAGE: Final = 4
+# Mistral's `{"message": {"detail": [{"msg": "..."}]}}` is the deepest of the known forms.
+_DEEPEST_MESSAGE: Final = 5
 
 _decode = msgspec.json.Decoder().decode
 
@@ -37,14 +37,14 @@ def message_of(value: Any) -> str:
     """The words of an error: OpenAI's `error.message`, in a list with Google, and the forms of smaller servers."""
     for _ in range(_DEEPEST_MESSAGE):
         match value:
-            case str():
-                return value[:_LONGEST_MESSAGE]
             case [first, *_]:
                 value = first
-            case {"error": dict() | str() as inner}:
+            case {"error": dict() | list() | str() as inner}:
                 value = inner
-            case {"message": str(inner)} | {"msg": str(inner)} | {"detail": inner}:  # `detail` is FastAPI's
+            case {"msg": str(words), "loc": [*place]}:  # FastAPI's, whose words do not say where
+                value = f"{'.'.join(map(str, place))}: {words}"
+            case {"message": str(inner)} | {"msg": str(inner)} | {"detail": inner} | {"message": inner}:
                 value = inner
             case _:
                 break
-    return ""
+    return value[:_LONGEST_MESSAGE] if isinstance(value, str) else ""

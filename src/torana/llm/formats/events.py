@@ -10,17 +10,22 @@ from __future__ import annotations
 from typing import Final
 
 from torana.errors import GatewayError, Reason
+from torana.llm.stream import BOM
 
 LONGEST: Final = 16 * 1024 * 1024
 """Bytes of one event that are waited for. Images in answers are a few MB."""
 
 
 class EventSplitter:
-    """Feed it every piece of a stream, in order; each event's data comes out in the feed that ends the event."""
+    """Feed it every piece of a stream, in order; each event's data comes out in the feed that ends the event.
 
-    __slots__ = ("_after_cr", "_tail")
+    `commented` tells whether a comment alone was in the last piece: that is how a server says that it is still there.
+    """
+
+    __slots__ = ("_after_cr", "_tail", "commented")
 
     def __init__(self) -> None:
+        self.commented = False
         self._tail = bytearray()  # an event whose end has not come; its lines end in LF
         self._after_cr = False
 
@@ -29,6 +34,7 @@ class EventSplitter:
 
         Raises GatewayError BAD_ANSWER when an event is longer than LONGEST.
         """
+        self.commented = False
         if self._after_cr and data.startswith(b"\n"):
             data = data[1:]  # the second half of a CRLF
             self._after_cr = False
@@ -46,7 +52,14 @@ class EventSplitter:
             return []
         events = bytes(tail[:end])
         del tail[:end]
-        return [found for event in events.split(b"\n\n") if (found := _data_of(event)) is not None]
+        found: list[bytes] = []
+        for event in events.split(b"\n\n"):
+            own = _data_of(event)
+            if own is not None:
+                found.append(own)
+            elif event.startswith((b":", b"\n:")):
+                self.commented = True
+        return found
 
     def finish(self) -> list[bytes]:
         """The stream has ended; an event without its empty line counts."""
@@ -59,5 +72,6 @@ class EventSplitter:
 def _data_of(event: bytes) -> bytes | None:
     if event.startswith(b"data: {") and b"\n" not in event:
         return event[6:]
-    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+    own = event.removeprefix(BOM).split(b"\n")
+    lines = [line[5:].removeprefix(b" ") for line in own if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None

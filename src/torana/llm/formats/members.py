@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from torana.errors import GatewayError, Reason
+from torana.llm.request import without_halves
 from torana.llm.usage import UNREADABLE
 
 _Value = TypeVar("_Value")
@@ -34,7 +35,10 @@ def members_of_request(body: bytes, lost: list[str]) -> Members:
     except UnicodeDecodeError:
         message = "The request body is not valid JSON: a text in it is not valid UTF-8."
         raise GatewayError(Reason.BAD_JSON, message) from None
-    return Members(body, "", lost)
+    try:
+        return Members(body, "", lost)
+    except GatewayError:
+        return Members(without_halves(body), "", lost)
 
 
 class Members:

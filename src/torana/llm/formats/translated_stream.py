@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Final
 
 from torana.errors import GatewayError
 from torana.llm.formats.events import EventSplitter
 from torana.llm.usage import Usage
 
+ALIVE: Final = b":\n\n"
+"""A comment, which clients pass over; what is in between sees that the stream goes on, while a model thinks unseen."""
+
 
 class TranslatedStream(ABC):
     """A `StreamTranslation`: events are read one by one, and what there is to tell is added to `_out`."""
 
-    __slots__ = ("_events", "_out", "_over", "deltas", "done", "error", "model", "usage")
+    __slots__ = ("_events", "_out", "_over", "deltas", "done", "error", "finish_reason", "model", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
@@ -20,6 +24,7 @@ class TranslatedStream(ABC):
         self.deltas = 0
         self.done = False
         self.error: str | None = None
+        self.finish_reason: str | None = None
 
         self._events = EventSplitter()
         self._out: list[bytes] = []
@@ -33,6 +38,8 @@ class TranslatedStream(ABC):
                 self._read(event)
         except GatewayError as error:
             self._fail(error)
+        if self._events.commented and not self._out:
+            return ALIVE
         return self._drained()
 
     def finish(self) -> bytes:

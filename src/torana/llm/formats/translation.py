@@ -35,14 +35,15 @@ class StreamTranslation(Protocol):
     """One stream's answer, translated as it arrives: an event goes out in the feed that completes it.
 
     It never raises: what cannot be read becomes an error event in the client's form, `error` is set, and nothing comes
-    after that. `usage`, `model`, `deltas`, `done` and `error` are learned on the way, with the meaning they have in
-    `torana.llm.stream.StreamReader`.
+    after that. `usage`, `model`, `deltas`, `done`, `finish_reason` (the upstream's word) and `error` are learned on the
+    way, with the meaning they have in `torana.llm.stream.StreamReader`.
     """
 
     usage: Usage | None
     model: str | None
     deltas: int
     done: bool
+    finish_reason: str | None
     error: str | None
 
     def feed(self, data: bytes) -> bytes:

@@ -49,6 +49,12 @@ def test_what_counts(asked: dict[str, Any], tokens: int) -> None:
     assert MessageTokensCount.model_validate_json(told).input_tokens == tokens
 
 
+def test_half_an_emoji_counts() -> None:
+    """A text that was cut in the middle of a surrogate pair is counted as the character that stands for the rest."""
+    body = b'{"model":"m","messages":[{"role":"user","content":"\\ud83d"}]}'
+    assert count_tokens(body, None) == b'{"input_tokens":5}'
+
+
 def test_longer_is_never_less() -> None:
     """A conversation that grows is never told to have shrunk: clients compact their history by this number."""
     counts = []

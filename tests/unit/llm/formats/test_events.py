@@ -20,6 +20,8 @@ STREAMS = [
     (b"\n\n\ndata: a\n\n\n\n\ndata: b\n\n", [b"a", b"b"]),
     (b"data: a\n\ndata: b", [b"a", b"b"]),
     (b"data: {\n", [b"{"]),
+    (b"\xef\xbb\xbfdata: a\n\ndata: b\n\n", [b"a", b"b"]),
+    (b"\xef\xbb\xbf\n\ndata: a\n\n", [b"a"]),
 ]
 
 

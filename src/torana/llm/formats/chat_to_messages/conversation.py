@@ -53,6 +53,23 @@ def carry_conversation(asked: Members, out: dict[str, Any]) -> None:
     out["messages"] = [{"role": role, "content": _plain(blocks)} for role, blocks in turns]
 
 
+def ends_without_thoughts(messages: list[dict[str, Any]]) -> bool:
+    """Whether the last `messages` are the model's, or results of its calls, and do not begin with its thoughts.
+
+    Clients of chat seldom give thoughts back, and a model that thinks with a budget refuses to be asked to think there:
+    https://docs.claude.com/en/docs/build-with-claude/extended-thinking
+    """
+    first = None
+    for message in reversed(messages):
+        content = message["content"]
+        kind = "text" if isinstance(content, str) else content[0]["type"]
+        if message["role"] == "assistant":
+            first = kind
+        elif kind != "tool_result":
+            break
+    return first not in {None, "thinking", "redacted_thinking"}
+
+
 def _turn(message: Members) -> tuple[str, list[_Block]]:
     """What one message says, and as whom: `system`, `user` or `assistant`."""
     match message.needed_text("role"):

@@ -1,7 +1,7 @@
 """A streamed answer: the events of a message as chunks of a chat completion.
 
 Text, thoughts and arguments go out as they come. What can only be told at the end of a block follows then: a signed
-thought, whole, and the arguments of a call that had none. Pings, citations and what tools did at Anthropic stay untold.
+thought, whole, and the arguments of a call that had none. Citations and what tools did at Anthropic stay untold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torana.llm.formats.chat_to_messages.chat import (
 )
 from torana.llm.formats.chat_to_messages.errors import streamed_error
 from torana.llm.formats.chat_to_messages.messages import Block, Delta, Event, Message, decode_event
-from torana.llm.formats.translated_stream import TranslatedStream
+from torana.llm.formats.translated_stream import ALIVE, TranslatedStream
 from torana.llm.stream import kind_of
 from torana.llm.usage import UNREADABLE, Usage, usage_of
 
@@ -87,6 +87,8 @@ class ChatStream(TranslatedStream):
             case "message_stop":
                 self.done = True
                 self._end()
+            case "ping":
+                self._out.append(ALIVE)
             case "error":
                 self.error = kind_of(event.error)
                 self._out.append(event_of(streamed_error({"error": event.error})))
@@ -172,6 +174,7 @@ class ChatStream(TranslatedStream):
         if refusal is not None:
             self._tell(Output(refusal=refusal))
         self._tell(_NOTHING, finish_of(delta.stop_reason, called=self._calls > 0))
+        self.finish_reason = delta.stop_reason
         self._finished = True
 
     def _end(self) -> None:

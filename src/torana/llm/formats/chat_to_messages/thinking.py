@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from torana.llm.formats.chat_to_messages.conversation import ends_without_thoughts
 from torana.llm.formats.chat_to_messages.models import Thinking, Version, thinking_of, thinks_unasked
 from torana.llm.formats.members import Members
 
@@ -45,7 +46,7 @@ def carry_thinking(
         elif thinks_unasked(version):
             asked.lost.append("reasoning_effort")
         return False
-    thinking = None if forced else _thinking(effort, out["max_tokens"], version)
+    thinking = None if forced else _thinking(effort, out, version)
     carried = _carry_effort(effort, config, version)
     if thinking is not None:
         out["thinking"] = thinking
@@ -61,12 +62,14 @@ def _carry_effort(effort: str, config: dict[str, Any], version: Version | None) 
     return True
 
 
-def _thinking(effort: str, limit: int, version: Version | None) -> dict[str, Any] | None:
+def _thinking(effort: str, out: dict[str, Any], version: Version | None) -> dict[str, Any] | None:
     """A budget must leave some of `max_tokens` for the answer: a quarter."""
     kind = thinking_of(version)
     if kind is Thinking.NEVER:
         return None
     if kind is Thinking.ADAPTIVE:
         return {"type": "adaptive"}
-    budget = min(_BUDGETS.get(effort, _LARGEST_BUDGET), limit * 3 // 4)
+    if ends_without_thoughts(out["messages"]):
+        return None
+    budget = min(_BUDGETS.get(effort, _LARGEST_BUDGET), out["max_tokens"] * 3 // 4)
     return {"type": "enabled", "budget_tokens": budget} if budget >= _SMALLEST_BUDGET else None

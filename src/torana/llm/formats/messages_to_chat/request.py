@@ -9,6 +9,7 @@ import msgspec
 from torana.llm.formats.chat_request import CHAT_OPTIONS, limit_name
 from torana.llm.formats.members import Members, members_of_request
 from torana.llm.formats.messages_to_chat.conversation import chat_messages
+from torana.llm.formats.messages_to_chat.schemas import may_be_strict
 from torana.llm.formats.messages_to_chat.tools import carry_tools
 from torana.llm.formats.translation import TranslatedRequest
 from torana.llm.request import prepare
@@ -38,9 +39,9 @@ def translate_request(body: bytes, model: str | None) -> TranslatedRequest:
     limit = asked.take("max_tokens")
     if limit is not None:
         out[limit_name(prepared.model)] = limit
-    stop = asked.take("stop_sequences")
-    if stop is not None:
-        out["stop"] = stop
+    stops = asked.texts("stop_sequences")
+    if stops:  # OpenAI refuses a list of none
+        out["stop"] = stops
     for name in CHAT_OPTIONS:
         value = asked.take(name)
         if value is not None:
@@ -96,7 +97,9 @@ def _carry_schema(form: Members | None, out: dict[str, Any]) -> None:
         form.lose()
         return
     # Chat completions wants a name; Messages has none.
-    json_schema = {"name": "output", "schema": schema, "strict": True}
+    json_schema: dict[str, Any] = {"name": "output", "schema": schema}
+    if may_be_strict(schema):
+        json_schema["strict"] = True
     out["response_format"] = {"type": "json_schema", "json_schema": json_schema}
     form.close()
 

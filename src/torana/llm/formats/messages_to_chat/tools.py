@@ -10,6 +10,7 @@ from typing import Any, Final
 from torana.errors import GatewayError, Reason
 from torana.llm.formats.chat_request import NO_PARAMETERS
 from torana.llm.formats.members import Members
+from torana.llm.formats.messages_to_chat.schemas import may_be_strict
 
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 
@@ -40,11 +41,15 @@ def carry_tools(asked: Members, out: dict[str, Any]) -> None:
 
 def _function(tool: Members) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.needed_text("name")}
-    for member in ("description", "strict"):
-        value = tool.take(member)
-        if value is not None:
-            function[member] = value
-    function["parameters"] = tool.take("input_schema") or NO_PARAMETERS
+    description, strict = tool.take("description"), tool.flag("strict")
+    if description is not None:
+        function["description"] = description
+    schema = tool.take("input_schema") or NO_PARAMETERS
+    if strict and not may_be_strict(schema):
+        tool.lost.append(tool.at("strict"))
+    elif strict is not None:
+        function["strict"] = strict
+    function["parameters"] = schema
     tool.close()
     return {"type": "function", "function": function}
 

@@ -59,8 +59,9 @@ OPTIONS = st.fixed_dictionaries(
         "output_config": st.just({"format": {"type": "json_schema", "schema": {"type": "object"}}}),
     },
 )
+CLOSED = {"type": "object", "additionalProperties": False}
 TOOLS = st.fixed_dictionaries(
-    {"tools": st.just([{"name": "f", "description": "d", "strict": True, "input_schema": {"type": "object"}}])},
+    {"tools": st.just([{"name": "f", "description": "d", "strict": True, "input_schema": CLOSED}])},
     optional={
         "tool_choice": st.sampled_from(
             [

@@ -330,6 +330,32 @@ def test_conversations(case: Said) -> None:
     assert told.lost == case.lost
 
 
+CALLS = model(tool_calls=[CALLED])
+THINKS_FIRST = model(tool_calls=[CALLED], thinking_blocks=[THOUGHT])
+
+
+@pytest.mark.parametrize(
+    ("said", "thinks"),
+    [
+        ([HI, CALLS, result("r")], False),
+        ([HI, model("a", tool_calls=[CALLED]), result("r"), user("go on")], False),
+        ([HI, CALLS, result("r"), THINKS_FIRST, result("r")], False),
+        ([HI, model("It is (")], False),
+        ([HI, THINKS_FIRST, result("r")], True),
+        ([HI, model(tool_calls=[CALLED], thinking_blocks=[REDACTED]), result("r"), CALLS, result("r")], True),
+        ([HI, CALLS, result("r"), model("a"), user("b")], True),
+        ([user("a"), user(text("b"), PNG)], True),
+    ],
+)
+def test_calls_whose_thoughts_are_gone_go_without_thinking(said: list[dict[str, Any]], thinks: bool) -> None:
+    """Claude refuses to think with a budget behind calls of its own that do not begin with its thoughts."""
+    asked = {"messages": said, "reasoning_effort": "low"}
+    told = CHAT_TO_MESSAGES.request(compact({"model": "claude-haiku-4-5", **asked}), None)
+    assert ("thinking" in json.loads(told.body), "reasoning_effort" in told.lost) == (thinks, not thinks)
+    adaptive = CHAT_TO_MESSAGES.request(compact({"model": "claude-opus-4-6", **asked}), None)
+    assert json.loads(adaptive.body)["thinking"] == {"type": "adaptive"}
+
+
 def test_a_request_to_the_byte() -> None:
     """Schemas and arguments are the client's own bytes; the route's model wins; the memo keeps the wish for usage."""
     body = (

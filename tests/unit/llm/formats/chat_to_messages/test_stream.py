@@ -10,6 +10,7 @@ import pytest
 from torana.errors import GatewayError, Reason
 from torana.llm.formats.chat_to_messages import CHAT_TO_MESSAGES
 from torana.llm.formats.chat_to_messages.request import TELL_USAGE
+from torana.llm.formats.translated_stream import ALIVE
 from torana.llm.usage import Usage
 
 COUNTS = {"input_tokens": 2, "cache_read_input_tokens": 3, "output_tokens": 1}
@@ -107,7 +108,7 @@ CALLED = chunk("tool_calls")
 
 def parsed(told: bytes) -> list[Any]:
     """The chunks, and DONE."""
-    events = told.split(b"\n\n")
+    events = told.replace(ALIVE, b"").split(b"\n\n")
     assert events.pop() == b""
     data = [each.removeprefix(b"data: ").decode() for each in events]
     return [each if each == DONE else json.loads(each) for each in data]
@@ -285,6 +286,11 @@ def test_what_can_be_told_is_told_at_once() -> None:
     assert parsed(stream.feed(block[2])) == []
     assert parsed(stream.feed(end()[0])) == [FINISH]
     assert parsed(stream.feed(STOP)) == [DONE]
+
+
+def test_a_ping_goes_on() -> None:
+    """Anthropic's pings are comments to a client of chat, so that nobody hangs up while Claude thinks."""
+    assert CHAT_TO_MESSAGES.stream("m").feed(PING) == ALIVE
 
 
 def test_a_stream_that_breaks_off() -> None:

@@ -160,6 +160,14 @@ def test_what_is_no_answer(body: bytes) -> None:
     assert caught.value.reason is Reason.BAD_ANSWER
 
 
+def test_an_answer_that_is_an_error() -> None:
+    """An error with the status of an answer is told by its kind, not by words that may quote the prompt."""
+    body = b'{"id":"x","error":{"message":"Quoted.","code":502},"choices":[{"message":{"content":""}}]}'
+    with pytest.raises(GatewayError, match=r"is an error \(502\)\.$") as caught:
+        MESSAGES_TO_CHAT.answer(body, "m")
+    assert caught.value.reason is Reason.BAD_ANSWER
+
+
 # --- errors ---
 
 OPENAI = b'{"error":{"message":"no","type":"x","param":null,"code":"y"}}'
@@ -188,7 +196,12 @@ def test_error_types(status: int, kind: str) -> None:
         (b'{"error":"no"}', "no"),
         (b'{"object":"error","message":"no","code":400}', "no"),
         (b'{"detail":"no"}', "no"),
-        (b'{"detail":[{"loc":["body"],"msg":"no","type":"x"}]}', "no"),
+        (b'{"detail":[{"loc":["body","tools",0],"msg":"no","type":"x"}]}', "body.tools.0: no"),
+        (b'{"detail":[{"msg":"no"}]}', "no"),
+        (b'{"object":"error","message":{"detail":[{"loc":["body","n"],"msg":"no"}]},"code":null}', "body.n: no"),
+        (b'{"object":"Error","detail":[{"loc":["n"],"msg":"no"}],"message":[{"loc":["n"],"msg":"no"}]}', "n: no"),
+        (b'{"error":["no"]}', "no"),
+        (b'{"error":null,"message":"no"}', "no"),
         (b'"no"', "no"),
         (b" no\n", "no"),
         (b"x" * 9_000, "x" * 2_000),

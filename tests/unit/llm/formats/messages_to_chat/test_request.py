@@ -21,7 +21,9 @@ PNG = {"type": "image", "source": {"type": "base64", "media_type": "image/png", 
 PNG_PART = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
 PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": "QUJD"}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
-RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "output", "schema": SCHEMA, "strict": True}}
+RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "output", "schema": SCHEMA}}
+CLOSED = {**SCHEMA, "required": ["a"], "additionalProperties": False}
+STRICT_FORMAT = {"type": "json_schema", "json_schema": {"name": "output", "schema": CLOSED, "strict": True}}
 
 
 def text(text: str, **members: Any) -> dict[str, Any]:
@@ -45,6 +47,7 @@ OPTIONS = [
     Told("max_tokens", {"max_tokens": 9}, {"max_tokens": 9}),
     Told("no max_tokens", {}, {}),
     Told("stop sequences", {"stop_sequences": ["a", "b"]}, {"stop": ["a", "b"]}),
+    Told("no stop sequences", {"stop_sequences": []}, {}),
     Told("sampling", {"temperature": 0.5, "top_p": 0.9, "top_k": 5}, {"temperature": 0.5, "top_p": 0.9}, ("top_k",)),
     Told("chat's own", {"seed": 1, "response_format": {"type": "json_object"}},
          {"seed": 1, "response_format": {"type": "json_object"}}),
@@ -71,14 +74,20 @@ OPTIONS = [
          {"response_format": RESPONSE_FORMAT}),
     Told("a schema, as it was asked for before", {"output_format": {"type": "json_schema", "schema": SCHEMA}},
          {"response_format": RESPONSE_FORMAT}),
+    Told("a schema that OpenAI can enforce", {"output_config": {"format": {"type": "json_schema", "schema": CLOSED}}},
+         {"response_format": STRICT_FORMAT}),
     Told("another format", {"output_config": {"format": {"type": "xml"}, "x": 1}}, {},
          ("output_config.format", "output_config.x")),
     Told("a tool", {"tools": [TOOL]}, {"tools": [{"type": "function", "function": FUNCTION}]}),
     Told("all of a tool", {"tools": [{"type": "custom", **TOOL, "strict": True, "cache_control": CACHED,
                                       "input_examples": [{}], "defer_loading": True}]},
-         {"tools": [{"type": "function", "function": {"name": "f", "description": "d", "strict": True,
+         {"tools": [{"type": "function", "function": {"name": "f", "description": "d",
                                                       "parameters": TOOL["input_schema"]}}]},
-         ("tools[0].cache_control", "tools[0].input_examples", "tools[0].defer_loading")),
+         ("tools[0].strict", "tools[0].cache_control", "tools[0].input_examples", "tools[0].defer_loading")),
+    Told("a strict tool", {"tools": [{"name": "f", "strict": True, "input_schema": CLOSED}]},
+         {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": CLOSED}}]}),
+    Told("a tool that is not strict", {"tools": [{"name": "f", "strict": False, "input_schema": SCHEMA}]},
+         {"tools": [{"type": "function", "function": {"name": "f", "strict": False, "parameters": SCHEMA}}]}),
     Told("a tool with a name alone", {"tools": [{"name": "g"}]},
          {"tools": [{"type": "function",
                      "function": {"name": "g", "parameters": {"type": "object", "properties": {}}}}]}),
@@ -101,6 +110,32 @@ def test_options(case: Told) -> None:
     assert told.body == compact({"model": "m", "messages": [HI], **case.sent})
     assert told.lost == case.lost
     assert told.stream is ("stream" in case.sent)
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (CLOSED, True),
+        (SCHEMA, False),
+        ({**CLOSED, "required": []}, False),
+        ({**CLOSED, "required": [7]}, False),
+        ({**CLOSED, "required": "a"}, False),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": {"anyOf": [{"type": "null"}, CLOSED]}}}}, True),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": {"anyOf": [{"type": "null"}, SCHEMA]}}}}, False),
+        ({**CLOSED, "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": CLOSED}}, True),
+        ({**CLOSED, "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": SCHEMA}}, False),
+        ({"type": "object", "additionalProperties": False}, True),
+        ({"type": "object"}, False),
+        ({"type": "string"}, True),
+        (7, True),
+    ],
+)
+def test_only_what_openai_takes_as_strict_is(schema: Any, strict: bool) -> None:
+    """OpenAI refuses strict schemas with optional or other properties, which Anthropic takes: they go as they are."""
+    asked = {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    told = MESSAGES_TO_CHAT.request(compact({"model": "m", "messages": [HI], **asked}), None)
+    sent = json.loads(told.body)["response_format"]["json_schema"]
+    assert sent == {"name": "output", "schema": schema, **({"strict": True} if strict else {})}
 
 
 class Said(NamedTuple):
@@ -219,6 +254,13 @@ def test_numbers_and_order_of_arguments_stay() -> None:
     sent = MESSAGES_TO_CHAT.request(body, None).body
     assert b'"parameters":{ "b":1.50, "a":1e3 }' in sent
     assert b'"arguments":"{ \\"z\\":1.0, \\"y\\":1e400 }"' in sent
+
+
+def test_half_an_emoji_is_replaced() -> None:
+    """A text that was cut in the middle of a surrogate pair is asked with a replacement character in its place."""
+    body = b'{"model":"m","messages":[{"role":"user","content":"\\ud83d\\ude00 \\ud83d"}]}'
+    sent = json.loads(MESSAGES_TO_CHAT.request(body, None).body)
+    assert sent == {"model": "m", "messages": [{"role": "user", "content": "\U0001f600 \ufffd"}]}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from torana.errors import GatewayError, Reason
 from torana.llm.formats.messages_to_chat import MESSAGES_TO_CHAT
+from torana.llm.formats.translated_stream import ALIVE
 from torana.llm.usage import Usage
 
 NOTHING = {"input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0}
@@ -97,7 +98,7 @@ def failed(kind: str, message: str) -> Event:
 def parsed(told: bytes) -> list[Event]:
     """The events, whose name and type must be the same and which must stand on lines of their own."""
     events = []
-    for event in told.split(b"\n\n")[:-1]:
+    for event in told.replace(ALIVE, b"").split(b"\n\n")[:-1]:
         name, data = event.split(b"\n")
         value = json.loads(data.removeprefix(b"data: "))
         assert name == b"event: " + value["type"].encode()
@@ -300,6 +301,18 @@ def test_what_can_be_told_is_told_at_once() -> None:
     assert parsed(stream.feed(STOP)) == [closed(0)]
     assert parsed(stream.feed(USAGE)) == []
     assert parsed(stream.feed(DONE)) == end(usage=COUNTED)
+
+
+def test_a_sign_of_life_goes_on() -> None:
+    """A comment by which a provider says that it is still there is told as one, so that nobody hangs up meanwhile."""
+    stream = MESSAGES_TO_CHAT.stream("m")
+    assert stream.feed(b": keep-alive\n\n") == ALIVE
+    assert parsed(stream.feed(ROLE + b": keep")) == [start()]
+    assert stream.feed(b"-alive\n\n") == ALIVE
+    assert ALIVE not in stream.feed(b": keep-alive\n\n" + HELLO)
+    assert stream.feed(b"id: 1\n\n") == b""
+    assert stream.feed(DONE + b":\n\n").endswith(b'{"type":"message_stop"}\n\n')
+    assert stream.feed(b":\n\n") == b""
 
 
 def test_a_stream_that_breaks_off() -> None:

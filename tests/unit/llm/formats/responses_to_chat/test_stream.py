@@ -10,6 +10,7 @@ import pytest
 
 from torana.errors import GatewayError, Reason
 from torana.llm.formats.responses_to_chat import RESPONSES_TO_CHAT
+from torana.llm.formats.translated_stream import ALIVE
 from torana.llm.usage import Usage
 
 COUNTS = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 3}}
@@ -180,7 +181,7 @@ UNKNOWN: dict[str, Any] = {"id": "resp_0", "created_at": 0}
 def parsed(told: bytes, first: int = 0) -> list[Event]:
     """The events without their numbers, which must count up; name and type must be the same."""
     events = []
-    for number, event in enumerate(told.split(b"\n\n")[:-1], first):
+    for number, event in enumerate(told.replace(ALIVE, b"").split(b"\n\n")[:-1], first):
         name, data = event.split(b"\n")
         value = json.loads(data.removeprefix(b"data: "))
         assert name == b"event: " + value["type"].encode()
