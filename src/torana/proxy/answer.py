@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
-from torana.http.message import HOP_BY_HOP, Framing, ResponseHead, connection_options, render
+from torana.http.message import HOP_BY_HOP, Framing, ResponseHead, end_hop, render
 from torana.http.server import ServerConnection
 from torana.proxy.ask import Asked
 from torana.proxy.passage import MOST_READ, Rewritten
@@ -36,6 +36,7 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
     record = exchange.record
     body = asked.connection.body
     passage = asked.passage
+    end_hop(head.fields)
     if isinstance(passage, Rewritten):
         await _pass_rewritten(exchange, client, asked, route, passage)
         return
@@ -118,9 +119,7 @@ def _listed(names: tuple[str, ...]) -> bytes:
 
 def _head(head: ResponseHead, framing: Framing) -> list[bytes]:
     """The answer's head as it came, without what was meant for the hop to the gateway."""
-    fields = head.fields
     drops = _WITHOUT_LENGTH if framing is Framing.CHUNKED else _WITH_LENGTH
-    options = connection_options(fields)
     parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
-    render(parts, fields, drops | options if options else drops)
+    render(parts, head.fields, drops)
     return parts

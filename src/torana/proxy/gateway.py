@@ -15,6 +15,7 @@ from time import perf_counter
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
+from torana.http.message import end_hop
 from torana.http.request import Request
 from torana.http.server import ServerConnection
 from torana.llm.operation import Operation, operation_of
@@ -300,6 +301,7 @@ def _begin(request: Request, connection: ServerConnection) -> Exchange:
     record.host = request.host.decode("latin-1")
     record.path = request.path.decode("latin-1")
     record.version = request.version
+    end_hop(request.fields)
     scheme = b"https" if connection.tls else b"http"
     return Exchange(
         record, request.method, scheme, request.host, request.path, request.query, request.fields, connection.sni
