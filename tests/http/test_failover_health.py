@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+import pytest
 
 from tests.http.calls import ANSWER, answer, ask, call, idle, in_order, late, llm, silent, vitals
 from tests.http.conftest import Connect, StartLine, StartUpstream
@@ -48,20 +49,26 @@ async def test_the_whole_time_is_over(line: StartLine, upstream: StartUpstream, 
     await idle(started)
 
 
+@pytest.mark.parametrize("endpoints", [1, 2])
 async def test_a_slow_client_is_not_its_endpoints_fault(
-    line: StartLine, upstream: StartUpstream, connect: Connect
+    endpoints: int, line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
-    """Time that passes until the client's body is here tells nothing of an endpoint."""
+    """A time that ends while the client's body is waited for is its client's, and tells nothing of an endpoint."""
     provider = await upstream(each(answer()))
     started = await line(
-        shares=in_order(llm(provider.port, "a"), llm(provider.port, "b")),
+        shares=in_order(*[llm(provider.port, name) for name in "ab"[:endpoints]]),
         policies=RoutePolicies(timeout=Timeout(request=0.2)),
     )
     wire = await connect(started.port)
     await wire.send(call()[:-1])
-    assert (await wire.message()).status == 504
+    got = await wire.message()
+    assert got.status == 408
+    assert b"body did not arrive within the timeout.requestTimeout of 0.2 s" in got.body
     assert not provider.requests
     assert (vitals(started)["a"].failures, vitals(started)["a"].health) == (0, 1.0)
+    await started.logged("http.status=408")
+    assert "attempts=" not in started.log.read_text()
+    assert started.worker.state().failures == {}
     await idle(started)
 
 

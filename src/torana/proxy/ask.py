@@ -37,13 +37,17 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
 
 
 class Asked(msgspec.Struct, gc=False):
-    """What came of asking one upstream. `held` is the beginning of a body that was looked at before it is passed on."""
+    """What came of asking one upstream. `held` is the beginning of a body that was looked at before it is passed on.
+
+    `told`: that it is a failure is in the record already.
+    """
 
     upstream: Upstream
     connection: UpstreamConnection
     head: ResponseHead
     passage: Passage
     held: list[bytes]
+    told: bool = False
 
     def release(self) -> None:
         """The answer has ended, one way or another: its connection is kept for the next request if it can have one."""

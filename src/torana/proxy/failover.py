@@ -116,6 +116,7 @@ class Failover:
             following = self._following(upstream, outcome)
             if following is None:
                 if isinstance(outcome, Asked):
+                    outcome.told = True
                     return outcome
                 raise self._told(self._failed or outcome)
             if isinstance(outcome, Asked):
@@ -137,7 +138,8 @@ class Failover:
         why: str | None
         try:
             asking = self._asked(upstream, began)
-            outcome, why = await (asking if limit is None else within(asking, limit, began - self._began))
+            spent = began - self._began
+            outcome, why = await (asking if limit is None else within(asking, limit, spent, self._inbound))
         except GatewayError as error:
             if error.reason not in NO_ANSWER:
                 vitals.unknown(self)

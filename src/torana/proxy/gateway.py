@@ -22,7 +22,7 @@ from torana.llm.operation import Operation, operation_of
 from torana.policies.order import RequestPolicy
 from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asked, Asking, hint
-from torana.proxy.attempts import is_failure, note, note_broken, note_lone
+from torana.proxy.attempts import NO_ANSWER, is_failure, note, note_broken, note_lost, why_of
 from torana.proxy.balancer import Balancer
 from torana.proxy.call import aimed, counted_here, read_call
 from torana.proxy.deadlines import lasting, within
@@ -73,7 +73,7 @@ class Gateway:
             reply = _run(route.before, exchange) if route.before else None
             if route.stages and reply is None:
                 waiting, limit = _wait(route, exchange, inbound), route.answer_limit
-                reply = await (waiting if limit is None else within(waiting, limit))
+                reply = await (waiting if limit is None else within(waiting, limit, inbound=inbound))
             if reply is None and route.models is not None:
                 choice = await choose(route.models, inbound, exchange, self.snapshot.config.limits.max_body_bytes)
                 if isinstance(choice, LocalReply):
@@ -89,7 +89,6 @@ class Gateway:
         except GatewayError as error:
             # Its frames hold the request with its body, and some of them the error: the collector would come late.
             error.__traceback__ = None
-            note_lone(record, self.metrics, route, error)
             _fail(connection, exchange, route, error)
         except asyncio.CancelledError:
             record.status = record.status or Reason.CLIENT_LEFT.fault.status
@@ -122,27 +121,26 @@ class Gateway:
             return
         if route.mirrors and not inbound.request.upgrade:
             await self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
-        upstream, limit, timeout = route.only, route.answer_limit, route.timeout
-        try:
-            if upstream is not None and upstream.redirect is None:
-                asking = self._ask(inbound, exchange, route, upstream)
-                spent = perf_counter() - exchange.record.started
-                asked = await (asking if limit is None else within(asking, limit, spent))
-                if asked.head.status >= 429 and upstream.is_llm and is_failure(asked.head):
-                    note(exchange.record, self.metrics, upstream, str(asked.head.status))
-            else:
-                ask = partial(self._ask, inbound, exchange, route)
-                failover = Failover(ask, inbound, exchange, route, pick(route), self.metrics)
-                upstream = failover.first()
-                if upstream.redirect is not None:
-                    exchange.record.backend = upstream.backend.name
-                    _reply(connection, exchange, route, upstream.redirect.on_request(exchange))
-                    return
-                asked = await failover.run(upstream)
-        except GatewayError as error:
-            await self._count_here(inbound, exchange, route, upstream, error)
-            return
-        inbound.content = None  # it went upstream, and is not kept for as long as a stream lasts
+        lone, limit, timeout = route.only, route.answer_limit, route.timeout
+        if lone is None or lone.redirect is not None:
+            found = await self._fail_over(inbound, exchange, route)
+            if found is None:
+                return
+            asked = found
+        else:
+            asking = self._ask(inbound, exchange, route, lone)
+            spent = perf_counter() - exchange.record.started
+            try:
+                asked = await (asking if limit is None else within(asking, limit, spent, inbound))
+            except GatewayError as error:
+                if error.reason in NO_ANSWER:
+                    note(exchange.record, self.metrics, lone, why_of(error))
+                await self._count_here(inbound, exchange, route, lone, error)
+                return
+            if asked.head.status >= 429 and lone.is_llm and is_failure(asked.head):
+                note(exchange.record, self.metrics, lone, str(asked.head.status))
+                asked.told = True
+        inbound.content = exchange.content = None  # it went upstream, and is not kept for as long as a stream lasts
         pass_to_end = pass_on if asked.head.status != 101 else switch
         try:
             if timeout is None:
@@ -150,21 +148,39 @@ class Gateway:
             else:
                 with lasting(asked.connection, timeout, exchange.record.started):
                     await pass_to_end(exchange, connection, asked, route)
+        except GatewayError as error:
+            note_lost(exchange.record, self.metrics, asked, error)
+            raise
         finally:
             if exchange.record.error is not None:
-                note_broken(exchange.record, self.metrics, route, asked)
+                note_broken(exchange.record, self.metrics, asked)
             endpoint = asked.upstream.endpoint  # `asked.release()`, without the call
             endpoint.vitals.pending -= 1
             endpoint.lane.give(asked.connection)
             if inbound.form is not None:  # which it seldom is: spared the call
                 _note_model(exchange.record, inbound)
 
+    async def _fail_over(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute) -> Asked | None:
+        """The answer of one of the route's endpoints; None when the request is answered here."""
+        failover = Failover(
+            partial(self._ask, inbound, exchange, route), inbound, exchange, route, pick(route), self.metrics
+        )
+        upstream = failover.first()
+        if upstream.redirect is not None:
+            exchange.record.backend = upstream.backend.name
+            _reply(inbound.client, exchange, route, upstream.redirect.on_request(exchange))
+            return None
+        try:
+            return await failover.run(upstream)
+        except GatewayError as error:
+            await self._count_here(inbound, exchange, route, upstream, error)
+            return None
+
     async def _count_here(
-        self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream | None, error: GatewayError
+        self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, error: GatewayError
     ) -> None:
         """Answer a count of tokens that no provider can be asked for; raises any other `error`."""
-        counts = exchange.record.operation == Operation.COUNT_TOKENS.text
-        if error.reason is not Reason.UNTRANSLATABLE or not counts or upstream is None:
+        if error.reason is not Reason.UNTRANSLATABLE or exchange.record.operation != Operation.COUNT_TOKENS.text:
             raise error
         body = await inbound.gather(self.snapshot.config.limits.max_body_bytes)
         exchange.record.endpoint = ""

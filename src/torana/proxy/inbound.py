@@ -14,11 +14,11 @@ class Inbound:
     """`content` is the whole body once it has been read; `spent` tells that it went upstream without being kept.
 
     What is spent cannot be sent again. Everything else can: a body that was gathered, and one nobody has touched yet.
-    `gathered_at` (of time.monotonic) is when the last of `content` came, 0 where nobody waited for it. `form` is what
-    a form goes through on its way.
+    `gathering`: `content` is being waited for, or never came. `gathered_at` (of time.monotonic) is when the last of it
+    did, 0 where nobody waited for it. `form` is what a form goes through on its way.
     """
 
-    __slots__ = ("client", "content", "form", "gathered_at", "request", "spent")
+    __slots__ = ("client", "content", "form", "gathered_at", "gathering", "request", "spent")
 
     def __init__(self, request: Request, client: ServerConnection) -> None:
         self.request = request
@@ -26,6 +26,7 @@ class Inbound:
         self.content: bytes | None = None
         self.form: Form | None = None
         self.gathered_at = 0.0
+        self.gathering = False
         self.spent = False
 
     @property
@@ -39,7 +40,9 @@ class Inbound:
             length = self.request.content_length
             if length is not None and length > limit:
                 raise too_large(limit)
+            self.gathering = True
             self.content = await self.request.body.gather(limit)
+            self.gathering = False
             self.gathered_at = time.monotonic()
         elif len(self.content) > limit:
             raise too_large(limit)
@@ -51,7 +54,9 @@ class Inbound:
         length = self.request.content_length
         if self.content is not None or (length is not None and length > limit):
             return
+        self.gathering = True
         await body.peek(limit)
+        self.gathering = False
         if body.done and body.size <= limit:
             self.content = b"".join(body.take())
             self.gathered_at = time.monotonic()
