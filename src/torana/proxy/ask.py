@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
+from typing import Final
 
 import msgspec
 
@@ -24,6 +25,8 @@ from torana.proxy.inbound import Inbound
 from torana.proxy.passage import Events, Passage
 from torana.proxy.upstream import Outgoing, Upstream
 from torana.telemetry.metrics import Metrics
+
+IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 
 _MOST_OCTETS = 256 * 1024  # octets of a stream without content; a role and some comments have a few hundred
 _REFUSAL_READ = 64 * 1024  # bytes of a 400 or 422 that are looked through for `stream_options`
@@ -136,7 +139,7 @@ class Asking:
             raise
 
     async def _send(self, body: Pieces, *, had_body: bool = True) -> Answered:
-        """A request with its body at hand. A pooled connection that turns out closed is replaced, once."""
+        """A request with its body at hand. A pooled connection that turns out closed is replaced, if that is safe."""
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         parts: list[bytes | memoryview] = [*self._outgoing.parts]
         if had_body:
@@ -153,11 +156,17 @@ class Asking:
                 return await (attempt if self._limit is None else within(attempt, self._limit))
             except GatewayError as error:
                 # RFC 9112, 9.3.1: a connection may close at any time; nothing came back on this one, so it was stale.
-                if error.reason is not Reason.UPSTREAM_CLOSED or connection.received:
+                # Or it was not, and the request was acted on: a proxy must not repeat what cannot be done twice.
+                if error.reason is not Reason.UPSTREAM_CLOSED or connection.received or not self._repeatable:
                     raise
             self._exchange.record.retries += 1
         attempt = self._converse(None, data, body)
         return await (attempt if self._limit is None else within(attempt, self._limit))
+
+    @property
+    def _repeatable(self) -> bool:
+        """A call of a language model is, at worst, paid for twice."""
+        return self._upstream.is_llm or self._exchange.method in IDEMPOTENT
 
     async def _converse(self, connection: UpstreamConnection | None, data: bytes, behind: Pieces = ()) -> Answered:
         if connection is None:

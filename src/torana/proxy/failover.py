@@ -27,7 +27,7 @@ from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
 from torana.llm.pauses import pause_of
 from torana.model.policy import Timeout
-from torana.proxy.ask import Asked, first_content
+from torana.proxy.ask import IDEMPOTENT, Asked, first_content
 from torana.proxy.attempts import ERROR_IN_STREAM, NEVER_ARRIVED, NO_ANSWER, is_failure, note, why_of
 from torana.proxy.balancer import Balancer
 from torana.proxy.deadlines import Limit, RanOutError, within
@@ -44,7 +44,6 @@ _MOST_HELD = 10.0  # seconds of a stream without content; its client must see a 
 _MOST_WHOLE = 1024 * 1024  # octets of an answer that is no stream; one that is longer goes out as it comes
 _GRAIN = 0.005  # seconds; libuv counts in milliseconds, and a limit may be told to be over before it is
 _NO_TIMEOUT = Timeout()
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 _OWN_SHARE = 0.5  # of the time that all attempts have: one request charges one endpoint at most with its end
 
 Ask = Callable[[Upstream, int], Awaitable[Asked]]
@@ -285,7 +284,7 @@ class Failover:
             return False
         if failed.is_llm or isinstance(outcome, Asked):
             return True  # an answer that was not taken is one that the route's `retry` names
-        return outcome.reason in NEVER_ARRIVED or self._exchange.method in _IDEMPOTENT or self._retry is not None
+        return outcome.reason in NEVER_ARRIVED or self._exchange.method in IDEMPOTENT or self._retry is not None
 
     def _told(self, error: GatewayError) -> GatewayError:
         """`error`, with all that was tried before it."""

@@ -133,8 +133,6 @@ class Gateway:
             try:
                 asked = await (asking if limit is None else within(asking, limit, spent, inbound))
             except GatewayError as error:
-                if error.reason in NO_ANSWER:
-                    note(exchange.record, self.metrics, lone, why_of(error))
                 await self._count_here(inbound, exchange, route, lone, error)
                 return
             if asked.head.status >= 429 and lone.is_llm and is_failure(asked.head):
@@ -152,13 +150,11 @@ class Gateway:
             note_lost(exchange.record, self.metrics, asked, error)
             raise
         finally:
-            if exchange.record.error is not None:
-                note_broken(exchange.record, self.metrics, asked)
+            if exchange.record.error is not None or inbound.form is not None:
+                self._note_end(inbound, exchange, asked)
             endpoint = asked.upstream.endpoint  # `asked.release()`, without the call
             endpoint.vitals.pending -= 1
             endpoint.lane.give(asked.connection)
-            if inbound.form is not None:  # which it seldom is: spared the call
-                _note_model(exchange.record, inbound)
 
     async def _fail_over(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute) -> Asked | None:
         """The answer of one of the route's endpoints; None when the request is answered here."""
@@ -179,12 +175,23 @@ class Gateway:
     async def _count_here(
         self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, error: GatewayError
     ) -> None:
-        """Answer a count of tokens that no provider can be asked for; raises any other `error`."""
+        """Answer a count of tokens that no provider can be asked for; raises any other `error`.
+
+        That of a lone endpoint is told of; Failover has told of others.
+        """
+        if upstream is route.only and error.reason in NO_ANSWER:
+            note(exchange.record, self.metrics, upstream, why_of(error))
         if error.reason is not Reason.UNTRANSLATABLE or exchange.record.operation != Operation.COUNT_TOKENS.text:
             raise error
         body = await inbound.gather(self.snapshot.config.limits.max_body_bytes)
         exchange.record.endpoint = ""
         _reply(inbound.client, exchange, route, counted_here(body, upstream.model))
+
+    def _note_end(self, inbound: Inbound, exchange: Exchange, asked: Asked) -> None:
+        """What is known at the end of an answer: whether it broke off, and the model of a form."""
+        if exchange.record.error is not None:
+            note_broken(exchange.record, self.metrics, asked)
+        _note_model(exchange.record, inbound)
 
     async def _ask(
         self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, number: int = 0
