@@ -116,8 +116,7 @@ class Gateway:
     async def _forward(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute) -> None:
         connection = inbound.client
         if exchange.operation is Operation.MODELS and is_listed(exchange, route.upstreams):
-            listed = await merged_list(exchange, route.upstreams, self.metrics, route.answer_limit)
-            _reply(connection, exchange, route, listed)
+            _reply(connection, exchange, route, await merged_list(exchange, route, self.metrics))
             return
         if route.mirrors and not inbound.request.upgrade:
             await self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
