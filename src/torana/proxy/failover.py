@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
+from torana.http.body import Body
 from torana.llm.pauses import pause_of
 from torana.model.policy import Timeout
 from torana.proxy.ask import IDEMPOTENT, Asked, first_content
@@ -40,7 +41,7 @@ from torana.telemetry.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 _MOST_ATTEMPTS = 10  # a client that still waits by then is better served by an error
-_MOST_HELD = 10.0  # seconds of a stream without content; its client must see a sign of life, and failover ends there
+_MOST_HELD = 10.0  # seconds of what has no content yet; its client must see a sign of life, and failover ends there
 _MOST_WHOLE = 1024 * 1024  # octets of an answer that is no stream; one that is longer goes out as it comes
 _GRAIN = 0.005  # seconds; libuv counts in milliseconds, and a limit may be told to be over before it is
 _NO_TIMEOUT = Timeout()
@@ -180,8 +181,11 @@ class Failover:
             asked.connection.bound_silence(timeout.stream_idle)
         if isinstance(asked.passage, Events):
             return await self._beginning(asked, asked.passage, began, timeout.first_byte)
-        if isinstance(asked.passage, Document | Rewritten):
-            await asked.connection.body.peek(_MOST_WHOLE)  # one that breaks off is no answer
+        body = asked.connection.body
+        if isinstance(asked.passage, Rewritten):
+            await body.peek(_MOST_WHOLE)  # one that breaks off is no answer
+        elif isinstance(asked.passage, Document) and not body.done:
+            await _whole(body)
         return None
 
     def _unwell(self, asked: Asked) -> bool:
@@ -298,6 +302,19 @@ class Failover:
             last, detail = f"no connection (phase {detail.partition(':')[0]}).", last
         message = f"No endpoint answered; tried: {tried}. The last one: {last}"
         return GatewayError(error.reason, message, detail, retry_after=self._pause)
+
+
+async def _whole(body: Body) -> None:
+    """Hold an answer that is no stream until all of it is here. Raises the error it broke off with.
+
+    One that is long goes out as it comes, and so does one that still comes after _MOST_HELD: providers send white space
+    until they know the answer, for clients that take silence for death.
+    """
+    try:
+        async with asyncio.timeout(_MOST_HELD):
+            await body.peek(_MOST_WHOLE)
+    except TimeoutError:
+        await body.peek(body.size)
 
 
 def _untranslatable(outcome: Asked | GatewayError) -> bool:
