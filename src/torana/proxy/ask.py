@@ -7,6 +7,7 @@ usage option the upstream does not know, and a client's body that is still arriv
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
@@ -42,7 +43,8 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
 class Asked(msgspec.Struct, gc=False):
     """What came of asking one upstream. `held` is the beginning of a body that was looked at before it is passed on.
 
-    `told`: that it is a failure is in the record already.
+    `told`: that it is a failure is in the record already. `judge` is to be called at its end, where it went out before
+    it was known whether it is one.
     """
 
     upstream: Upstream
@@ -51,6 +53,7 @@ class Asked(msgspec.Struct, gc=False):
     passage: Passage
     held: list[bytes]
     told: bool = False
+    judge: Callable[[], None] | None = None
 
     def release(self) -> None:
         """The answer has ended, one way or another: its connection is kept for the next request if it can have one."""

@@ -21,6 +21,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 from torana.errors import GatewayError, Reason
@@ -33,7 +34,7 @@ from torana.proxy.attempts import ERROR_IN_STREAM, NEVER_ARRIVED, NO_ANSWER, is_
 from torana.proxy.balancer import Balancer
 from torana.proxy.deadlines import Limit, RanOutError, within
 from torana.proxy.inbound import Inbound
-from torana.proxy.passage import Document, Events, Rewritten
+from torana.proxy.passage import Document, EmptyStreamError, Events, Rewritten
 from torana.proxy.snapshot import CompiledRoute
 from torana.proxy.upstream import Upstream
 from torana.telemetry.metrics import Metrics
@@ -150,7 +151,8 @@ class Failover:
         except BaseException:
             vitals.unknown(self)
             raise
-        self._learn(upstream, outcome, why, max(began, self._inbound.gathered_at))
+        if not isinstance(outcome, Asked) or outcome.judge is None:
+            self._learn(upstream, outcome, why, max(began, self._inbound.gathered_at))
         return outcome, why
 
     async def _asked(self, upstream: Upstream, began: float) -> tuple[Asked, str | None]:
@@ -198,9 +200,22 @@ class Failover:
         left = _MOST_HELD if first_byte is None else began + first_byte - time.monotonic()
         if not await first_content(asked, events, max(left, 0)):
             if first_byte is None:
+                asked.judge = events.begun = partial(self._judge, asked, events, began)
                 return None
             raise RanOutError(Limit("timeout.firstByteTimeout", first_byte))
         return ERROR_IN_STREAM if events.failed else None
+
+    def _judge(self, asked: Asked, events: Events, began: float) -> None:
+        """What a stream tells of its endpoint that went out without content: with its first one, or at its end."""
+        asked.judge = events.begun = None
+        body = asked.connection.body
+        if events.opened or events.failed:
+            self._learn(asked.upstream, asked, ERROR_IN_STREAM if events.failed else None, began)
+        elif body.done or body.error is not None:
+            error = body.error or EmptyStreamError()
+            self._learn(asked.upstream, error, why_of(error), began)
+        else:  # its client has left
+            asked.upstream.endpoint.vitals.unknown(self)
 
     def _learn(self, upstream: Upstream, outcome: Asked | GatewayError, why: str | None, began: float) -> None:
         vitals = upstream.endpoint.vitals

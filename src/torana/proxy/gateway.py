@@ -149,7 +149,7 @@ class Gateway:
             note_lost(exchange.record, self.metrics, asked, error)
             raise
         finally:
-            if exchange.record.error is not None or inbound.form is not None:
+            if exchange.record.error is not None or inbound.form is not None or asked.judge is not None:
                 self._note_end(inbound, exchange, asked)
             endpoint = asked.upstream.endpoint  # `asked.release()`, without the call
             endpoint.vitals.pending -= 1
@@ -187,7 +187,9 @@ class Gateway:
         _reply(inbound.client, exchange, route, counted_here(body, upstream.model))
 
     def _note_end(self, inbound: Inbound, exchange: Exchange, asked: Asked) -> None:
-        """What is known at the end of an answer: whether it broke off, and the model of a form."""
+        """What is known at the end of an answer: whether it broke off, or was one, and the model of a form."""
+        if asked.judge is not None:
+            asked.judge()
         if exchange.record.error is not None:
             note_broken(exchange.record, self.metrics, asked)
         _note_model(exchange.record, inbound)
