@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from functools import partial
 from time import perf_counter
+from typing import TypeVar
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
@@ -42,6 +44,7 @@ from torana.telemetry.metrics import Metrics
 from torana.telemetry.record import Placement, Record
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _ATTEMPT = b"x-retry-attempt"
 
@@ -72,10 +75,10 @@ class Gateway:
             inbound = Inbound(request, connection)
             reply = _run(route.before, exchange) if route.before else None
             if route.stages and reply is None:
-                waiting, limit = _wait(route, exchange, inbound), route.answer_limit
-                reply = await (waiting if limit is None else within(waiting, limit, inbound=inbound))
+                reply = await _in_time(_wait(route, exchange, inbound), exchange, route, inbound)
             if reply is None and route.models is not None:
-                choice = await choose(route.models, inbound, exchange, self.snapshot.config.limits.max_body_bytes)
+                choosing = choose(route.models, inbound, exchange, self.snapshot.config.limits.max_body_bytes)
+                choice = await _in_time(choosing, exchange, route, inbound)
                 if isinstance(choice, LocalReply):
                     reply = choice
                 else:
@@ -119,7 +122,8 @@ class Gateway:
             _reply(connection, exchange, route, await merged_list(exchange, route, self.metrics))
             return
         if route.mirrors and not inbound.request.upgrade:
-            await self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
+            copying = self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
+            await _in_time(copying, exchange, route, inbound)
         lone, limit, timeout = route.only, route.answer_limit, route.timeout
         if lone is None or lone.redirect is not None:
             found = await self._fail_over(inbound, exchange, route)
@@ -305,6 +309,14 @@ def _run(policies: tuple[RequestPolicy, ...], exchange: Exchange) -> LocalReply 
         if reply is not None:
             return reply
     return None
+
+
+async def _in_time(work: Awaitable[_T], exchange: Exchange, route: CompiledRoute, inbound: Inbound) -> _T:
+    """`work` before anybody is asked, within the time that an answer has. Raises what `within` does."""
+    limit = route.answer_limit
+    if limit is None:
+        return await work
+    return await within(work, limit, perf_counter() - exchange.record.started, inbound)
 
 
 async def _wait(route: CompiledRoute, exchange: Exchange, inbound: Inbound) -> LocalReply | None:

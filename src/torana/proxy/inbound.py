@@ -14,7 +14,7 @@ class Inbound:
     """`content` is the whole body once it has been read; `spent` tells that it went upstream without being kept.
 
     What is spent cannot be sent again. Everything else can: a body that was gathered, and one nobody has touched yet.
-    `gathering`: `content` is being waited for, or never came. `gathered_at` (of time.monotonic) is when the last of it
+    `gathering`: the body is being waited for, or never came. `gathered_at` (of time.monotonic) is when the last of it
     did, 0 where nobody waited for it. `form` is what a form goes through on its way.
     """
 

@@ -190,7 +190,9 @@ async def _of_form(models: ModelTable, inbound: Inbound, boundary: bytes, limit:
     body = inbound.request.body
     size, seen = min(_FORM_BEGINS, limit), 0
     while True:
+        inbound.gathering = True
         beginning = await body.peek(size)
+        inbound.gathering = False
         form.feed(beginning[seen:])
         if form.asked is not None or body.done:
             return form.asked
