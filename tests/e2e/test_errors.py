@@ -203,10 +203,10 @@ def test_timeouts(path: str, names: str, running: Gateway, provider: StandIn) ->
 
 
 def test_timeout_covers_the_body_of_the_request(running: Gateway) -> None:
-    """The requestTimeout begins with the request: a client that never sends its body is answered too."""
+    """The requestTimeout begins with the request: a client that never sends its body is answered 408."""
     with Connection(running.port) as client:
         client.send(b"POST /request-timeout/v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
-        check(client.answer(), 504, "upstream_timeout", "timeout.requestTimeout of 0.2 s")
+        check(client.answer(), 408, "request_timeout", "timeout.requestTimeout of 0.2 s")
 
 
 def test_timeout_ends_with_the_head(running: Gateway, provider: StandIn) -> None:

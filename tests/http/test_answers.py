@@ -13,6 +13,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.http.calls import ask
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.wire import Message, Pipe, Script, Upstream, Wire, cut_at, each, feed
 from torana.http.client import UpstreamConnection
@@ -20,7 +21,8 @@ from torana.http.message import Framing
 from torana.http.sweep import Sweep
 from torana.model.backend import Backend, Provider, ProviderKind, Target
 from torana.model.config import Settings
-from torana.model.policy import RoutePolicies, Timeout
+from torana.model.policy import BackendAuth, HeaderModifier, RoutePolicies, Timeout
+from torana.model.secret import Secret
 
 _CHAT = b'{"model":"m","messages":[]}'
 _STREAM = b'{"model":"m","messages":[],"stream":true}'
@@ -429,6 +431,24 @@ async def test_fields_of_one_hop_go_no_further(line: StartLine, upstream: StartU
     assert (answer.body, request.body) == (b"ok", b"hi")
     expected = [(b"x-end", b"1"), (b"x-end", b"2"), (b"content-length", b"2")]
     assert (told(request), told(answer)) == (expected, expected)
+
+
+async def test_connection_takes_no_rule_away(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """What the gateway's rules add goes on, whatever the `Connection` of the message it is added to names."""
+    hop = b"Connection: x-tenant, x-own, authorization, cookie\r\nX-Tenant: sent\r\nAuthorization: x\r\nCookie: a=1\r\n"
+    provider = await upstream(each(b"HTTP/1.1 200 OK\r\n" + hop + b"Content-Length: 0\r\n\r\n"))
+    rule = HeaderModifier(set=(("x-tenant", "ours"),))
+    backend = Backend(
+        "it",
+        Target("127.0.0.1", provider.port),
+        auth=BackendAuth(Secret("k")),
+        request_headers=HeaderModifier(add=(("x-own", "1"),)),
+    )
+    started = await line(backend=backend, policies=RoutePolicies(request_headers=rule, response_headers=rule))
+    answer = await ask(started, connect, b"GET / HTTP/1.1\r\nHost: a\r\n" + hop + b"\r\n")
+    (request,) = provider.requests
+    assert request.fields[1:] == [(b"authorization", b"Bearer k"), (b"x-tenant", b"ours"), (b"x-own", b"1")]
+    assert answer.fields == [(b"content-length", b"0"), (b"x-tenant", b"ours")]
 
 
 async def test_an_empty_post_says_so(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:

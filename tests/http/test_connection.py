@@ -188,10 +188,14 @@ async def test_an_idle_connection_is_closed(serve: Serve, connect: Connect) -> N
 
 async def test_an_old_connection_is_closed_with_an_answer(serve: Serve, connect: Connect) -> None:
     """After max_connection_age the next answer is the last."""
-    wire = await connect((await serve(Limits(max_connection_age=0.05))).port)
+    server, port, _ = await serve(Limits(max_connection_age=0.05))
+    wire = await connect(port)
     await wire.send(_GET)
     assert (await wire.message()).value(b"connection") is None
-    await asyncio.sleep(0.1)
+    (connection,) = server.connections
+    age = server.age_intervals
+    assert age is not None
+    await until(lambda: connection._lived >= age)
     await wire.send(_GET)
     assert (await wire.message()).value(b"connection") == b"close"
     assert await wire.rest() == b""

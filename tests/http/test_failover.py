@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
+from time import perf_counter
 from typing import NamedTuple
 
 import pytest
 
 from tests.http.calls import ANSWER, BODY, answer, ask, call, closed, idle, in_order, llm, once, silent, vitals
 from tests.http.conftest import Connect, StartLine, StartUpstream
+from tests.http.streams import END, chunk
 from tests.http.wire import Script, Upstream, Wire, each, free_port, until
 from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Target
 from torana.model.policy import (
@@ -254,3 +258,63 @@ async def test_a_long_answer_goes_out_as_it_comes(
     await wire.send(call())
     assert (await wire.head()).status == 200
     assert good.requests == []
+
+
+async def test_white_space_before_an_answer(
+    line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a provider sends to keep its client waiting gets there, though after the longest hold only."""
+    monkeypatch.setattr("torana.proxy.failover._MOST_HELD", 0.1)
+    seen = asyncio.Event()
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while not seen.is_set():
+                await wire.send(chunk(b"\n"))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(seen.wait(), 0.02)
+            await wire.send(chunk(ANSWER), END)
+
+        return script
+
+    slow, other = await upstream(make), await upstream(each(answer()))
+    started = await line(shares=in_order(llm(slow.port), llm(other.port)))
+    wire = await connect(started.port)
+    begun = perf_counter()
+    await wire.send(call())
+    assert (await wire.head()).status == 200
+    assert perf_counter() - begun >= 0.1
+    seen.set()
+    got = b""
+    while not got.endswith(END):
+        got += await wire.exactly(1)
+    assert got.startswith(chunk(b"\n"))
+    assert got.endswith(chunk(ANSWER) + END)
+    assert not other.requests
+    await started.logged("gen_ai.usage.input_tokens=5")
+    await idle(started)
+
+
+async def test_an_answer_that_falls_silent(
+    line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of which nothing more comes is held for longer: its client has nothing of it, and another may take over."""
+    monkeypatch.setattr("torana.proxy.failover._MOST_HELD", 0.05)
+    policies = RoutePolicies(timeout=Timeout(stream_idle=0.2))
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(answer()[:-5])
+            await wire.rest()
+
+        return script
+
+    mute, good = await upstream(make), await upstream(each(answer()))
+    started = await line(shares=in_order(llm(mute.port), llm(good.port)), policies=policies)
+    got = await ask(started, connect)
+    assert (got.status, got.body) == (200, ANSWER)
+    await started.logged("upstream_timeout")
+    await idle(started)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import msgspec
+import pytest
 
 from tests.http.calls import ANSWER, answer, ask, call, idle, in_order, late, llm, silent, vitals
 from tests.http.conftest import Connect, StartLine, StartUpstream
-from tests.http.wire import each
+from tests.http.streams import CONTENT, DONE, END, ERROR, ROLE, STOP, STREAM, chunk, stream, waiting
+from tests.http.wire import Script, Upstream, Wire, each
 from torana.model.policy import (
+    Eviction,
+    Health,
     Retry,
     RoutePolicies,
     Timeout,
 )
+from torana.proxy import failover
 
 
 async def test_eviction_and_probe(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
@@ -48,20 +54,26 @@ async def test_the_whole_time_is_over(line: StartLine, upstream: StartUpstream, 
     await idle(started)
 
 
+@pytest.mark.parametrize("endpoints", [1, 2])
 async def test_a_slow_client_is_not_its_endpoints_fault(
-    line: StartLine, upstream: StartUpstream, connect: Connect
+    endpoints: int, line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
-    """Time that passes until the client's body is here tells nothing of an endpoint."""
+    """A time that ends while the client's body is waited for is its client's, and tells nothing of an endpoint."""
     provider = await upstream(each(answer()))
     started = await line(
-        shares=in_order(llm(provider.port, "a"), llm(provider.port, "b")),
+        shares=in_order(*[llm(provider.port, name) for name in "ab"[:endpoints]]),
         policies=RoutePolicies(timeout=Timeout(request=0.2)),
     )
     wire = await connect(started.port)
     await wire.send(call()[:-1])
-    assert (await wire.message()).status == 504
+    got = await wire.message()
+    assert got.status == 408
+    assert b"body did not arrive within the timeout.requestTimeout of 0.2 s" in got.body
     assert not provider.requests
     assert (vitals(started)["a"].failures, vitals(started)["a"].health) == (0, 1.0)
+    await started.logged("http.status=408")
+    assert "attempts=" not in started.log.read_text()
+    assert started.worker.state().failures == {}
     await idle(started)
 
 
@@ -109,3 +121,60 @@ async def test_what_is_only_asked_for_again(line: StartLine, upstream: StartUpst
     for _ in range(4):
         assert (await ask(started, connect)).status == 200
     assert len(down.requests) == 3
+
+
+LET_GO = {
+    "content": (chunk(CONTENT) + chunk(DONE) + END, True),
+    "its regular end": (chunk(STOP) + END, True),
+    "an error": (chunk(ERROR) + END, False),
+    "no more": (END, False),
+    "dead": (b"", False),
+}
+
+
+@pytest.mark.parametrize("name", LET_GO)
+async def test_what_was_let_go(
+    name: str, line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that goes out before its first content tells of its endpoint what becomes of it, and not before."""
+    monkeypatch.setattr(failover, "_MOST_HELD", 0.05)
+    last, well = LET_GO[name]
+    let_go = asyncio.Event()
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(stream(ROLE, end=b""))
+            await let_go.wait()
+            await wire.send(last)
+
+        return script
+
+    slow, other = await upstream(make), await upstream(each(answer()))
+    once = Health(eviction=Eviction(consecutive_failures=1))
+    backend = msgspec.structs.replace(llm(slow.port, "slow"), health=once)
+    started = await line(shares=in_order(backend, llm(other.port, "other")))
+    endpoint = vitals(started)["slow"]
+    wire = await connect(started.port)
+    await wire.send(call(STREAM))
+    assert (await wire.head()).status == 200
+    assert (endpoint.answered_at, endpoint.failed_at) == (0, 0)
+    let_go.set()
+    await idle(started)
+    assert (endpoint.latency > 0.04, endpoint.evicted_until is None, endpoint.health) == (well, well, well or 0.7)
+
+
+async def test_who_leaves_what_was_let_go(
+    line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that leaves before the first content has learned nothing of the endpoint."""
+    monkeypatch.setattr(failover, "_MOST_HELD", 0.05)
+    slow = await upstream(waiting(ROLE))
+    started = await line(shares=in_order(llm(slow.port, "slow"), llm(slow.port, "other")))
+    endpoint = vitals(started)["slow"]
+    wire = await connect(started.port)
+    await wire.send(call(STREAM))
+    assert (await wire.head()).status == 200
+    wire.reset()
+    await idle(started)
+    assert (endpoint.answered_at, endpoint.failed_at) == (0, 0)

@@ -144,21 +144,44 @@ async def test_a_stream_in_which_all_are_empty(
 # how long it is held
 
 
+LATE = {
+    "dead": (b"", "upstream_closed"),
+    "an error": (chunk(ERROR) + END, "error in stream"),
+    "its end": (END, "empty stream"),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
 async def test_it_is_held_for_so_long(
-    line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    name: str, line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without content the client gets its signs of life after the longest hold; what fails then is not made up for."""
+    """Without content the client gets its signs of life after the longest hold; what fails then is only told."""
     monkeypatch.setattr(failover, "_MOST_HELD", 0.2)
-    slow, other = await upstream(waiting(COMMENT, ROLE)), await upstream(each(stream(WHOLE)))
-    started = await line(shares=in_order(llm(slow.port), llm(other.port)))
+    last, why = LATE[name]
+    let_go = asyncio.Event()
+
+    def make(provider: Upstream) -> Script:
+        async def script(wire: Wire) -> None:
+            await provider.take(wire)
+            await wire.send(stream(COMMENT, ROLE, end=b""))
+            await let_go.wait()
+            await wire.send(last)
+
+        return script
+
+    slow, other = await upstream(make), await upstream(each(stream(WHOLE)))
+    started = await line(shares=in_order(llm(slow.port, "slow"), llm(other.port)))
     wire = await connect(started.port)
     begun = perf_counter()
     await wire.send(call(STREAM))
     assert (await wire.head()).status == 200
     assert perf_counter() - begun > 0.15
     await shows(wire, ROLE)
-    slow.wires[0].close()
-    assert b"upstream_closed" in await wire.rest()
+    let_go.set()
+    await shows(wire, b'"error"')
+    place = f"127.0.0.1:{slow.port}"
+    await started.logged(f'attempts="{place} {why}"')
+    assert started.worker.state().failures == {("slow", place, why): 1}
     assert not other.requests
     await idle(started)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
-from tests.http.calls import answer, ask, idle, in_order, llm
+from tests.http.calls import answer, ask, idle, in_order, llm, once
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.wire import each, free_port
+from torana.model.backend import Backend, Target
 from torana.model.config import Settings
+from torana.model.policy import BodyBuffer, Buffer, RoutePolicies
 
 
 async def test_nobody_answers(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
@@ -65,3 +67,25 @@ async def test_headers_that_do_not_tell(line: StartLine, upstream: StartUpstream
     failing, good = await upstream(each(answer(500))), await upstream(each(answer()))
     started = await line(shares=in_order(llm(failing.port), llm(good.port)))
     assert not [name for name in (await ask(started, connect)).names if name.startswith(b"x-torana")]
+
+
+async def test_an_answer_too_long_to_be_held(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """One that breaks off when its client has a part of it is told of like any other that failed."""
+    broken, other = await upstream(once(answer(200, b"x" * (2 << 20))[:-5])), await upstream(each(answer()))
+    started = await line(shares=in_order(llm(broken.port, "broken"), llm(other.port)))
+    got = await ask(started, connect)
+    assert (got.status, got.complete) == (200, False)
+    place = f"127.0.0.1:{broken.port}"
+    await started.logged(f'attempts="{place} upstream_closed"')
+    assert started.worker.state().failures == {("broken", place, "upstream_closed"): 1}
+
+
+async def test_an_answer_that_is_gathered(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """One that breaks off before its client has any of it is told of, though nobody else is asked by then."""
+    broken, other = await upstream(once(answer()[:-5])), await upstream(each(answer()))
+    plain = [Backend(name, Target("127.0.0.1", port)) for name, port in (("broken", broken.port), ("o", other.port))]
+    policies = RoutePolicies(buffer=Buffer(response=BodyBuffer(1000)))
+    started = await line(shares=in_order(*plain), policies=policies)
+    assert (await ask(started, connect)).status == 502
+    await started.logged(f'attempts="127.0.0.1:{broken.port} upstream_closed"')
+    assert not other.requests

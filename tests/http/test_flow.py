@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import torana
 from tests.http.calls import call, in_order, llm
-from tests.http.conftest import Connect, Line, Serve, StartLine, StartUpstream
+from tests.http.conftest import Connect, Line, Serve, StartLine, StartUpstream, served_by
 from tests.http.wire import Script, Upstream, Wire, free_port, until
 from torana.http.body import HIGH_WATER, Body
 from torana.http.client import UpstreamConnection
 from torana.http.request import Request
 from torana.http.server import ServerConnection
+from torana.model.backend import alone
 from torana.model.config import Limits
+from torana.model.route import ModelRoute, Route
 from torana.proxy.inbound import Inbound
 
 _PIECE = 64 * 1024
@@ -25,6 +30,7 @@ _SIZE = _PIECE * _PIECES  # 40 MiB: more than the sockets of two connections tak
 _MOST = 24 * 1024 * 1024  # what they may take in: by default 4 MiB at a sender and 6 MiB at a receiver (tcp(7))
 _HELD = 1024 * 1024  # what the gateway itself may hold for one connection
 _TINY = 4096  # a client's receive buffer
+_OURS = tracemalloc.Filter(inclusive=True, filename_pattern=f"{Path(torana.__file__).parent}/*")
 
 
 class Flood:
@@ -82,7 +88,7 @@ async def test_a_client_that_stops_reading_pauses_its_upstream(
     assert received > _SIZE
 
 
-@pytest.mark.parametrize("providers", [1, 2])
+@pytest.mark.parametrize("providers", [0, 1, 2], ids=["by the model", "one", "two"])
 async def test_a_body_that_was_sent_is_not_kept(
     providers: int, line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:
@@ -99,12 +105,21 @@ async def test_a_body_that_was_sent_is_not_kept(
 
     provider = await upstream(lasting)
     backends = (llm(provider.port, "first"), llm(free_port(), "second"))[:providers]
-    started = await line(shares=in_order(*backends))
+    if backends:
+        started = await line(shares=in_order(*backends))
+    else:
+        started = await served_by(line, Route("r", models=(ModelRoute("a", (alone(llm(provider.port)),)),)))
     wire = await connect(started.port)
-    await wire.send(call(body))
-    await wire.head()
+    tracemalloc.start()
+    try:
+        await wire.send(call(body))
+        await wire.head()
+        ours = tracemalloc.take_snapshot().filter_traces([_OURS])
+    finally:
+        tracemalloc.stop()
     kept = [each for each in gc.get_objects() if isinstance(each, Inbound) and each.request.body.size == len(body)]
     assert [each.content for each in kept] == [None]
+    assert sum(each.size for each in ours.statistics("filename")) < len(body) / 2
     assert provider.requests[0].body == body
 
 

@@ -388,3 +388,17 @@ async def test_failover(line: StartLine, upstream: StartUpstream, connect: Conne
     assert (await ask(started, connect, chat("safe"))).status == 200
     assert json.loads(provider.requests[0].body)["model"] == "model-b"
     await started.logged("gen_ai.request.model=model-b")
+
+
+@pytest.mark.parametrize("request_", [call(), form(("file", b"x" * 1000), ("model", b"mine"))], ids=["JSON", "form"])
+async def test_a_client_that_is_late(
+    request_: bytes, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """The time for an answer holds while the model is looked for: no provider is asked for what nobody waits for."""
+    provider = await upstream(each(answer()))
+    policies = RoutePolicies(timeout=Timeout(request=0.2))
+    names = (ModelRoute(name, (alone(served(provider.port, name)),)) for name in ("mine", "other"))
+    started = await served_by(line, route(*names, policies=policies))
+    got = await ask(started, connect, request_[:-60])
+    assert (got.status, json.loads(got.body)["error"]["code"]) == (408, "request_timeout")
+    assert not provider.requests

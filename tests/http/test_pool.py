@@ -110,6 +110,22 @@ async def test_a_stale_connection_is_replaced_once(line: StartLine, upstream: St
         assert len(provider.wires) == number
 
 
+_PLAIN = b"%b /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize("method", [b"GET", b"PUT", b"DELETE", b"POST", b"PATCH"])
+async def test_what_may_have_been_done_is_not_done_again(
+    method: bytes, line: StartLine, upstream: StartUpstream, connect: Connect
+) -> None:
+    """Of a backend that is no language model's, a POST or PATCH may have been acted on (RFC 9112, 9.3.1): 502."""
+    provider = await upstream(_closing_on(1, b""))  # type: ignore[arg-type]
+    wire = await connect((await line(provider.port, plain=True)).port)
+    assert await _ask(wire, _PLAIN % method) == b"200 {}"
+    once = method in (b"POST", b"PATCH")
+    assert (await _ask(wire, _PLAIN % method))[:4] == (b"502 " if once else b"200 ")
+    assert len(provider.requests) == (2 if once else 3)
+
+
 async def test_a_fresh_connection_that_closes_is_not_replaced(
     line: StartLine, upstream: StartUpstream, connect: Connect
 ) -> None:

@@ -20,7 +20,7 @@ from torana.config.sources import Source, StartError
 from torana.errors import GatewayError
 from torana.exchange import Exchange, LocalReply
 from torana.http.dial import Dialler, Override
-from torana.http.message import Fields
+from torana.http.message import Fields, end_hop
 from torana.http.pool import Pool
 from torana.http.proxies import Environment
 from torana.http.sweep import Sweep
@@ -102,6 +102,7 @@ def exchange_of(url: str, method: str, headers: list[str]) -> tuple[Exchange, in
             host = value.strip()
         else:
             fields.append((name.strip().lower().encode(), name.strip().encode(), value.strip().encode()))
+    end_hop(fields)
     record = Record(time.perf_counter())
     record.host = host
     exchange = Exchange(

@@ -34,6 +34,7 @@ HOP_BY_HOP = frozenset(
 """Fields that speak about one connection (RFC 9110, 7.6.1); never forwarded in either direction."""
 
 _PLAIN_CONNECTION = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))
+_ENDED_ELSEWHERE = HOP_BY_HOP | {b"content-length"}
 
 
 class Framing(Enum):
@@ -60,23 +61,21 @@ def field(fields: Fields, lower: bytes) -> bytes | None:
     return None
 
 
-def connection_options(fields: Fields) -> frozenset[bytes]:
-    """The names that `Connection` declares to be for this hop only, beside the well-known ones; usually none.
+def end_hop(fields: Fields) -> None:
+    """Take out what `Connection` declares to be for this hop only (RFC 9110, 7.6.1), beside the well-known ones.
 
-    Content-Length never is: without it the next hop could not tell where the body ends.
+    Before any rule on fields is applied: who sends a message must not name away what a rule adds to it. Content-Length
+    stays, or the next hop could not tell where the body ends.
     """
     for lower, _, value in fields:
         if lower == b"connection" and value not in _PLAIN_CONNECTION:
             break
     else:
-        return frozenset()
-    return frozenset(
-        option.strip().lower()
-        for lower, _, value in fields
-        if lower == b"connection"
-        for option in value.split(b",")
-        if option.strip()
-    ) - {b"content-length"}
+        return
+    named = {
+        option.strip().lower() for lower, _, value in fields if lower == b"connection" for option in value.split(b",")
+    } - _ENDED_ELSEWHERE
+    fields[:] = [field for field in fields if field[0] not in named]
 
 
 def render(parts: list[bytes], fields: Fields, drop: frozenset[bytes]) -> None:

@@ -51,6 +51,8 @@ class CorsPolicy:
     def on_response(self, exchange: Exchange, fields: Fields) -> None:
         origin = exchange.origin  # later policies may have changed the field (Ollama, for one, wants none)
         if origin is None:
+            # Fetch, "CORS protocol and HTTP caches": or a cache gives this answer, without our fields, to a page.
+            fields += _fields((b"vary", b"Origin"))
             return
         # The gateway's rules stand for the route's; a backend's own would come twice, which browsers refuse.
         fields[:] = [entry for entry in fields if entry[0] not in _OURS]

@@ -9,11 +9,14 @@ from torana.policies.expression import Sees, compile_optional
 
 
 class DirectResponsePolicy:
-    """Answers every request with the same reply; its body is `text/plain` unless the headers say otherwise."""
+    """Answers every request with the same reply; its body is `text/plain` unless the headers say otherwise.
+
+    A 204 or 304 has none, whatever is configured: its client would take it for the next answer (RFC 9112, 6.3).
+    """
 
     def __init__(self, direct: DirectResponse) -> None:
         self._status = direct.status
-        self._body = direct.body.encode()
+        self._body = b"" if direct.status in (204, 304) else direct.body.encode()
         self._fields: list[Field] = [
             (name.lower().encode(), name.encode(), value.encode()) for name, value in direct.headers
         ]

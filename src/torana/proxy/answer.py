@@ -8,22 +8,20 @@ in every case the connection is closed without the ending that the framing asks 
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import quote
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
-from torana.http.message import HOP_BY_HOP, Framing, ResponseHead, connection_options, render
+from torana.http.message import HOP_BY_HOP, Framing, ResponseHead, end_hop, render
 from torana.http.server import ServerConnection
 from torana.proxy.ask import Asked
 from torana.proxy.passage import MOST_READ, Rewritten
+from torana.proxy.reply import listed
 from torana.proxy.snapshot import CompiledRoute
 
 _WITH_LENGTH = HOP_BY_HOP
 _WITHOUT_LENGTH = HOP_BY_HOP | {b"content-length"}
 _REWRITTEN = frozenset((b"content-type", b"content-length", b"content-encoding"))
 _UNTRANSLATED = b"x-torana-untranslated"
-_LONGEST = 1024  # bytes of that field; a client may have sent thousands of things
-_VISIBLE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # of ASCII, beside letters, digits and `_.-~`; without `%`, which escapes
 
 
 async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, route: CompiledRoute) -> None:
@@ -36,6 +34,7 @@ async def pass_on(exchange: Exchange, client: ServerConnection, asked: Asked, ro
     record = exchange.record
     body = asked.connection.body
     passage = asked.passage
+    end_hop(head.fields)
     if isinstance(passage, Rewritten):
         await _pass_rewritten(exchange, client, asked, route, passage)
         return
@@ -105,22 +104,14 @@ def apply_policies(exchange: Exchange, asked: Asked, route: CompiledRoute) -> No
     if asked.upstream.after is not None:
         asked.upstream.after.apply(fields)
     if exchange.record.untranslated:
-        fields.append((_UNTRANSLATED, _UNTRANSLATED, _listed(exchange.record.untranslated)))
+        fields.append((_UNTRANSLATED, _UNTRANSLATED, listed(exchange.record.untranslated)))
     for policy in route.after:
         policy(exchange, fields)
 
 
-def _listed(names: tuple[str, ...]) -> bytes:
-    """Names that a client has chosen, as a field's value: what is no visible ASCII is escaped as in a URL."""
-    text = ", ".join(names)[:_LONGEST]
-    return quote(text, safe=_VISIBLE, errors="replace")[:_LONGEST].encode("ascii")
-
-
 def _head(head: ResponseHead, framing: Framing) -> list[bytes]:
     """The answer's head as it came, without what was meant for the hop to the gateway."""
-    fields = head.fields
     drops = _WITHOUT_LENGTH if framing is Framing.CHUNKED else _WITH_LENGTH
-    options = connection_options(fields)
     parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
-    render(parts, fields, drops | options if options else drops)
+    render(parts, head.fields, drops)
     return parts

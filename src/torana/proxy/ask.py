@@ -8,7 +8,9 @@ upstream already reads it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
+from typing import Final
 
 import msgspec
 
@@ -26,6 +28,8 @@ from torana.proxy.passage import Events, Passage
 from torana.proxy.upstream import Outgoing, Upstream
 from torana.telemetry.metrics import Metrics
 
+IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
+
 _MOST_OCTETS = 256 * 1024  # octets of a stream without content; a role and some comments have a few hundred
 _REFUSAL_READ = 64 * 1024  # bytes of a 400 or 422 that are looked through for the name of an option
 _MOST_OPTIONS = 1000  # refusals of one upstream that are remembered; clients choose models and values
@@ -39,13 +43,19 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
 
 
 class Asked(msgspec.Struct, gc=False):
-    """What came of asking one upstream. `held` is the beginning of a body that was looked at before it is passed on."""
+    """What came of asking one upstream. `held` is the beginning of a body that was looked at before it is passed on.
+
+    `told`: that it is a failure is in the record already. `judge` is to be called at its end, where it went out before
+    it was known whether it is one.
+    """
 
     upstream: Upstream
     connection: UpstreamConnection
     head: ResponseHead
     passage: Passage
     held: list[bytes]
+    told: bool = False
+    judge: Callable[[], None] | None = None
 
     def release(self) -> None:
         """The answer has ended, one way or another: its connection is kept for the next request if it can have one."""
@@ -145,7 +155,7 @@ class Asking:
             raise
 
     async def _send(self, body: Pieces, *, had_body: bool = True) -> Answered:
-        """A request with its body at hand. A pooled connection that turns out closed is replaced, once."""
+        """A request with its body at hand. A pooled connection that turns out closed is replaced, if that is safe."""
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         parts: list[bytes | memoryview] = [*self._outgoing.parts]
         if had_body:
@@ -162,11 +172,17 @@ class Asking:
                 return await (attempt if self._limit is None else within(attempt, self._limit))
             except GatewayError as error:
                 # RFC 9112, 9.3.1: a connection may close at any time; nothing came back on this one, so it was stale.
-                if error.reason is not Reason.UPSTREAM_CLOSED or connection.received:
+                # Or it was not, and the request was acted on: a proxy must not repeat what cannot be done twice.
+                if error.reason is not Reason.UPSTREAM_CLOSED or connection.received or not self._repeatable:
                     raise
             self._exchange.record.retries += 1
         attempt = self._converse(None, data, body)
         return await (attempt if self._limit is None else within(attempt, self._limit))
+
+    @property
+    def _repeatable(self) -> bool:
+        """A call of a language model is, at worst, paid for twice."""
+        return self._upstream.is_llm or self._exchange.method in IDEMPOTENT
 
     async def _converse(self, connection: UpstreamConnection | None, data: bytes, behind: Pieces = ()) -> Answered:
         if connection is None:

@@ -12,7 +12,6 @@ from torana.errors import GatewayError, Reason
 from torana.http.message import ResponseHead
 from torana.proxy.ask import Asked
 from torana.proxy.passage import Document, EmptyStreamError, Events
-from torana.proxy.snapshot import CompiledRoute
 from torana.proxy.upstream import Upstream
 from torana.telemetry.metrics import Metrics
 from torana.telemetry.record import Attempt, Record
@@ -40,25 +39,22 @@ def note(record: Record, metrics: Metrics, upstream: Upstream, why: str) -> None
     metrics.count_failure(upstream.backend.name, upstream.endpoint.text, why)
 
 
-def note_lone(record: Record, metrics: Metrics, route: CompiledRoute | None, error: GatewayError) -> None:
-    """The same of what a request ended with where only one endpoint was to be asked, if it was; Failover tells itself.
-
-    What is wrong with the request is no attempt.
-    """
-    lone = route.only if route is not None else None
-    if lone is not None and record.endpoint and not record.attempts and error.reason in NO_ANSWER:
-        note(record, metrics, lone, why_of(error))
-
-
-def note_broken(record: Record, metrics: Metrics, route: CompiledRoute, asked: Asked) -> None:
+def note_broken(record: Record, metrics: Metrics, asked: Asked) -> None:
     """The same of a call's answer that broke off on its way.
 
     A stream that had content was an answer, whatever came of it; so was what nobody here reads, such as speech.
     """
-    passage, body = asked.passage, asked.connection.body
-    if isinstance(passage, Document) and body.error is not None:
-        note_lone(record, metrics, route, body.error)
-    elif isinstance(passage, Events) and passage.failed and asked.upstream is route.only:
-        note(record, metrics, asked.upstream, ERROR_IN_STREAM)
-    elif isinstance(passage, Events) and not passage.opened:
-        note_lone(record, metrics, route, body.error or EmptyStreamError())
+    passage, error = asked.passage, asked.connection.body.error
+    if isinstance(passage, Events):
+        if passage.failed and not asked.told:
+            note(record, metrics, asked.upstream, ERROR_IN_STREAM)
+        elif not (passage.failed or passage.opened):
+            note_lost(record, metrics, asked, error or EmptyStreamError())
+    elif isinstance(passage, Document) and error is not None:
+        note_lost(record, metrics, asked, error)
+
+
+def note_lost(record: Record, metrics: Metrics, asked: Asked, error: GatewayError) -> None:
+    """The same of an answer that `error` kept from the client, in whole or in part."""
+    if error.reason in NO_ANSWER and not asked.told:
+        note(record, metrics, asked.upstream, why_of(error))

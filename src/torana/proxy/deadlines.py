@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 from torana.errors import GatewayError, Reason
 from torana.http.client import UpstreamConnection
 from torana.model.policy import Timeout
+from torana.proxy.inbound import Inbound
 
 _T = TypeVar("_T")
 
@@ -44,12 +45,18 @@ def shortest(*limits: tuple[str, float | None]) -> Limit | None:
     return min(given, key=lambda limit: limit.seconds) if given else None
 
 
-async def within(work: Awaitable[_T], limit: Limit, over: float = 0.0) -> _T:
-    """`work`, until its answer begins; `over` seconds of the limit are over. Raises UPSTREAM_TIMEOUT, naming it."""
+async def within(work: Awaitable[_T], limit: Limit, over: float = 0.0, inbound: Inbound | None = None) -> _T:
+    """`work`, until its answer begins; `over` seconds of the limit are over.
+
+    Raises UPSTREAM_TIMEOUT, or REQUEST_TIMEOUT where it was waiting for the client's body, naming the limit.
+    """
     try:
         async with asyncio.timeout(limit.seconds - over):
             return await work
     except TimeoutError:
+        if inbound is not None and inbound.gathering:
+            message = f"The request's body did not arrive within the {limit.name} of {limit.seconds:g} s."
+            raise GatewayError(Reason.REQUEST_TIMEOUT, message) from None
         raise RanOutError(limit) from None
 
 

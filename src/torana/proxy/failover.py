@@ -21,19 +21,21 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange
+from torana.http.body import Body
 from torana.http.dial import ConnectError
 from torana.llm.pauses import pause_of
 from torana.model.policy import Timeout
-from torana.proxy.ask import Asked, first_content
+from torana.proxy.ask import IDEMPOTENT, Asked, first_content
 from torana.proxy.attempts import ERROR_IN_STREAM, NEVER_ARRIVED, NO_ANSWER, is_failure, note, why_of
 from torana.proxy.balancer import Balancer
 from torana.proxy.deadlines import Limit, RanOutError, within
 from torana.proxy.inbound import Inbound
-from torana.proxy.passage import Document, Events, Rewritten
+from torana.proxy.passage import Document, EmptyStreamError, Events, Rewritten
 from torana.proxy.snapshot import CompiledRoute
 from torana.proxy.upstream import Upstream
 from torana.telemetry.metrics import Metrics
@@ -41,11 +43,10 @@ from torana.telemetry.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 _MOST_ATTEMPTS = 10  # a client that still waits by then is better served by an error
-_MOST_HELD = 10.0  # seconds of a stream without content; its client must see a sign of life, and failover ends there
+_MOST_HELD = 10.0  # seconds of what has no content yet; its client must see a sign of life, and failover ends there
 _MOST_WHOLE = 1024 * 1024  # octets of an answer that is no stream; one that is longer goes out as it comes
 _GRAIN = 0.005  # seconds; libuv counts in milliseconds, and a limit may be told to be over before it is
 _NO_TIMEOUT = Timeout()
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 _OWN_SHARE = 0.5  # of the time that all attempts have: one request charges one endpoint at most with its end
 
 Ask = Callable[[Upstream, int], Awaitable[Asked]]
@@ -117,6 +118,7 @@ class Failover:
             following = self._following(upstream, outcome)
             if following is None:
                 if isinstance(outcome, Asked):
+                    outcome.told = True
                     return outcome
                 raise self._told(self._failed or outcome)
             if isinstance(outcome, Asked):
@@ -138,7 +140,8 @@ class Failover:
         why: str | None
         try:
             asking = self._asked(upstream, began)
-            outcome, why = await (asking if limit is None else within(asking, limit, began - self._began))
+            spent = began - self._began
+            outcome, why = await (asking if limit is None else within(asking, limit, spent, self._inbound))
         except GatewayError as error:
             if error.reason not in NO_ANSWER:
                 vitals.unknown(self)
@@ -149,7 +152,8 @@ class Failover:
         except BaseException:
             vitals.unknown(self)
             raise
-        self._learn(upstream, outcome, why, max(began, self._inbound.gathered_at))
+        if not isinstance(outcome, Asked) or outcome.judge is None:
+            self._learn(upstream, outcome, why, max(began, self._inbound.gathered_at))
         return outcome, why
 
     async def _asked(self, upstream: Upstream, began: float) -> tuple[Asked, str | None]:
@@ -180,8 +184,11 @@ class Failover:
             asked.connection.bound_silence(timeout.stream_idle)
         if isinstance(asked.passage, Events):
             return await self._beginning(asked, asked.passage, began, timeout.first_byte)
-        if isinstance(asked.passage, Document | Rewritten):
-            await asked.connection.body.peek(_MOST_WHOLE)  # one that breaks off is no answer
+        body = asked.connection.body
+        if isinstance(asked.passage, Rewritten):
+            await body.peek(_MOST_WHOLE)  # one that breaks off is no answer
+        elif isinstance(asked.passage, Document) and not body.done:
+            await _whole(body)
         return None
 
     def _unwell(self, asked: Asked) -> bool:
@@ -194,9 +201,22 @@ class Failover:
         left = _MOST_HELD if first_byte is None else began + first_byte - time.monotonic()
         if not await first_content(asked, events, max(left, 0)):
             if first_byte is None:
+                asked.judge = events.begun = partial(self._judge, asked, events, began)
                 return None
             raise RanOutError(Limit("timeout.firstByteTimeout", first_byte))
         return ERROR_IN_STREAM if events.failed else None
+
+    def _judge(self, asked: Asked, events: Events, began: float) -> None:
+        """What a stream tells of its endpoint that went out without content: with its first one, or at its end."""
+        asked.judge = events.begun = None
+        body = asked.connection.body
+        if events.opened or events.failed:
+            self._learn(asked.upstream, asked, ERROR_IN_STREAM if events.failed else None, began)
+        elif body.done or body.error is not None:
+            error = body.error or EmptyStreamError()
+            self._learn(asked.upstream, error, why_of(error), began)
+        else:  # its client has left
+            asked.upstream.endpoint.vitals.unknown(self)
 
     def _learn(self, upstream: Upstream, outcome: Asked | GatewayError, why: str | None, began: float) -> None:
         vitals = upstream.endpoint.vitals
@@ -284,7 +304,7 @@ class Failover:
             return False
         if failed.is_llm or isinstance(outcome, Asked):
             return True  # an answer that was not taken is one that the route's `retry` names
-        return outcome.reason in NEVER_ARRIVED or self._exchange.method in _IDEMPOTENT or self._retry is not None
+        return outcome.reason in NEVER_ARRIVED or self._exchange.method in IDEMPOTENT or self._retry is not None
 
     def _told(self, error: GatewayError) -> GatewayError:
         """`error`, with all that was tried before it."""
@@ -298,6 +318,19 @@ class Failover:
             last, detail = f"no connection (phase {error.phase}).", last
         message = f"No endpoint answered; tried: {tried}. The last one: {last}"
         return GatewayError(error.reason, message, detail, retry_after=self._pause)
+
+
+async def _whole(body: Body) -> None:
+    """Hold an answer that is no stream until all of it is here. Raises the error it broke off with.
+
+    One that is long goes out as it comes, and so does one that still comes after _MOST_HELD: providers send white space
+    until they know the answer, for clients that take silence for death.
+    """
+    try:
+        async with asyncio.timeout(_MOST_HELD):
+            await body.peek(_MOST_WHOLE)
+    except TimeoutError:
+        await body.peek(body.size)
 
 
 def _untranslatable(outcome: Asked | GatewayError) -> bool:

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from functools import partial
 from time import perf_counter
+from typing import TypeVar
 
 from torana.errors import GatewayError, Reason
 from torana.exchange import Exchange, LocalReply
+from torana.http.message import end_hop
 from torana.http.request import Request
 from torana.http.server import ServerConnection
 from torana.llm.operation import Operation, operation_of
 from torana.policies.order import RequestPolicy
 from torana.proxy.answer import pass_on
 from torana.proxy.ask import Asked, Asking, hint
-from torana.proxy.attempts import is_failure, note, note_broken, note_lone
+from torana.proxy.attempts import NO_ANSWER, is_failure, note, note_broken, note_lost, why_of
 from torana.proxy.balancer import Balancer
 from torana.proxy.call import aimed, counted_here, read_call
 from torana.proxy.deadlines import lasting, within
@@ -42,6 +45,7 @@ from torana.telemetry.metrics import Metrics
 from torana.telemetry.record import Placement, Record
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _ATTEMPT = b"x-retry-attempt"
 
@@ -73,10 +77,10 @@ class Gateway:
                 exchange.operation, exchange.opaque = route.operations(exchange.path)
             reply = _run(route.before, exchange) if route.before else None
             if route.stages and reply is None:
-                waiting, limit = _wait(route, exchange, inbound), route.answer_limit
-                reply = await (waiting if limit is None else within(waiting, limit))
+                reply = await _in_time(_wait(route, exchange, inbound), exchange, route, inbound)
             if reply is None and route.models is not None:
-                choice = await choose(route.models, inbound, exchange, self.snapshot.config.limits.max_body_bytes)
+                choosing = choose(route.models, inbound, exchange, self.snapshot.config.limits.max_body_bytes)
+                choice = await _in_time(choosing, exchange, route, inbound)
                 if isinstance(choice, LocalReply):
                     reply = choice
                 else:
@@ -90,7 +94,6 @@ class Gateway:
         except GatewayError as error:
             # Its frames hold the request with its body, and some of them the error: the collector would come late.
             error.__traceback__ = None
-            note_lone(record, self.metrics, route, error)
             _fail(connection, exchange, route, error)
         except asyncio.CancelledError:
             record.status = record.status or Reason.CLIENT_LEFT.fault.status
@@ -118,31 +121,29 @@ class Gateway:
     async def _forward(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute) -> None:
         connection = inbound.client
         if exchange.operation is Operation.MODELS and is_listed(exchange, route.upstreams):
-            listed = await merged_list(exchange, route.upstreams, self.metrics, route.answer_limit)
-            _reply(connection, exchange, route, listed)
+            _reply(connection, exchange, route, await merged_list(exchange, route, self.metrics))
             return
         if route.mirrors and not inbound.request.upgrade:
-            await self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
-        upstream, limit, timeout = route.only, route.answer_limit, route.timeout
-        try:
-            if upstream is not None and upstream.redirect is None:
-                asking = self._ask(inbound, exchange, route, upstream)
-                spent = perf_counter() - exchange.record.started
-                asked = await (asking if limit is None else within(asking, limit, spent))
-                if asked.head.status >= 429 and upstream.is_llm and is_failure(asked.head):
-                    note(exchange.record, self.metrics, upstream, str(asked.head.status))
-            else:
-                ask = partial(self._ask, inbound, exchange, route)
-                failover = Failover(ask, inbound, exchange, route, pick(route), self.metrics)
-                upstream = failover.first()
-                if upstream.redirect is not None:
-                    exchange.record.backend = upstream.backend.name
-                    _reply(connection, exchange, route, upstream.redirect.on_request(exchange))
-                    return
-                asked = await failover.run(upstream)
-        except GatewayError as error:
-            await self._count_here(inbound, exchange, route, upstream, error)
-            return
+            copying = self._mirrors.copy(inbound, exchange, route, self.snapshot.config.limits.max_body_bytes)
+            await _in_time(copying, exchange, route, inbound)
+        lone, limit, timeout = route.only, route.answer_limit, route.timeout
+        if lone is None or lone.redirect is not None:
+            found = await self._fail_over(inbound, exchange, route)
+            if found is None:
+                return
+            asked = found
+        else:
+            asking = self._ask(inbound, exchange, route, lone)
+            spent = perf_counter() - exchange.record.started
+            try:
+                asked = await (asking if limit is None else within(asking, limit, spent, inbound))
+            except GatewayError as error:
+                await self._count_here(inbound, exchange, route, lone, error)
+                return
+            if asked.head.status >= 429 and lone.is_llm and is_failure(asked.head):
+                note(exchange.record, self.metrics, lone, str(asked.head.status))
+                asked.told = True
+        exchange.content = None
         inbound.let_go()  # it went upstream, and is not kept for as long as a stream lasts
         pass_to_end = pass_on if asked.head.status != 101 else switch
         try:
@@ -151,25 +152,54 @@ class Gateway:
             else:
                 with lasting(asked.connection, timeout, exchange.record.started):
                     await pass_to_end(exchange, connection, asked, route)
+        except GatewayError as error:
+            note_lost(exchange.record, self.metrics, asked, error)
+            raise
         finally:
-            if exchange.record.error is not None:
-                note_broken(exchange.record, self.metrics, route, asked)
+            if exchange.record.error is not None or inbound.form is not None or asked.judge is not None:
+                self._note_end(inbound, exchange, asked)
             endpoint = asked.upstream.endpoint  # `asked.release()`, without the call
             endpoint.vitals.pending -= 1
             endpoint.lane.give(asked.connection)
-            if inbound.form is not None:  # which it seldom is: spared the call
-                _note_model(exchange.record, inbound)
+
+    async def _fail_over(self, inbound: Inbound, exchange: Exchange, route: CompiledRoute) -> Asked | None:
+        """The answer of one of the route's endpoints; None when the request is answered here."""
+        failover = Failover(
+            partial(self._ask, inbound, exchange, route), inbound, exchange, route, pick(route), self.metrics
+        )
+        upstream = failover.first()
+        if upstream.redirect is not None:
+            exchange.record.backend = upstream.backend.name
+            _reply(inbound.client, exchange, route, upstream.redirect.on_request(exchange))
+            return None
+        try:
+            return await failover.run(upstream)
+        except GatewayError as error:
+            await self._count_here(inbound, exchange, route, upstream, error)
+            return None
 
     async def _count_here(
-        self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream | None, error: GatewayError
+        self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, error: GatewayError
     ) -> None:
-        """Answer a count of tokens that no provider can be asked for; raises any other `error`."""
-        counts = exchange.record.operation == Operation.COUNT_TOKENS.text
-        if error.reason is not Reason.UNTRANSLATABLE or not counts or upstream is None:
+        """Answer a count of tokens that no provider can be asked for; raises any other `error`.
+
+        That of a lone endpoint is told of; Failover has told of others.
+        """
+        if upstream is route.only and error.reason in NO_ANSWER:
+            note(exchange.record, self.metrics, upstream, why_of(error))
+        if error.reason is not Reason.UNTRANSLATABLE or exchange.record.operation != Operation.COUNT_TOKENS.text:
             raise error
         body = await inbound.gather(self.snapshot.config.limits.max_body_bytes)
         exchange.record.endpoint = ""
         _reply(inbound.client, exchange, route, counted_here(body, upstream.model))
+
+    def _note_end(self, inbound: Inbound, exchange: Exchange, asked: Asked) -> None:
+        """What is known at the end of an answer: whether it broke off, or was one, and the model of a form."""
+        if asked.judge is not None:
+            asked.judge()
+        if exchange.record.error is not None:
+            note_broken(exchange.record, self.metrics, asked)
+        _note_model(exchange.record, inbound)
 
     async def _ask(
         self, inbound: Inbound, exchange: Exchange, route: CompiledRoute, upstream: Upstream, number: int = 0
@@ -291,6 +321,14 @@ def _run(policies: tuple[RequestPolicy, ...], exchange: Exchange) -> LocalReply 
     return None
 
 
+async def _in_time(work: Awaitable[_T], exchange: Exchange, route: CompiledRoute, inbound: Inbound) -> _T:
+    """`work` before anybody is asked, within the time that an answer has. Raises what `within` does."""
+    limit = route.answer_limit
+    if limit is None:
+        return await work
+    return await within(work, limit, perf_counter() - exchange.record.started, inbound)
+
+
 async def _wait(route: CompiledRoute, exchange: Exchange, inbound: Inbound) -> LocalReply | None:
     """Run the policies that have to be waited for, and those that run after each."""
     for stage in route.stages:
@@ -309,6 +347,7 @@ def _begin(request: Request, connection: ServerConnection) -> Exchange:
     record.host = request.host.decode("latin-1")
     record.path = request.path.decode("latin-1")
     record.version = request.version
+    end_hop(request.fields)
     scheme = b"https" if connection.tls else b"http"
     return Exchange(
         record, request.method, scheme, request.host, request.path, request.query, request.fields, connection.sni

@@ -15,11 +15,12 @@ class Inbound:
     """`content` is the whole body once it has been read; `spent` tells that it went upstream without being kept.
 
     What is spent cannot be sent again. Everything else can: a body that was gathered, and one nobody has touched yet.
-    `gathered_at` (of time.monotonic) is when the last of `content` came, 0 where nobody waited for it. `form` is what
-    a form goes through on its way. `kept` are the octets of it that were counted in the process's `room`.
+    `gathering`: the body is being waited for, or never came. `gathered_at` (of time.monotonic) is when the last of it
+    did, 0 where nobody waited for it. `form` is what a form goes through on its way. `kept` are the octets of it that
+    were counted in the process's `room`.
     """
 
-    __slots__ = ("client", "content", "form", "gathered_at", "kept", "request", "room", "spent")
+    __slots__ = ("client", "content", "form", "gathered_at", "gathering", "kept", "request", "room", "spent")
 
     def __init__(self, request: Request, client: ServerConnection, room: Room) -> None:
         self.request = request
@@ -27,6 +28,7 @@ class Inbound:
         self.content: bytes | None = None
         self.form: Form | None = None
         self.gathered_at = 0.0
+        self.gathering = False
         self.kept = 0
         self.room = room
         self.spent = False
@@ -44,7 +46,9 @@ class Inbound:
                 raise too_large(limit)
             if length is not None and length > FREE:
                 self.grow(length)
+            self.gathering = True
             self.content = await self.request.body.gather(limit, self.grow)
+            self.gathering = False
             if len(self.content) > FREE:
                 self.grow(len(self.content))
             self.gathered_at = time.monotonic()
@@ -63,7 +67,9 @@ class Inbound:
             return
         if length is not None and length > FREE:
             self.grow(length)
+        self.gathering = True
         await body.peek(limit, self.grow)
+        self.gathering = False
         if body.size > FREE:
             self.grow(min(body.size, limit))
         if body.done and body.size <= limit:

@@ -20,10 +20,11 @@ from torana.llm.operation import Operation
 from torana.llm.usage import UNREADABLE
 from torana.proxy.ask import Asking
 from torana.proxy.attempts import note
-from torana.proxy.deadlines import Limit
 from torana.proxy.language import CREDENTIALS
 from torana.proxy.models import describer, list_reply, model_id
+from torana.proxy.reply import listed
 from torana.proxy.runtime import Listing
+from torana.proxy.snapshot import CompiledRoute
 from torana.proxy.upstream import Upstream
 from torana.telemetry.metrics import Metrics
 from torana.telemetry.record import Record
@@ -32,7 +33,6 @@ _LONGEST_WAIT: Final = 5.0  # seconds for one upstream
 _MOST_READ: Final = 1024 * 1024  # bytes of one upstream's answer
 _KEPT: Final = 60.0  # seconds that an answer is good for
 _MOST_KEPT: Final = 8  # answers of one endpoint; they differ by credential, path and host
-_MOST_TOLD: Final = 1024  # bytes of the header field that says who is missing
 _PARTIAL: Final = b"x-torana-partial"
 
 
@@ -56,17 +56,16 @@ def is_listed(exchange: Exchange, upstreams: Iterable[Upstream]) -> bool:
     return exchange.method in (b"GET", b"HEAD") and not model_id(exchange) and bool(askable(upstreams))
 
 
-async def merged_list(
-    exchange: Exchange, upstreams: Iterable[Upstream], metrics: Metrics, limit: Limit | None
-) -> LocalReply:
+async def merged_list(exchange: Exchange, route: CompiledRoute, metrics: Metrics) -> LocalReply:
     """The list in the form of the client's API, each id once. Who did not answer is named in its head and the log.
 
-    After `limit` since the request came no upstream is waited for.
+    When the route's time for an answer is over no upstream is waited for.
     """
     record = exchange.record
     record.protocol = "llm"
     record.operation = Operation.MODELS.text
-    upstreams = askable(upstreams)
+    upstreams = askable(route.upstreams)
+    limit = route.answer_limit
     describe = describer(exchange)
     models: dict[str, Any] = {}
     missing: dict[str, None] = {}
@@ -76,14 +75,14 @@ async def merged_list(
         for name in upstream.named_models:
             models.setdefault(name, describe(name))
         if isinstance(answer, str):
-            missing[upstream.endpoint.text] = None
+            missing[upstream.endpoint.text if route.shows_endpoints else upstream.public_name] = None
             note(record, metrics, upstream, answer)
         else:
             for name, model in answer.items():
                 models.setdefault(name, model)
     reply = list_reply(exchange, models)
     if missing:
-        reply.fields.append((_PARTIAL, _PARTIAL, ", ".join(missing).encode()[:_MOST_TOLD]))
+        reply.fields.append((_PARTIAL, _PARTIAL, listed(missing)))
     return reply
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import heapq
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _FORM_BEGINS: Final = 64 * 1024  # bytes of a form that are looked through for its model at first
 _NEAREST: Final = 3  # names that are suggested
+_COMPARED: Final = 20
 _FEW: Final = 10  # names that are told instead, where none is near
 _LONGEST: Final = 200  # characters of a model's name in an error
 _STARTED: Final = int(time.time())  # what a model's `created` says here: there is nothing better to say
@@ -120,12 +123,23 @@ class ModelTable:
         return (entry for head, tail, entry in self._patterns if _fits(model, head, tail))
 
     def _unknown(self, model: str) -> GatewayError:
-        nearest = difflib.get_close_matches(model[:_LONGEST], self._listed, _NEAREST, cutoff=0.5)
+        nearest = _nearest(model[:_LONGEST], self._listed)
         hint = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
         if not hint and len(self._listed) <= _FEW:
             hint = f" There are: {', '.join(self._listed)}."
         message = f"The model {_clipped(model)} does not exist here.{hint}"
         return GatewayError(Reason.MODEL_NOT_FOUND, message, param="model")
+
+
+def _nearest(model: str, names: Collection[str]) -> list[str]:
+    """Of many names, those are compared with it that have the most pairs of characters in common.
+
+    A comparison takes 40 microseconds: with hundreds, clients that ask for what is not there would hold up all others.
+    """
+    if len(names) > _COMPARED:
+        pairs = {*pairwise(model)}
+        names = heapq.nlargest(_COMPARED, names, key=lambda name: len(pairs.intersection(pairwise(name))))
+    return difflib.get_close_matches(model, names, _NEAREST, cutoff=0.5)
 
 
 def _fits(model: str, head: str, tail: str) -> bool:
@@ -176,7 +190,9 @@ async def _of_form(models: ModelTable, inbound: Inbound, boundary: bytes, limit:
     body = inbound.request.body
     size, seen = min(_FORM_BEGINS, limit), 0
     while True:
+        inbound.gathering = True
         beginning = await body.peek(size, inbound.grow)
+        inbound.gathering = False
         form.feed(beginning[seen:])
         if form.asked is not None or body.done:
             return form.asked

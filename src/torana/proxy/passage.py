@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter, time
 from typing import Protocol, TypeAlias
 
@@ -211,6 +212,7 @@ class Events(Unread):
         self._reader = reader
         self._operation = operation
         self.resized = resized  # a Content-Length, if any, would not fit
+        self.begun: Callable[[], None] | None = None  # told of the first content
 
     @property
     def opened(self) -> bool:
@@ -228,6 +230,8 @@ class Events(Unread):
         out = [reader.feed(chunk) for chunk in chunks]
         if reader.deltas and self._record.first_token is None:
             self._record.first_token = perf_counter()
+            if self.begun is not None:
+                self.begun()
         return out
 
     def end(self) -> list[bytes]:

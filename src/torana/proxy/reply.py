@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import uuid
+from collections.abc import Iterable
+from urllib.parse import quote
 
 from torana.errors import GatewayError
 from torana.exchange import LocalReply
@@ -14,6 +16,8 @@ from torana.llm.errors import ANTHROPIC, error_body
 from torana.llm.operation import Operation
 
 _NOTHING: frozenset[bytes] = frozenset()
+_LONGEST = 1024  # bytes of a list in a field; a client may have sent thousands of things
+_VISIBLE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # of ASCII, beside letters, digits and `_.-~`; without `%`, which escapes
 _ID = re.compile(rb"[!-~]{1,128}\Z").match
 
 
@@ -43,6 +47,12 @@ def request_id(fields: Fields) -> str:
 
 def new_id() -> str:
     return uuid.uuid4().hex
+
+
+def listed(names: Iterable[str]) -> bytes:
+    """Names that somebody has chosen, as a field's value: what is no visible ASCII is escaped as in a URL."""
+    text = ", ".join(names)[:_LONGEST]
+    return quote(text, safe=_VISIBLE, errors="replace")[:_LONGEST].encode("ascii")
 
 
 def render_reply(reply: LocalReply) -> list[bytes]:

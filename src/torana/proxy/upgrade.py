@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torana.exchange import Exchange
-from torana.http.message import HOP_BY_HOP, render
+from torana.http.message import HOP_BY_HOP, end_hop, render
 from torana.http.server import ServerConnection
 from torana.http.upgrade import LINES
 from torana.proxy.answer import apply_policies
@@ -17,6 +17,7 @@ async def switch(exchange: Exchange, client: ServerConnection, asked: Asked, rou
     """The 101 and what follows it, to the end. What ended it other than the ends themselves is noted in the record."""
     head, record = asked.head, exchange.record
     record.status = head.status
+    end_hop(head.fields)
     apply_policies(exchange, asked, route)
     parts = [b"HTTP/1.1 101 %b\r\n" % head.phrase, LINES]
     render(parts, head.fields, _DROPS)

@@ -13,7 +13,7 @@ import msgspec
 
 from torana.exchange import Exchange
 from torana.http.dial import Address
-from torana.http.message import HOP_BY_HOP, connection_options, readable_encodings
+from torana.http.message import HOP_BY_HOP, readable_encodings
 from torana.http.proxies import Environment
 from torana.llm.formats.translation import Translation
 from torana.llm.operation import Operation
@@ -150,9 +150,6 @@ class Upstream:
             fields = [each for each in fields if each[0] not in self._keys]
             self._modify.apply(fields)
         drops = self._drops
-        options = connection_options(fields)
-        if options:
-            drops = drops | options
         parts = [exchange.method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n", credential.lines]
         for lower, name, value in fields:
             if lower not in drops:
@@ -165,7 +162,7 @@ class Upstream:
             given = {lower for lower, _, _ in fields}
             parts += [line for lower, line in self._headers if lower not in given]
         if credential.cookie is not None:
-            parts.append(with_cookie([] if b"cookie" in options else fields, credential.cookie))
+            parts.append(with_cookie(fields, credential.cookie))
         return Outgoing(target, host, parts)
 
 

@@ -24,6 +24,8 @@ from torana.policies.request_redirect import RequestRedirectPolicy
             "slow",
         ),
         (DirectResponse(204, "", (("x-a", ""),)), ["x-a: "], ""),
+        (DirectResponse(204, "not sent"), [], ""),
+        (DirectResponse(304, "not sent"), [], ""),
     ],
 )
 def test_direct_response(direct: DirectResponse, lines: list[str], body: str) -> None:

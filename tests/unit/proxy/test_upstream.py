@@ -80,30 +80,6 @@ def test_fields_of_one_hop(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "kept"),
-    [
-        (["keep-alive"], ["X-A: 1", "X-B: 2", "C: 3"]),
-        (["close"], ["X-A: 1", "X-B: 2", "C: 3"]),
-        (["x-a"], ["X-B: 2", "C: 3"]),
-        (["Close, X-A , x-b"], ["C: 3"]),
-        (["keep-alive", "x-b"], ["X-A: 1", "C: 3"]),
-        ([",,"], ["X-A: 1", "X-B: 2", "C: 3"]),
-    ],
-)
-def test_fields_named_by_connection(options: list[str], kept: list[str]) -> None:
-    """What `Connection` names is for the gateway only (RFC 9110, 7.6.1)."""
-    request = exchange("/", ("X-A", "1"), *(("Connection", option) for option in options), ("X-B", "2"), ("C", "3"))
-    assert sent(request) == kept
-
-
-def test_connection_cannot_take_our_credential_away() -> None:
-    """A client that names the credential's field in `Connection` loses its own, not the gateway's."""
-    request = exchange("/", ("Connection", "authorization, cookie"), ("Authorization", "x"), ("Cookie", "a=1"))
-    assert sent(request, BackendAuth(Secret("k"))) == ["authorization: Bearer k"]
-    assert sent(request, BackendAuth(Secret("k"), CredentialPlace.COOKIE, "s")) == ["cookie: s=k"]
-
-
-@pytest.mark.parametrize(
     ("accept", "limited"),
     [
         ("gzip, deflate, br, zstd", "gzip, deflate"),
