@@ -112,7 +112,14 @@ _ABSENT: Any = object()
 def _field(record: type[Record], name: str, key: Key, entry: Entry, path: Path, findings: Findings) -> Any:
     """The value of a known key. Nothing (`policies:` and no more) counts as no key, unless that could hide a slip."""
     node = entry.value
-    if not isinstance(node, Scalar) or core_value(node) is not None or key.required:
+    if not isinstance(node, Scalar) or core_value(node) is not None:
+        return _value(key.shape, node, path, findings)
+    if findings.document.source.gives_nothing(entry.key.end, node.end):
+        # Without its address a key would go to another place; without its key the client's own would go on.
+        hint = 'is it empty, or begins with `#`? write "$NAME", with quotes, or ${NAME:-} if it may be empty'
+        findings.error(path, "the variable here gives no value", hint)
+        return _BAD
+    if key.required:
         return _value(key.shape, node, path, findings)
     if key.shape.record is not None and key.shape.record.empty is Empty.REFUSED and not key.shape.text:
         findings.error(path, "has no value", f"write `{name}: {{}}` if it is meant, or remove the key")

@@ -50,6 +50,19 @@ class Source(msgspec.Struct, frozen=True, dict=True):
             return True
         return i + 1 < len(self.spans) and self.spans[i + 1].start < end
 
+    def gives_nothing(self, start: int, end: int) -> bool:
+        """Whether nothing stands from `start` to `end` where a variable does: an empty one, or one that is a comment.
+
+        One that is written with a default says itself that it may be empty: `${NAME:-}`.
+        """
+        near = end + len(self.text[end:]) - len(self.text[end:].lstrip(" \t"))
+        far = end + len(self.text[end:]) - len(self.text[end:].lstrip())
+        return any(
+            start <= span.start <= (near if self.text[span.start : span.end].strip() else far)
+            and ":-" not in self.original[span.written : span.written_end]
+            for span in self.spans
+        )
+
     @property
     def hidden(self) -> frozenset[Secret]:
         """The texts that came from variables."""
