@@ -55,13 +55,17 @@ class Source(msgspec.Struct, frozen=True, dict=True):
 
         One that is written with a default says itself that it may be empty: `${NAME:-}`.
         """
-        near = end + len(self.text[end:]) - len(self.text[end:].lstrip(" \t"))
-        far = end + len(self.text[end:]) - len(self.text[end:].lstrip())
+        line, space = self._behind(end, " \t"), self._behind(end, " \t\r\n")
         return any(
-            start <= span.start <= (near if self.text[span.start : span.end].strip() else far)
+            start <= span.start <= (line if self.text[span.start : span.end].strip() else space)
             and ":-" not in self.original[span.written : span.written_end]
             for span in self.spans
         )
+
+    def _behind(self, offset: int, blanks: str) -> int:
+        while self.text[offset : offset + 1] in tuple(blanks):
+            offset += 1
+        return offset
 
     @property
     def hidden(self) -> frozenset[Secret]:
