@@ -36,8 +36,8 @@ def test_no_durations(text: str) -> None:
     [
         (
             syntax.host_fault,
-            ("a", "a-b.example", "my_service", "10.0.0.1", "::1", "a.example."),
-            ("", "-a", "a..b", "a b", "1::2::3", "é"),
+            ("a", "a-b.example", "my_service", "10.0.0.1", "::1", "fe80::1%eth0", "a.example."),
+            ("", "-a", "a..b", "a b", "1::2::3", "é", "::1%", "::1%a b", "::1%\r\nx:y"),
         ),
         (syntax.hostname_fault, ("a.example", "*.example"), ("a:80", "*a.example", "a.*", "**.a")),
         (syntax.changed_header_fault, ("x-a", "Authorization"), ("", "a b", "Host", "Content-Length", ":path")),

@@ -24,10 +24,10 @@ _CURES = (
     ("escape character", "in double quotes a `\\` begins an escape: use single quotes"),
     ("characters are not allowed", "remove it, or write it as an escape in double quotes"),
     (_UNCLOSED, "the quote that opens here is never closed"),
-    ("block mapping", "keys of one object begin in one column, and quotes go around the whole of a text"),
-    ("block collection", "items of one list begin in one column"),
-    ("flow", "what opens with a bracket has to be closed, and commas stand between its members"),
-    ("document start", "the keys at the top begin in one column"),
+    ("parsing a block mapping", "keys of one object begin in one column, and quotes go around the whole of a text"),
+    ("parsing a block collection", "items of one list begin in one column"),
+    ("parsing a flow", "what opens with a bracket has to be closed, and commas stand between its members"),
+    ("<document start>", "the keys at the top begin in one column"),
 )
 """A piece of what either of PyYAML's parsers says -> what is most often wrong. Of several the first."""
 

@@ -53,12 +53,12 @@ class Source(msgspec.Struct, frozen=True, dict=True):
     def gives_nothing(self, start: int, end: int) -> bool:
         """Whether nothing stands from `start` to `end` where a variable does: an empty one, or one that is a comment.
 
-        One that is written with a default says itself that it may be empty: `${NAME:-}`.
+        One whose default is empty says itself that there may be nothing: `${NAME:-}`.
         """
         line, space = self._behind(end, " \t"), self._behind(end, " \t\r\n")
         return any(
             start <= span.start <= (line if self.text[span.start : span.end].strip() else space)
-            and ":-" not in self.original[span.written : span.written_end]
+            and not self.original[span.written : span.written_end].endswith(":-}")
             for span in self.spans
         )
 
