@@ -24,6 +24,8 @@ from torana.model.policy import (
 
 AGENTGATEWAY: Final = "agentgateway.dev"
 KIND: Final = "AgentgatewayBackend"
+_MISSING: Final = {"host": "missing.invalid", "port": 80}
+"""Stands for a place that there is not; RFC 6761, section 6.4, has no name in it resolve."""
 
 
 class Backends:
@@ -51,7 +53,7 @@ class Backends:
         groups = ref.groups
         if not groups:
             self._report.add(Fidelity.MANUAL, f"route {route}: backends", "one of them is missing or wrong here, too")
-            return self._object("missing", {"static": {"host": "missing.invalid", "port": 80}})
+            return self._object("missing", {"static": dict(_MISSING)})
         if len(groups) == 1 and len(groups[0]) == 1:
             return self.lone(groups[0][0])
         providers = [
@@ -88,6 +90,7 @@ class Backends:
             self._report.add(
                 Fidelity.UNSUPPORTED, f"unix:{target.unix}", "a socket of a machine is nothing of a cluster"
             )
+            return dict(_MISSING)
         return {"host": self._original.plain(target.host), "port": target.port}
 
     # Language models

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from msgspec import structs
+
 from torana.config.convert.emit import emit
 from torana.config.convert.kubernetes_backends import AGENTGATEWAY, KIND, Backends, full_authority
 from torana.config.convert.kubernetes_names import Names, gateway_duration, label, precise_hostname
@@ -116,6 +118,8 @@ class _Export:
         return f"{KIND} {', '.join(names)} is for it: give it an HTTPRoute, by path or header, or an AgentgatewayModel"
 
     def _route(self, route: Route, here: _Here) -> dict[str, Any]:
+        if route.policies.redirect is not None:
+            route = structs.replace(route, backends=())  # none is ever asked, and beside a redirect none may stand
         subject = f"route {self._original.plain(route.name)}"
         before = len(self._report.findings)
         filters = self._filters(route, here, subject)
