@@ -174,7 +174,11 @@ class Backends:
         """A variable, whatever the user's file had: a manifest is often kept where others read it."""
         text = auth.key.reveal()
         if self._original.has_variable(text):
-            return self._original.text(text)
+            written = self._original.text(text)
+            if ":-" in written:
+                what = "has a default, which envsubst does not know; `--expand-env` does"
+                self._report.add(Fidelity.APPROXIMATE, f"{name}: key", what)
+            return written
         file = self._original.file(text)
         why = f"is read from {self._original.plain(file)}" if file is not None else "is not written into manifests"
         return self._original.placeholder(auth.key, name, why)
