@@ -36,6 +36,7 @@ _GOLDEN = _ROOT / "tests" / "golden"
 _NAMES = sorted(path.stem for path in _EXAMPLES.glob("*.yaml") if path.stem not in ("llm", "failover"))
 _ENV = {"KEY": "sk-x", "HOST": "host.example", "NUMBER": "4711", "CANARY": "sk-y"}
 _CHAT = "/v1/chat/completions"
+_LISTENER = "binds: [{port: %d, listeners: [{routes: [{matches: [%s], policies: {%s}, backends: [%s]}]}]}]"
 _OWN_PRESETS = ("lmstudio", "perplexity", "vllm")
 
 
@@ -156,6 +157,23 @@ def test_binds_to_binds(name: str) -> None:
     assert _config(to_agentgateway(_original(_text(name))).text) == _config(_text(name))
 
 
+def test_operations_to_agentgateway() -> None:
+    """What a route says of its paths goes on: agentgateway takes every other one for a chat completion."""
+    file = _GOLDEN / "standalone" / "ai.yaml"
+    made = to_agentgateway(_original(file.read_text(), file.parent))
+    assert made.report.complete
+    assert _config(made.text, file.parent).binds == _config(file.read_text(), file.parent).binds
+
+
+@pytest.mark.parametrize("tcp", ["{keepalives: {enabled: false}}", "{connectTimeout: 1s}", "{keepalives: {time: 9s}}"])
+def test_tcp_to_agentgateway(tcp: str) -> None:
+    """How connections are kept is written whole: agentgateway wants `keepalives` wherever there is `tcp`."""
+    text = _LISTENER % (80, "", "", f"{{host: 'h:1', policies: {{tcp: {tcp}}}}}")
+    made = to_agentgateway(_original(text)).text
+    assert "keepalives:" in made
+    assert _config(made) == _config(text)
+
+
 @pytest.mark.parametrize("name", _NAMES)
 def test_binds_to_kubernetes(name: str) -> None:
     """Each example as manifests sends a chat completion to the same place; what comes of its path is the same route."""
@@ -179,9 +197,6 @@ def test_groups_to_kubernetes() -> None:
     before = load(text, "a.yaml", env, _ROOT).config.binds[0].listeners[0].routes[1]
     routes = Manifests(reading).load().config.binds[0].listeners[0].routes
     assert _nameless(before) in [_nameless(each) for each in routes]
-
-
-_LISTENER = "binds: [{port: %d, listeners: [{routes: [{matches: [%s], policies: {%s}, backends: [%s]}]}]}]"
 
 
 def _both(port: int, matches: str, policies: str, backends: str) -> tuple[Converted, Route, list[Route]]:

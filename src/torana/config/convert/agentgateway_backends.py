@@ -17,6 +17,7 @@ from torana.model.policy import (
     CredentialPlace,
     Eviction,
     Health,
+    Keepalive,
     PathKind,
 )
 
@@ -200,13 +201,13 @@ class Backends:
         made: dict[str, Any] = {"tcp": None, "backendTunnel": None}
         if how is None:
             return made
-        if how.timeout is not None or how.keepalive is not None:
-            kept = how.keepalive
-            made["tcp"] = {
+        kept = how.keepalive
+        if how.timeout is not None or kept != Keepalive():
+            made["tcp"] = {  # where there is `tcp`, agentgateway wants `keepalives` in it
                 "connectTimeout": span(how.timeout) if how.timeout is not None else None,
                 "keepalives": {"time": span(kept.idle), "interval": span(kept.interval), "retries": kept.probes}
                 if kept is not None
-                else None,
+                else {"enabled": False},
             }
         if how.tunnel is not None:
             policies = {"backendTLS": self._tls(how.tunnel.tls, name)}

@@ -223,6 +223,8 @@ class Backends:
         if how is None:
             return {}
         kept = how.keepalive
+        if kept is None:
+            self._report.add(Fidelity.APPROXIMATE, f"{name}: tcp.keepalives", "cannot be switched off: there are some")
         tcp = {
             "connectTimeout": gateway_duration(how.timeout) if how.timeout is not None else None,
             "keepalive": {
