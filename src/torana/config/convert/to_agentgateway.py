@@ -77,6 +77,12 @@ class _Export:
             "policies": self._policies(route),
             "backends": [self._with_operations(self._backends.ref(each), route) for each in route.backends] or None,
         }
+        everyone = [backend for ref in route.backends for backend in ref.backends if backend.provider is not None]
+        if not route.operations and any(each.path.kind not in (PathKind.FULL, PathKind.OVERRIDE) for each in everyone):
+            what = "every path is a chat completion there, where none is said: here it tells by itself what it is"
+            self._report.add(
+                Fidelity.APPROXIMATE, f"route {self._original.plain(route.name)}: policies.ai.routes", what
+            )
         if len(self._report.findings) == before:
             self._report.add(Fidelity.EXACT, f"route {self._original.plain(route.name)}")
         return tree

@@ -74,9 +74,18 @@ def test_a_number_cannot_be_a_name() -> None:
     made = to_agentgateway(_original(text))
     assert "port: 3000" in made.text
     assert "key: $KEY" in made.text
-    assert _found(made, Fidelity.APPROXIMATE) == [
-        "a.yaml:3: approximate: $PORT: its value is written out: a number or a file is needed here"
-    ]
+    told = [each for each in _found(made, Fidelity.APPROXIMATE) if "$" in each]
+    assert told == ["a.yaml:3: approximate: $PORT: its value is written out: a number or a file is needed here"]
+
+
+@pytest.mark.parametrize(
+    ("policies", "told"),
+    [("", True), ("urlRewrite: {path: {full: /v1/chat/completions}}", False), ("ai: {routes: {'*': detect}}", False)],
+)
+def test_what_agentgateway_takes_for_chat(policies: str, told: bool) -> None:  # noqa: FBT001 - a column of the table
+    """Without `ai.routes` every path is a chat completion for agentgateway: a route that goes by paths says so."""
+    made = to_agentgateway(_original(_BACKEND % (f"policies: {{{policies}}}", _KEY % "$KEY")))
+    assert any("ai.routes" in each for each in _found(made, Fidelity.APPROXIMATE)) is told
 
 
 def test_a_number_without_a_value() -> None:
