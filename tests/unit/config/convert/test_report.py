@@ -82,7 +82,7 @@ def test_a_number_cannot_be_a_name() -> None:
     ("policies", "told"),
     [("", True), ("urlRewrite: {path: {full: /v1/chat/completions}}", False), ("ai: {routes: {'*': detect}}", False)],
 )
-def test_what_agentgateway_takes_for_chat(policies: str, told: bool) -> None:  # noqa: FBT001 - a column of the table
+def test_what_agentgateway_takes_for_chat(policies: str, told: bool) -> None:
     """Without `ai.routes` every path is a chat completion for agentgateway: a route that goes by paths says so."""
     made = to_agentgateway(_original(_BACKEND % (f"policies: {{{policies}}}", _KEY % "$KEY")))
     assert any("ai.routes" in each for each in _found(made, Fidelity.APPROXIMATE)) is told
