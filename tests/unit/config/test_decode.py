@@ -52,6 +52,14 @@ def test_text_is_taken_as_it_stands() -> None:
     assert backend.provider.model == "4.10"
 
 
+def test_an_item_without_its_dash() -> None:
+    """Where a list or another object may stand, an object that would be an item is told to begin with `- `."""
+    limit = "{maxTokens: 1, tokensPerFill: 1, fillInterval: 1s}"
+    with pytest.raises(ConfigError, match="where a list, or an object is expected; begin each item with `- `"):
+        load(_ROUTE.format(f"{{localRateLimit: {limit}}}"), "f", {}, Path())
+    load(_ROUTE.format(f"{{localRateLimit: {{conditional: [{limit}]}}}}"), "f", {}, Path())
+
+
 _MODEL = "llm: {models: [{name: a, provider: openAI, params: {%s}}]}"
 
 

@@ -31,6 +31,13 @@ def test_no_durations(text: str) -> None:
         seconds(text)
 
 
+def test_a_problem_is_one_line() -> None:
+    """What a file holds breaks no line of the log, and steers no terminal."""
+    with pytest.raises(ConfigError) as refused:
+        load('binds: [{port: 1, listeners: [{hostname: "a\\nb\\e[31mc"}]}]', "f", {}, Path())
+    assert '"a b [31mc" is no host name' in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("fault", "good", "bad"),
     [
