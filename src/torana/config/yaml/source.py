@@ -58,10 +58,11 @@ class Source(msgspec.Struct, frozen=True, dict=True):
         One whose default is empty says itself that there may be nothing: `${NAME:-}`.
         """
         line, space = self._behind(end, " \t"), self._behind(end, " \t\r\n")
+        near = self.spans[bisect_left(self._starts, start) : bisect_right(self._starts, space)]
         return any(
-            start <= span.start <= (line if self.text[span.start : span.end].strip() else space)
+            span.start <= (line if self.text[span.start : span.end].strip() else space)
             and not self.original[span.written : span.written_end].endswith(":-}")
-            for span in self.spans
+            for span in near
         )
 
     def _behind(self, offset: int, blanks: str) -> int:
