@@ -290,6 +290,16 @@ def test_a_socket_goes_nowhere(export: Callable[[Original], Converted]) -> None:
     assert not made.report.complete
 
 
+def test_ipv6_elsewhere() -> None:
+    """An IPv6 address keeps its brackets in a URL; agentgateway, which does not read one, is told of."""
+    original = _LISTENER % (80, "", "", "{ai: {hostOverride: '[2001:db8::1]:8000', provider: {openAI: {}}}}")
+    (model,) = yaml.safe_load(to_litellm(_original(original)).text)["model_list"]
+    assert model["litellm_params"]["api_base"] == "http://[2001:db8::1]:8000/v1"
+    made = to_agentgateway(_original(original))
+    assert not made.report.complete
+    assert _config(made.text).binds[0].listeners[0].routes[0].backends[0].groups[0][0].target.host == "2001:db8::1"
+
+
 def test_variables_outside_secrets() -> None:
     """A variable that `--expand-env` leaves alone is told."""
     made = to_kubernetes(_original(_LISTENER % (80, "", "", "{host: '$HOST:80'}")))

@@ -71,6 +71,9 @@ class Backends:
         return {"host": self._address(backend.target), "policies": self.policies(backend)}
 
     def _address(self, target: Target) -> str:
+        if ":" in target.host:
+            what = "agentgateway reads no IPv6 address here: give it a name"
+            self._report.add(Fidelity.MANUAL, self._original.plain(str(target)), what)
         return self._original.text(str(target))
 
     def place(self, backend: Backend) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import msgspec
 from torana.config.convert.emit import emit
 from torana.config.convert.litellm_deployments import AT_ROOT
 from torana.config.convert.original import Original
-from torana.config.convert.places import CHAT, Spot, chat_path, own_spot, preset_at
+from torana.config.convert.places import CHAT, chat_path, own_spot, preset_at, spot_at
 from torana.config.convert.report import Converted, Fidelity
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend, BackendRef, ProviderKind
@@ -192,7 +192,7 @@ class _Export:
         """LiteLLM's prefix, and the api_base where the provider is not at its own place."""
         assert backend.provider is not None
         kind = backend.provider.kind
-        spot = Spot(backend.target.host, str(backend.target.port), backend.tls is not None)
+        spot = spot_at(backend.target, tls=backend.tls is not None)
         if kind in (ProviderKind.OPENAI, ProviderKind.CUSTOM):
             kind = preset_at(spot) or kind
         facts = PROVIDERS[kind]
