@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +11,11 @@ import msgspec
 import pytest
 import yaml
 
+from tests.unit.exchanges import exchange
 from torana.config.convert.from_litellm import from_litellm
 from torana.config.convert.migrate import migrate
 from torana.config.convert.original import Original
+from torana.config.convert.report import Converted
 from torana.config.convert.to_agentgateway import to_agentgateway
 from torana.config.convert.to_kubernetes import to_kubernetes
 from torana.config.convert.to_litellm import to_litellm
@@ -23,8 +26,9 @@ from torana.llm.operation import Operation
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend
 from torana.model.config import Config
-from torana.model.policy import AuthorityKind, PathKind
+from torana.model.policy import AuthorityKind, PathKind, PathRule, Redirect
 from torana.model.route import Route
+from torana.policies.request_redirect import RequestRedirectPolicy
 
 _ROOT = Path(__file__).parents[2]
 _EXAMPLES = _ROOT / "examples"
@@ -32,6 +36,7 @@ _GOLDEN = _ROOT / "tests" / "golden"
 _NAMES = sorted(path.stem for path in _EXAMPLES.glob("*.yaml") if path.stem not in ("llm", "failover"))
 _ENV = {"KEY": "sk-x", "HOST": "host.example", "NUMBER": "4711", "CANARY": "sk-y"}
 _CHAT = "/v1/chat/completions"
+_LISTENER = "binds: [{port: %d, listeners: [{routes: [{matches: [%s], policies: {%s}, backends: [%s]}]}]}]"
 _OWN_PRESETS = ("lmstudio", "perplexity", "vllm")
 
 
@@ -152,6 +157,23 @@ def test_binds_to_binds(name: str) -> None:
     assert _config(to_agentgateway(_original(_text(name))).text) == _config(_text(name))
 
 
+def test_operations_to_agentgateway() -> None:
+    """What a route says of its paths goes on: agentgateway takes every other one for a chat completion."""
+    file = _GOLDEN / "standalone" / "ai.yaml"
+    made = to_agentgateway(_original(file.read_text(), file.parent))
+    assert made.report.complete
+    assert _config(made.text, file.parent).binds == _config(file.read_text(), file.parent).binds
+
+
+@pytest.mark.parametrize("tcp", ["{keepalives: {enabled: false}}", "{connectTimeout: 1s}", "{keepalives: {time: 9s}}"])
+def test_tcp_to_agentgateway(tcp: str) -> None:
+    """How connections are kept is written whole: agentgateway wants `keepalives` wherever there is `tcp`."""
+    text = _LISTENER % (80, "", "", f"{{host: 'h:1', policies: {{tcp: {tcp}}}}}")
+    made = to_agentgateway(_original(text)).text
+    assert "keepalives:" in made
+    assert _config(made) == _config(text)
+
+
 @pytest.mark.parametrize("name", _NAMES)
 def test_binds_to_kubernetes(name: str) -> None:
     """Each example as manifests sends a chat completion to the same place; what comes of its path is the same route."""
@@ -175,6 +197,114 @@ def test_groups_to_kubernetes() -> None:
     before = load(text, "a.yaml", env, _ROOT).config.binds[0].listeners[0].routes[1]
     routes = Manifests(reading).load().config.binds[0].listeners[0].routes
     assert _nameless(before) in [_nameless(each) for each in routes]
+
+
+def _both(port: int, matches: str, policies: str, backends: str) -> tuple[Converted, Route, list[Route]]:
+    """What the export says; the route as it was, and those that come of its manifests."""
+    text = _LISTENER % (port, matches, policies, backends)
+    made = to_kubernetes(_original(text))
+    routes = _manifests(made.text).binds[0].listeners[0].routes
+    return made, _config(text).binds[0].listeners[0].routes[0], [*routes]
+
+
+def _location(redirect: Redirect, port: int) -> bytes:
+    host = f"own.example{'' if port == 80 else f':{port}'}"
+    return RequestRedirectPolicy(redirect).on_request(exchange("/x", host=host)).fields[0][2]
+
+
+@pytest.mark.parametrize("port", [80, 8080])
+@pytest.mark.parametrize(
+    "redirect",
+    [
+        *("{scheme: https}", "{scheme: http}", "{authority: {full: a.example}}", "{authority: {full: 'a.example:84'}}"),
+        *("{scheme: https, authority: {full: a.example}}", "{scheme: https, authority: {host: a.example}}"),
+        *("{authority: {host: a.example}}", "{authority: {port: 81}}", "{scheme: https, authority: {port: 81}}"),
+        *("{path: {full: /y}}", "{authority: auto, path: {full: /y}}"),
+    ],
+)
+def test_redirects_to_kubernetes(redirect: str, port: int) -> None:
+    """A redirect sends to the same place, where the request's port is the listener's."""
+    _, before, (after,) = _both(port, "", f"requestRedirect: {redirect}", "")
+    assert before.policies.redirect is not None
+    assert after.policies.redirect is not None
+    assert _location(after.policies.redirect, port) == _location(before.policies.redirect, port)
+
+
+@pytest.mark.parametrize(
+    "authority", ["{full: '[2001:db8::1]:8443'}", "{full: '[::1]'}", "{host: '[::1]'}", "{host: a_b}"]
+)
+def test_a_redirect_that_kubernetes_cannot_name(authority: str) -> None:
+    """A redirect to what is no host name of Kubernetes is left out and told, not sent to another host."""
+    made, _, (after,) = _both(80, "", f"requestRedirect: {{authority: {authority}}}", "")
+    assert after.policies.redirect is None
+    assert not made.report.complete
+
+
+@pytest.mark.parametrize("policy", ["urlRewrite", "requestRedirect"])
+def test_prefixes_to_kubernetes(policy: str) -> None:
+    """A prefix is replaced in a rule of one match; several matches become as many rules."""
+    matches = "{path: {pathPrefix: /a}}, {path: {pathPrefix: /b}}"
+    _, before, after = _both(80, matches, f"{policy}: {{path: {{prefix: /c}}}}", "{host: 'h:1'}")
+    assert [match for route in after for match in route.matches] == [*before.matches]
+    paths: set[PathRule | None]
+    if policy == "urlRewrite":
+        paths = {each.path for route in (before, *after) for ref in route.backends for each in ref.backends}
+    else:
+        paths = {each.path for route in (before, *after) if (each := route.policies.redirect) is not None}
+    assert paths == {PathRule(PathKind.PREFIX, "/c")}
+
+
+@pytest.mark.parametrize(
+    ("policies", "whole", "each"),
+    [
+        ("timeout: {requestTimeout: 1.5s, backendRequestTimeout: 250ms}", 1.5, 0.25),
+        ("timeout: {requestTimeout: 1s, backendRequestTimeout: 2s}", 1.0, None),
+        ("timeout: {requestTimeout: 30h, backendRequestTimeout: 1h30m}", 108_000.0, 5400.0),
+    ],
+)
+def test_timeouts_to_kubernetes(policies: str, whole: float, each: float | None) -> None:
+    """The Gateway API's durations have no fractions, and no attempt that is longer than all of them."""
+    backend = "{host: 'h:1', policies: {tcp: {connectTimeout: 1.5s}}}"
+    _, _, (after,) = _both(80, "", f"{policies}, retry: {{backoff: 1.5s}}", backend)
+    assert after.policies.timeout is not None
+    assert (after.policies.timeout.request, after.policies.timeout.backend_request) == (whole, each)
+
+
+@pytest.mark.parametrize(
+    "place", ["pathPrefix: /v2", "pathOverride: /x/chat/completions", "pathPrefix: /v1", "tokenize: false"]
+)
+def test_a_provider_at_home_to_kubernetes(place: str) -> None:
+    """A provider's own place has TLS, with another path there too: its key is never sent in plaintext."""
+    _, before, (after,) = _both(80, "", "", f"{{ai: {{{place}, provider: {{openAI: {{}}}}}}}}")
+    (old,), (new,) = before.backends[0].backends, after.backends[0].backends
+    assert (new.target, new.tls) == (old.target, old.tls)
+    assert new.tls is not None
+
+
+@pytest.mark.parametrize("export", [to_kubernetes, to_litellm])
+def test_a_socket_goes_nowhere(export: Callable[[Original], Converted]) -> None:
+    """A socket of a machine has no form elsewhere: its key is sent to no other place, `localhost` neither."""
+    ai = "{ai: {hostOverride: 'unix:/run/a', provider: {openAI: {}}}}"
+    made = export(_original(_LISTENER % (80, "", "", ai)))
+    assert "localhost" not in made.text
+    assert not made.report.complete
+
+
+def test_ipv6_elsewhere() -> None:
+    """An IPv6 address keeps its brackets in a URL; agentgateway, which does not read one, is told of."""
+    original = _LISTENER % (80, "", "", "{ai: {hostOverride: '[2001:db8::1]:8000', provider: {openAI: {}}}}")
+    (model,) = yaml.safe_load(to_litellm(_original(original)).text)["model_list"]
+    assert model["litellm_params"]["api_base"] == "http://[2001:db8::1]:8000/v1"
+    made = to_agentgateway(_original(original))
+    assert not made.report.complete
+    assert _config(made.text).binds[0].listeners[0].routes[0].backends[0].groups[0][0].target.host == "2001:db8::1"
+
+
+def test_variables_outside_secrets() -> None:
+    """A variable that `--expand-env` leaves alone is told."""
+    made = to_kubernetes(_original(_LISTENER % (80, "", "", "{host: '$HOST:80'}")))
+    assert "host: $HOST" in made.text
+    assert [str(each) for each in made.report.findings if "--expand-env" in each.what]
 
 
 @pytest.mark.parametrize("name", _NAMES)

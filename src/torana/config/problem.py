@@ -5,11 +5,15 @@ They are collected, never raised one at a time, so that a user sees everything t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
 import msgspec
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What would break a line of the log, or steer the terminal that shows it."""
 
 
 class Severity(Enum):
@@ -38,7 +42,7 @@ class Problem(msgspec.Struct, frozen=True):
         place = f"{self.where}:{self.line}:{self.column}" if self.line else self.where
         path = f"{self.path}: " if self.path else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{place}: {self.severity.value}: {path}{self.what}{hint}"
+        return _CONTROL.sub(" ", f"{place}: {self.severity.value}: {path}{self.what}{hint}")
 
 
 class ConfigError(Exception):

@@ -69,8 +69,12 @@ class Standalone:
 
     @classmethod
     def of(cls, file: str | None, text: str | None) -> Standalone:
-        """From `-f FILE`, `-f -` or `-c TEXT`, one of which is given. Raises StartError when stdin cannot be read."""
+        """From `-f FILE`, `-f -` or `-c TEXT`, one of which is given. Raises StartError when it cannot be read."""
         if text is not None:
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise StartError("-c: is not UTF-8 text") from error
             return cls(None, text, "-c")
         assert file is not None
         if file != "-":

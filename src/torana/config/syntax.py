@@ -11,6 +11,7 @@ from ipaddress import AddressValueError, IPv6Address
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_ZONE = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 6874, section 2
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PATH = re.compile(r"/[\x21\x22\x24-\x3e\x40-\x7e]*")
@@ -24,11 +25,12 @@ CONNECTION_HEADERS = frozenset(
 def host_fault(text: str) -> str | None:
     """A host name (RFC 1123, with the underscores of container networks) or an IP address; IPv6 without brackets."""
     if ":" in text:
+        address, percent, zone = text.partition("%")
         try:
-            IPv6Address(text)
+            IPv6Address(address)
         except AddressValueError:
             return "is no host name"
-        return None
+        return "is no host name" if percent and not _ZONE.fullmatch(zone) else None
     if len(text) > 253 or not _HOST.fullmatch(text):
         return "is no host name"
     return None

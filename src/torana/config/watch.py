@@ -18,7 +18,8 @@ Stamp: TypeAlias = tuple[int, int, int]
 Stamps: TypeAlias = dict[Path, Stamp | None]
 
 _INTERVAL = 0.2  # seconds between two looks
-_DEBOUNCE = 0.05  # seconds to wait for further changes: one save is often several
+_DEBOUNCE = 0.05  # seconds without a further change: one save is often several, and half a file is often YAML, too
+_PATIENCE = 40  # times: a file that is never at rest is read all the same, after 2 seconds
 
 
 def stamps(paths: Iterable[Path]) -> Stamps:
@@ -29,10 +30,23 @@ def stamps(paths: Iterable[Path]) -> Stamps:
 async def changes(seen: Stamps, stop: asyncio.Event) -> AsyncIterator[None]:
     """Yields each time one of the paths is no longer as it was `seen`, or was last, until `stop` is set."""
     while not await _is_set_within(stop, _INTERVAL):
-        # In a thread: a network file system may keep a look waiting.
-        if await asyncio.to_thread(stamps, seen) != seen and not await _is_set_within(stop, _DEBOUNCE):
-            seen = await asyncio.to_thread(stamps, seen)
-            yield
+        # In a thread, as all that follow: a network file system may keep a look waiting.
+        now = await asyncio.to_thread(stamps, seen)
+        if now != seen:
+            seen = await _at_rest(now, stop)
+            if not stop.is_set():
+                yield
+
+
+async def _at_rest(now: Stamps, stop: asyncio.Event) -> Stamps:
+    """What the paths are when nothing changes any more, at the end of all patience, or when `stop` is set."""
+    for _ in range(_PATIENCE):
+        if await _is_set_within(stop, _DEBOUNCE):
+            break
+        before, now = now, await asyncio.to_thread(stamps, now)
+        if now == before:
+            break
+    return now
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
@@ -44,6 +58,6 @@ async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
 def _stamp(path: Path) -> Stamp | None:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a NUL, which is no file's
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns

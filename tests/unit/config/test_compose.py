@@ -6,9 +6,11 @@ import math
 from contextlib import suppress
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from torana.config.yaml import compose as compose_module
 from torana.config.yaml.compose import NotYamlError, compose
 from torana.config.yaml.nodes import Mapping, Node, Scalar, Sequence, core_value
 from torana.config.yaml.source import Source
@@ -95,6 +97,61 @@ def test_reads(text: str, value: object) -> None:
 def test_refuses(text: str, faults: list[str]) -> None:
     """What is no single YAML document without doubt is refused, with the place of every fault that can be told."""
     assert _faults(text) == faults
+
+
+_TABBED = "begins with `@`, `%` or a backquote has to be in quotes"
+
+
+@pytest.fixture(params=["CSafeLoader", "SafeLoader"])
+def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either of PyYAML's parsers; their words differ."""
+    monkeypatch.setattr(compose_module, "_Loader", getattr(yaml, request.param))
+
+
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize(
+    ("text", "place", "hint"),
+    [
+        ("a:\n  b:c\n  d: e\n", "3:4", "does the line before lack a space behind its `:`"),
+        ("a: 1\n   b: 2\n", "2:5", "have the two another indentation"),
+        ("a: b: c\n", "1:5", "Text that holds a `: ` has to be in quotes"),
+        ("a:\n\tb: c\n", "2:1", "indent with spaces"),
+        ("a: @b\n", "1:4", _TABBED),
+        ("a: %b\n", "1:4", _TABBED),
+        ("a: `b`\n", "1:4", _TABBED),
+        ("a: *\n", "1:5", "begins with `*` or `&` has to be in quotes"),
+        ("a: - b\n", "1:4", "begin a list in a line of its own"),
+        ("a: 1\n b: 2\n", "2:3", "does the line before"),
+        ("- a: 1\n b: 2\n", "2:2", "items of one list begin in one column"),
+        ("a:\n- b: 1\n c: 2\n", "3:2", "keys of one object begin in one column"),
+        ("a: 'it's'\n", "1:8", "quotes go around the whole of a text"),
+        ('a: "b\nc: 1\nd: 2\n', "1:4", "the quote that opens here is never closed"),
+        ("é: 'b\nc: 1\n", "1:4", "the quote that opens here is never closed"),
+        ("a: {b: 1\nc: 2\n", "2:2", "what opens with a bracket has to be closed"),
+        ("a: [1, 2\nc: 2\n", "2:2", "what opens with a bracket has to be closed"),
+        ("é: 1\nü: é\x07\n", "2:5", "remove it"),
+        ("  a: 1\nb: 2\n", "2:1", "the keys at the top begin in one column"),
+    ],
+)
+def test_what_is_most_often_wrong(text: str, place: str, hint: str) -> None:
+    """What PyYAML refuses is told at the place of the mistake, with what would be right."""
+    with pytest.raises(NotYamlError) as refused:
+        _read(text)
+    (problem,) = refused.value.problems
+    assert (f"{problem.line}:{problem.column}", hint in problem.hint) == (place, True), problem
+
+
+@pytest.mark.usefixtures("parser")
+def test_an_escape_that_is_none() -> None:
+    """An expression in double quotes is the commonest escape that YAML does not know."""
+    with pytest.raises(NotYamlError, match="use single quotes"):
+        _read('a: "\\d+"')
+
+
+@pytest.mark.usefixtures("parser")
+def test_a_variable_of_other_bytes() -> None:
+    """A variable whose bytes are no UTF-8 is refused where it stands."""
+    assert _faults("a: b\udcff\n") == ["1:5 the value of this variable is not UTF-8 text"]
 
 
 def test_alias_bomb_is_refused() -> None:

@@ -52,6 +52,34 @@ def test_text_is_taken_as_it_stands() -> None:
     assert backend.provider.model == "4.10"
 
 
+def test_an_item_without_its_dash() -> None:
+    """Where a list or another object may stand, an object that would be an item is told to begin with `- `."""
+    limit = "{maxTokens: 1, tokensPerFill: 1, fillInterval: 1s}"
+    with pytest.raises(ConfigError, match="where a list, or an object is expected; begin each item with `- `"):
+        load(_ROUTE.format(f"{{localRateLimit: {limit}}}"), "f", {}, Path())
+    load(_ROUTE.format(f"{{localRateLimit: {{conditional: [{limit}]}}}}"), "f", {}, Path())
+
+
+_MODEL = "llm: {models: [{name: a, provider: openAI, params: {%s}}]}"
+
+
+@pytest.mark.parametrize("value", ["", " ", "# x"])
+@pytest.mark.parametrize("text", ["baseUrl: $KEY", "apiKey: ${KEY}", "model: x, apiKey: \n  $KEY", "apiKey: ${KEY:-x}"])
+def test_a_variable_gives_a_value(text: str, value: str) -> None:
+    """An empty variable in place of a value is no missing key: without its address, a key would go elsewhere."""
+    if "\n" in text and value == "# x":
+        value = ""
+    assert _problems(_MODEL % f"{text}\n", {"KEY": value}) == ["the variable here gives no value"]
+
+
+@pytest.mark.parametrize(
+    "text", ["baseUrl: ${NONE:-}", "apiKey: ${KEY:-}", "apiKey: , model: ${NAME}", "apiKey: # $KEY"]
+)
+def test_a_variable_that_may_be_empty(text: str) -> None:
+    """One with an empty default says itself that there may be nothing."""
+    load(_MODEL % f"{text}\n", "f", {"KEY": "", "NAME": "m"}, Path())
+
+
 @pytest.mark.parametrize("policies", ["", "{timeout: }", "{cors: {allowOrigins: }}", "{urlRewrite: {path: ~}}"])
 def test_nothing_is_no_key(policies: str) -> None:
     """A key without a value counts as no key, as in agentgateway."""

@@ -64,3 +64,12 @@ def test_an_origin_that_no_browser_sends_is_told(origin: str) -> None:
     (warning,) = _loaded(f'{{cors: {{allowOrigins: ["https://*.example", "{origin}"]}}}}').warnings
     assert warning.path.endswith("cors.allowOrigins[1]")
     assert f'"{origin}" is no origin' in warning.what
+
+
+def test_the_longest_age() -> None:
+    """An age beyond what HTTP counts is the longest that it does, however many digits it has."""
+    policies = f"{{directResponse: {{status: 200}}, cors: {{maxAge: {'9' * 400}h}}}}"
+    text = f"binds: [{{port: 1, listeners: [{{routes: [{{policies: {policies}}}]}}]}}]"
+    cors = load(text, "f", {}, Path()).config.binds[0].listeners[0].routes[0].policies.cors
+    assert cors is not None
+    assert cors.max_age == 2**31

@@ -44,6 +44,14 @@ def test_no_message_shows_a_value(name: str, value: str) -> None:
             assert _CANARY.lower() not in str(problem).lower(), problem
 
 
+def test_a_dollar_sign_is_no_secret() -> None:
+    """A doubled dollar sign is the user's own text: it is quoted where it is wrong, and YAML's words are shown."""
+    with pytest.raises(ConfigError, match=r'"a\$b c:1" is no host name'):
+        load("binds: [{port: 1, listeners: [{routes: [{backends: [{host: 'a$$b c:1'}]}]}]}]", "f", {}, Path())
+    with pytest.raises(ConfigError, match="mapping values are not allowed"):
+        load("a: $$b: c", "f", {}, Path())
+
+
 def test_no_dump_shows_a_key() -> None:
     """Keys from variables, from files and from the text itself are masked when a Config is shown."""
     keys = ("$KEY", "{file: key}", "{value: {file: key}, location: {cookie: {name: c}}}", _CANARY)

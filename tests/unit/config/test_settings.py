@@ -63,6 +63,12 @@ def test_wrong_variables(variable: str, value: str) -> None:
     assert "canary" not in str(problem)
 
 
+def test_no_time_to_connect() -> None:
+    """A bound of zero would fail every request; what is no bound is left out."""
+    with pytest.raises(ConfigError, match=r"config\.backend\.connectTimeout: leaves no time to connect"):
+        load("config: {backend: {connectTimeout: 0s}}", "f", {}, Path())
+
+
 @pytest.mark.parametrize(
     ("level", "value"),
     [("info", "info"), ("WARN", "warn"), ("trace", "debug"), ("error,hyper=debug", "error"), ("hyper=debug", "info")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,42 @@ async def test_other_files_do_not_count(tmp_path: Path) -> None:
     file.write_text("after")
     await watching.change()
     assert await watching.end() == 0
+
+
+async def test_a_file_under_way(tmp_path: Path) -> None:
+    """A file that is written piece by piece is told when it is at rest: half of it is often a configuration, too."""
+    file = tmp_path / "config.yaml"
+    file.write_text("before")
+    watching = Watching(file)
+    await watching.begin()
+    looks = iter(["a", "ab", "abc"])
+
+    def looked(paths: Iterable[Path]) -> watch.Stamps:
+        if (text := next(looks, None)) is not None:
+            file.write_text(text)
+        return stamps(paths)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(watch, "stamps", looked)
+        await watching.change()
+    assert file.read_text() == "abc"
+    assert await watching.end() == 0
+
+
+async def test_a_file_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that changes all the time is told of nevertheless."""
+    monkeypatch.setattr(watch, "_PATIENCE", 3)
+    sizes = count()
+    monkeypatch.setattr(watch, "stamps", lambda paths: dict.fromkeys(paths, (0, next(sizes), 0)))
+    told = changes({tmp_path / "config.yaml": (0, 0, 0)}, asyncio.Event())
+    async with asyncio.timeout(10):
+        await anext(told)
+        await anext(told)
+
+
+def test_a_name_that_is_none() -> None:
+    """A configuration may name a file that no system has; it is as good as absent."""
+    assert stamps([Path("a\0b")]) == {Path("a\0b"): None}
 
 
 async def test_one_save_is_one_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

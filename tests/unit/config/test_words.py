@@ -31,13 +31,20 @@ def test_no_durations(text: str) -> None:
         seconds(text)
 
 
+def test_a_problem_is_one_line() -> None:
+    """What a file holds breaks no line of the log, and steers no terminal."""
+    with pytest.raises(ConfigError) as refused:
+        load('binds: [{port: 1, listeners: [{hostname: "a\\nb\\e[31mc"}]}]', "f", {}, Path())
+    assert '"a b [31mc" is no host name' in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("fault", "good", "bad"),
     [
         (
             syntax.host_fault,
-            ("a", "a-b.example", "my_service", "10.0.0.1", "::1", "a.example."),
-            ("", "-a", "a..b", "a b", "1::2::3", "é"),
+            ("a", "a-b.example", "my_service", "10.0.0.1", "::1", "fe80::1%eth0", "a.example."),
+            ("", "-a", "a..b", "a b", "1::2::3", "é", "::1%", "::1%a b", "::1%\r\nx:y"),
         ),
         (syntax.hostname_fault, ("a.example", "*.example"), ("a:80", "*a.example", "a.*", "**.a")),
         (syntax.changed_header_fault, ("x-a", "Authorization"), ("", "a b", "Host", "Content-Length", ":path")),

@@ -17,6 +17,7 @@ from torana.model.policy import (
     CredentialPlace,
     Eviction,
     Health,
+    Keepalive,
     PathKind,
 )
 
@@ -70,6 +71,9 @@ class Backends:
         return {"host": self._address(backend.target), "policies": self.policies(backend)}
 
     def _address(self, target: Target) -> str:
+        if ":" in target.host:
+            what = "agentgateway reads no IPv6 address here: give it a name"
+            self._report.add(Fidelity.MANUAL, self._original.plain(str(target)), what)
         return self._original.text(str(target))
 
     def place(self, backend: Backend) -> dict[str, Any]:
@@ -200,13 +204,13 @@ class Backends:
         made: dict[str, Any] = {"tcp": None, "backendTunnel": None}
         if how is None:
             return made
-        if how.timeout is not None or how.keepalive is not None:
-            kept = how.keepalive
-            made["tcp"] = {
+        kept = how.keepalive
+        if how.timeout is not None or kept != Keepalive():
+            made["tcp"] = {  # where there is `tcp`, agentgateway wants `keepalives` in it
                 "connectTimeout": span(how.timeout) if how.timeout is not None else None,
                 "keepalives": {"time": span(kept.idle), "interval": span(kept.interval), "retries": kept.probes}
                 if kept is not None
-                else None,
+                else {"enabled": False},
             }
         if how.tunnel is not None:
             policies = {"backendTLS": self._tls(how.tunnel.tls, name)}

@@ -6,6 +6,7 @@ so nothing of the file is lost unseen. Source: https://docs.litellm.ai/docs/prox
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Final
 
@@ -231,20 +232,28 @@ class _Import:
             return
         if isinstance(value, Scalar) and plain_value(value) in (None, False, "", 0):
             return
-        if subject in _TURNED and isinstance(value, Scalar) and self._turn(subject, plain_value(value)):
-            self._report.add(Fidelity.APPROXIMATE, subject, _TURNED[subject][2], line=line)
+        if subject in _TURNED and isinstance(value, Scalar) and _is_number(plain_value(value)):
+            if self._outdone(subject):
+                self._report.add(Fidelity.EXACT, subject, "left out: that of router_settings goes before it", line=line)
+            else:
+                self._turn(subject, plain_value(value))
+                self._report.add(Fidelity.APPROXIMATE, subject, _TURNED[subject][2], line=line)
             return
         fidelity, what = _SETTINGS.get(subject, (Fidelity.UNSUPPORTED, "has no counterpart"))
         self._report.add(fidelity, subject, what, line=line)
 
-    def _turn(self, subject: str, value: object) -> bool:
-        """Whether it is a number that a policy can have."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            return False
+    def _outdone(self, subject: str) -> bool:
+        """Whether the router has a number of its own for the same: that is what LiteLLM goes by."""
+        for other, turned in _TURNED.items():
+            if other != subject and turned[:2] == _TURNED[subject][:2] and other.startswith("router_settings."):
+                node = member(self._file.root, *other.split("."))
+                return isinstance(node, Scalar) and _is_number(plain_value(node))
+        return False
+
+    def _turn(self, subject: str, value: Any) -> None:
         policy, key, _ = _TURNED[subject]
         count = round(value) + (key == "consecutiveFailures")  # one more than is allowed
         self._turned.setdefault(policy, {})[key] = count if key in _COUNTS else f"{value:g}s"
-        return True
 
     def _strategy(self, name: str, line: int) -> None:
         subject = f"router_settings.routing_strategy: {_word(name)}"
@@ -260,6 +269,11 @@ class _Import:
         what = "export the variables before the start" if name == "environment_variables" else "has no counterpart"
         fidelity = Fidelity.MANUAL if name == "environment_variables" else Fidelity.UNSUPPORTED
         self._report.add(fidelity, _word(name), what, line=self._file.line(key))
+
+
+def _is_number(value: object) -> bool:
+    """One that a policy can have."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _none_if_empty(tree: dict[str, Any]) -> dict[str, Any] | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from torana.config.convert.agentgateway_policies import span
-from torana.config.convert.kubernetes_names import Names, label
+from torana.config.convert.kubernetes_names import Names, gateway_duration, label
 from torana.config.convert.original import Original
 from torana.config.convert.places import CHAT
 from torana.config.convert.report import Fidelity
@@ -25,6 +24,8 @@ from torana.model.policy import (
 
 AGENTGATEWAY: Final = "agentgateway.dev"
 KIND: Final = "AgentgatewayBackend"
+_MISSING: Final = {"host": "missing.invalid", "port": 80}
+"""Stands for a place that there is not; RFC 6761, section 6.4, has no name in it resolve."""
 
 
 class Backends:
@@ -52,7 +53,7 @@ class Backends:
         groups = ref.groups
         if not groups:
             self._report.add(Fidelity.MANUAL, f"route {route}: backends", "one of them is missing or wrong here, too")
-            return self._object("missing", {"static": {"host": "missing.invalid", "port": 80}})
+            return self._object("missing", {"static": dict(_MISSING)})
         if len(groups) == 1 and len(groups[0]) == 1:
             return self.lone(groups[0][0])
         providers = [
@@ -89,19 +90,18 @@ class Backends:
             self._report.add(
                 Fidelity.UNSUPPORTED, f"unix:{target.unix}", "a socket of a machine is nothing of a cluster"
             )
+            return dict(_MISSING)
         return {"host": self._original.plain(target.host), "port": target.port}
 
     # Language models
 
     def _provider(self, backend: Backend) -> dict[str, Any]:
         assert backend.provider is not None
-        provider, facts = backend.provider, PROVIDERS[backend.provider.kind]
-        at_home = provider.kind is ProviderKind.OPENAI and backend.target == Target(facts.host or "", facts.port)
+        provider = backend.provider
         kind = provider.kind.value if provider.kind in (ProviderKind.OPENAI, ProviderKind.ANTHROPIC) else "custom"
         model = self._original.plain(provider.model) if provider.model is not None else None
         tree: dict[str, Any] = {"name": self._called(backend), kind: {"model": model}}
-        default = at_home and backend.path.kind in (PathKind.BASE, PathKind.CHAT) and backend.path.value == facts.base
-        if not default:
+        if not _is_default(backend):
             tree |= self._static(backend.target) | self._path(backend, provider)
         self._told(backend, provider)
         return tree
@@ -146,16 +146,11 @@ class Backends:
 
     def _policies(self, backend: Backend) -> dict[str, Any] | None:
         name = self._called(backend)
-        facts = PROVIDERS[backend.provider.kind] if backend.provider is not None else None
-        at_home = facts is not None and backend.target == Target(facts.host or "", facts.port)
-        plain = at_home and backend.provider is not None and backend.provider.kind is ProviderKind.OPENAI
         made: dict[str, Any] = {
             "auth": self._auth(backend.auth, name),
-            "tls": None
-            if plain and backend.path.kind is PathKind.BASE and backend.tls == BackendTls()
-            else self._tls(backend.tls, name),
+            "tls": None if _is_default(backend) and backend.tls == BackendTls() else self._tls(backend.tls, name),
             "health": self._health(backend.health, name),
-            "http": {"requestTimeout": span(backend.request_timeout)} if backend.request_timeout else None,
+            "http": {"requestTimeout": gateway_duration(backend.request_timeout)} if backend.request_timeout else None,
             **self._connecting(backend.connecting, name),
         }
         return made if any(value is not None for value in made.values()) else None
@@ -179,7 +174,11 @@ class Backends:
         """A variable, whatever the user's file had: a manifest is often kept where others read it."""
         text = auth.key.reveal()
         if self._original.has_variable(text):
-            return self._original.text(text)
+            written = self._original.text(text)
+            if ":-" in written:
+                what = "has a default, which envsubst does not know; `--expand-env` does"
+                self._report.add(Fidelity.APPROXIMATE, f"{name}: key", what)
+            return written
         file = self._original.file(text)
         why = f"is read from {self._original.plain(file)}" if file is not None else "is not written into manifests"
         return self._original.placeholder(auth.key, name, why)
@@ -213,7 +212,7 @@ class Backends:
         return {
             "unhealthyCondition": self._original.plain(health.unhealthy) if health.unhealthy is not None else None,
             "eviction": {
-                "duration": span(max(given.duration, 1.0)),
+                "duration": gateway_duration(max(given.duration, 1.0)),
                 "consecutiveFailures": given.consecutive_failures,
                 "healthThreshold": round(given.health_threshold * 100) if given.health_threshold is not None else None,
                 "restoreHealth": round(given.restore_health * 100),
@@ -224,9 +223,15 @@ class Backends:
         if how is None:
             return {}
         kept = how.keepalive
+        if kept is None:
+            self._report.add(Fidelity.APPROXIMATE, f"{name}: tcp.keepalives", "cannot be switched off: there are some")
         tcp = {
-            "connectTimeout": span(how.timeout) if how.timeout is not None else None,
-            "keepalive": {"time": span(kept.idle), "interval": span(kept.interval), "retries": kept.probes}
+            "connectTimeout": gateway_duration(how.timeout) if how.timeout is not None else None,
+            "keepalive": {
+                "time": gateway_duration(kept.idle),
+                "interval": gateway_duration(kept.interval),
+                "retries": kept.probes,
+            }
             if kept is not None
             else None,
         }
@@ -240,6 +245,15 @@ class Backends:
         given = policies if any(value is not None for value in policies.values()) else None
         proxy = self._object(f"{name}-proxy", {"static": self._static(tunnel.target), "policies": given})
         return {"backendRef": {"group": AGENTGATEWAY, "kind": KIND, "name": proxy}}
+
+
+def _is_default(backend: Backend) -> bool:
+    """Whether it is where its provider's name alone leads to: a place that is said has TLS only when that is said."""
+    if backend.provider is None or backend.provider.kind is not ProviderKind.OPENAI:
+        return False
+    facts, path = PROVIDERS[backend.provider.kind], backend.path
+    at_home = backend.target == Target(facts.host or "", facts.port)
+    return at_home and path.kind in (PathKind.BASE, PathKind.CHAT) and path.value == facts.base
 
 
 def full_authority(backend: Backend) -> Authority:

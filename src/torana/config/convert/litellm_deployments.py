@@ -40,6 +40,9 @@ PREFIXES: Final[dict[str, str]] = {
 AT_ROOT: Final = ("anthropic", "ollama", "ollama_chat")
 """Prefixes of which an `api_base` has no `/v1`: LiteLLM adds the whole path of their own API."""
 
+_KEYLESS: Final = ("lmstudio", "ollama", "vllm")
+"""Providers that run on machines of one's own, mostly without a key."""
+
 _LATER = frozenset(
     (
         *("azure", "azure_ai", "azure_text", "bedrock", "bedrock_converse", "gemini", "vertex_ai", "vertex_ai_beta"),
@@ -119,6 +122,9 @@ class Deployments:
         made["apiKey"] = self._key(params, name)
         made["baseUrl"] = self._base(params, name)
         tree["params"] = {key: value for key, value in made.items() if value is not None} or None
+        if made["apiKey"] is None and made["baseUrl"] is None and model.provider not in _KEYLESS:
+            what = "LiteLLM takes it from its environment: give it as `params.apiKey`, or the client's own goes on"
+            self._report.add(Fidelity.MANUAL, f"model_list: {name}: api_key", what, line=line)
         defaults = {key: self._value(each.value) for key, each in params.entries.items() if key in _BODY}
         tree["defaults"] = defaults or None
         tree["overrides"] = self._value(member(params, "extra_body"))
@@ -156,6 +162,9 @@ class Deployments:
             return None
         if "*" not in rest:
             return _Model(provider, rest)
+        if not slash:
+            what = "every model goes to one provider, where LiteLLM looks for its name in front of the model's"
+            self._report.add(Fidelity.APPROXIMATE, subject, what, line=line)
         if rest != name:
             what = f"the model goes on as the client names it, where LiteLLM makes it {rest}"
             fidelity = Fidelity.EXACT if name == "*" and rest == "*" else Fidelity.MANUAL

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torana.llm.operation import Operation
 from torana.llm.providers import PROVIDERS
 from torana.llm.providers.facts import ProviderFacts
-from torana.model.backend import ProviderKind
+from torana.model.backend import ProviderKind, Target
 
 CHAT = "/chat/completions"
 HTTPS = 443
@@ -15,7 +15,7 @@ HTTP = 80
 
 
 class Spot(NamedTuple):
-    """Where a provider is reached; texts may hold references to variables."""
+    """Where a provider is reached; texts may hold references to variables. An IPv6 address has its brackets."""
 
     host: str
     port: str
@@ -56,6 +56,11 @@ def chat_path(facts: ProviderFacts) -> str:
     """Where chat completions go at this provider's own place."""
     own = (facts.operations or {}).get(Operation.CHAT_COMPLETIONS)
     return own if own is not None else facts.base.rstrip("/") + CHAT
+
+
+def spot_at(target: Target, *, tls: bool) -> Spot:
+    """Of the address of a backend, which is no socket."""
+    return Spot(f"[{target.host}]" if ":" in target.host else target.host, str(target.port), tls)
 
 
 def own_spot(facts: ProviderFacts) -> Spot | None:

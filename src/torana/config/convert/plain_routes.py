@@ -20,11 +20,11 @@ def plain_routes(listener: Listener, report: Report, left: Left) -> Iterator[Rou
     for route in listener.routes:
         made = _plain(route, report, left) if route.models else route
         if made is not None:
-            tell_operations(made, report)
+            _tell_operations(made, report)
             yield made
 
 
-def tell_operations(route: Route, report: Report) -> None:
+def _tell_operations(route: Route, report: Report) -> None:
     """What a route says of its paths is in no other form."""
     if route.operations:
         what = "which path is which operation is not said: paths tell by themselves"

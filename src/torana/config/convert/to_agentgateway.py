@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torana.config.convert.agentgateway_backends import Backends
+from torana.config.convert.agentgateway_backends import FORMATS, Backends
 from torana.config.convert.agentgateway_file import file_for_agentgateway
 from torana.config.convert.agentgateway_policies import (
     authority_tree,
@@ -20,7 +20,6 @@ from torana.config.convert.agentgateway_policies import (
 )
 from torana.config.convert.emit import emit
 from torana.config.convert.original import Original
-from torana.config.convert.plain_routes import tell_operations
 from torana.config.convert.report import Converted, Fidelity
 from torana.model.config import Listener, Protocol
 from torana.model.policy import AuthorityKind, PathKind, RoutePolicies
@@ -70,18 +69,34 @@ class _Export:
 
     def _route(self, route: Route, number: int) -> dict[str, Any]:
         before = len(self._report.findings)
-        tell_operations(route, self._report)
         matches = [self._match(each) for each in route.matches] if route.matches != (RouteMatch(),) else None
         tree = {
             "name": self._original.text(route.name) if route.name != f"route{number}" else None,
             "hostnames": [self._original.text(each) for each in route.hostnames] or None,
             "matches": matches,
             "policies": self._policies(route),
-            "backends": [self._backends.ref(each) for each in route.backends] or None,
+            "backends": [self._with_operations(self._backends.ref(each), route) for each in route.backends] or None,
         }
+        everyone = [backend for ref in route.backends for backend in ref.backends if backend.provider is not None]
+        if not route.operations and any(each.path.kind not in (PathKind.FULL, PathKind.OVERRIDE) for each in everyone):
+            what = "every path is a chat completion there, where none is said: here it tells by itself what it is"
+            self._report.add(
+                Fidelity.APPROXIMATE, f"route {self._original.plain(route.name)}: policies.ai.routes", what
+            )
         if len(self._report.findings) == before:
             self._report.add(Fidelity.EXACT, f"route {self._original.plain(route.name)}")
         return tree
+
+    def _with_operations(self, ref: dict[str, Any], route: Route) -> dict[str, Any]:
+        """`ai.routes` at each provider: a provider's own `ai` takes the place of its route's."""
+        if not route.operations or "ai" not in ref:
+            return ref
+        text = self._original.text
+        routes = {text(rule.suffix): FORMATS.get(rule.operation, rule.operation) for rule in route.operations}
+        for each in [each for group in ref["ai"].get("groups", ()) for each in group["providers"]] or [ref["ai"]]:
+            policies = each["policies"] or {}
+            each["policies"] = {**policies, "ai": {**(policies.get("ai") or {}), "routes": routes}}
+        return ref
 
     def _match(self, match: RouteMatch) -> dict[str, Any]:
         return {

@@ -5,19 +5,23 @@ The value of every Secret is a variable, filled in by envsubst, a shell's heredo
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
-from torana.config.convert.agentgateway_policies import span
+from msgspec import structs
+
 from torana.config.convert.emit import emit
 from torana.config.convert.kubernetes_backends import AGENTGATEWAY, KIND, Backends, full_authority
-from torana.config.convert.kubernetes_names import Names, label
+from torana.config.convert.kubernetes_names import Names, gateway_duration, label, precise_hostname
 from torana.config.convert.original import Original
+from torana.config.convert.places import HTTP, HTTPS
 from torana.config.convert.plain_routes import plain_routes
 from torana.config.convert.report import Converted, Fidelity
 from torana.config.kubernetes.objects import CLASS_NAME
 from torana.config.kubernetes.schemas import GATEWAY_API
+from torana.config.standalone.expand import references
 from torana.model.backend import Backend, Mirror
-from torana.model.config import Bind, Listener
+from torana.model.config import Bind, Listener, Protocol
 from torana.model.policy import (
     Authority,
     AuthorityKind,
@@ -37,11 +41,30 @@ _TYPES: Final = {
     PathMatchKind.PREFIX: "PathPrefix",
     PathMatchKind.REGEX: "RegularExpression",
 }
+_PORTS: Final = {"http": HTTP, "https": HTTPS}
 
 
 def to_kubernetes(original: Original) -> Converted:
     documents = _Export(original).documents()
-    return Converted("---\n".join(emit(original.restored(each)) for each in documents), original.report)
+    texts = [emit(original.restored(each)) for each in documents]
+    for document, text in zip(documents, texts, strict=True):
+        if document["kind"] != "Secret" and any(references(text)):
+            what = "has variables, which `--expand-env` fills in in Secrets alone: use envsubst"
+            subject = f"{document['kind']} {document['metadata']['name']}"
+            original.report.add(Fidelity.APPROXIMATE, subject, what)
+    return Converted("---\n".join(texts), original.report)
+
+
+class _Here(NamedTuple):
+    """The listener that a route is on."""
+
+    listener: str
+    port: int
+    protocol: Protocol
+
+    @property
+    def scheme(self) -> str:
+        return self.protocol.value.lower()
 
 
 class _Export:
@@ -60,7 +83,10 @@ class _Export:
             for listener in bind.listeners:
                 name = names.fresh(f"{self._original.plain(listener.name)}-{bind.port}")
                 listeners.append(self._listener(bind, listener, name))
-                routes += [self._route(each, bind, name) for each in plain_routes(listener, self._report, self._left)]
+                routes += [
+                    self._route(each, _Here(name, bind.port, listener.protocol))
+                    for each in plain_routes(listener, self._report, self._left)
+                ]
         gateway = {
             "apiVersion": _API,
             "kind": "Gateway",
@@ -91,12 +117,14 @@ class _Export:
         names = [self._backends.ref(each, self._original.plain(model.name)) for each in model.backends]
         return f"{KIND} {', '.join(names)} is for it: give it an HTTPRoute, by path or header, or an AgentgatewayModel"
 
-    def _route(self, route: Route, bind: Bind, listener: str) -> dict[str, Any]:
+    def _route(self, route: Route, here: _Here) -> dict[str, Any]:
+        if route.policies.redirect is not None:
+            route = structs.replace(route, backends=())  # none is ever asked, and beside a redirect none may stand
         subject = f"route {self._original.plain(route.name)}"
         before = len(self._report.findings)
+        filters = self._filters(route, here, subject)
         rule = {
-            "matches": [self._match(each) for each in route.matches],
-            "filters": self._filters(route, bind, subject) or None,
+            "filters": filters or None,
             "timeouts": self._timeouts(route.policies, subject),
             "retry": self._retry(route.policies, subject),
             "backendRefs": [
@@ -112,6 +140,10 @@ class _Export:
             or None,
         }
         self._lost(route.policies, subject)
+        matches = [self._match(each) for each in route.matches]
+        # Gateway API, HTTPPathModifier: a rule that replaces a prefix has one match.
+        alone = "ReplacePrefixMatch" in {path["type"] for path in _paths(filters)}
+        rules = [{"matches": each, **rule} for each in ([[match] for match in matches] if alone else [matches])]
         if len(self._report.findings) == before:
             self._report.add(Fidelity.EXACT, subject)
         return {
@@ -119,9 +151,9 @@ class _Export:
             "kind": "HTTPRoute",
             "metadata": {"name": self._names.fresh(label(self._original.plain(route.name)))},
             "spec": {
-                "parentRefs": [{"name": _GATEWAY, "sectionName": listener}],
+                "parentRefs": [{"name": _GATEWAY, "sectionName": here.listener}],
                 "hostnames": [self._original.plain(each) for each in route.hostnames] or None,
-                "rules": [rule],
+                "rules": rules,
             },
         }
 
@@ -145,13 +177,13 @@ class _Export:
 
     # Filters
 
-    def _filters(self, route: Route, bind: Bind, subject: str) -> list[dict[str, Any]]:
+    def _filters(self, route: Route, here: _Here, subject: str) -> list[dict[str, Any]]:
         given = route.policies
         everyone = [backend for ref in route.backends for backend in ref.backends]
         made = [
             _filter("RequestHeaderModifier", self._headers(given.request_headers)),
             _filter("ResponseHeaderModifier", self._headers(given.response_headers)),
-            _filter("RequestRedirect", self._redirect(given.redirect, bind.port, subject)),
+            _filter("RequestRedirect", self._redirect(given.redirect, here, subject)),
             _filter("URLRewrite", self._rewrite(everyone, subject)),
             _filter("CORS", self._cors(given.cors)),
             *(_filter("RequestMirror", self._mirror(each, subject)) for each in route.mirrors),
@@ -208,8 +240,8 @@ class _Export:
 
     def _hostname(self, backend: Backend, subject: str) -> str | None:
         authority = backend.authority
-        if authority.kind is AuthorityKind.FULL and ":" not in authority.value:
-            return self._original.plain(authority.value)
+        if authority.kind is AuthorityKind.FULL and (host := precise_hostname(authority.value)) is not None:
+            return self._original.plain(host)
         if authority.kind is not AuthorityKind.AUTO and authority != full_authority(backend):
             self._report.add(
                 Fidelity.MANUAL, f"{subject}: Host", "a rule gives a host name alone: left to the address's"
@@ -222,24 +254,36 @@ class _Export:
             return {"type": "ReplacePrefixMatch", "replacePrefixMatch": value}
         return {"type": "ReplaceFullPath", "replaceFullPath": value}
 
-    def _redirect(self, given: Redirect | None, port: int, subject: str) -> dict[str, Any] | None:
+    def _redirect(self, given: Redirect | None, here: _Here, subject: str) -> dict[str, Any] | None:
         if given is None:
             return None
+        scheme = given.scheme or here.scheme
         where = given.authority or Authority()
-        host, number = None, str(port)
+        host, port = "", ""
         match where.kind:
             case AuthorityKind.FULL:
-                host, _, number = where.value.partition(":")
+                host, port = _split(where.value)
+                port = port or str(_PORTS[scheme])
             case AuthorityKind.PORT:
-                number = where.value
-            case AuthorityKind.HOST:
-                host = where.value
-            case _:
-                self._report.add(Fidelity.APPROXIMATE, f"{subject}: requestRedirect", "goes to the listener's own port")
+                port = where.value
+            case kind:
+                host = where.value if kind is AuthorityKind.HOST else ""
+                if scheme == here.scheme:  # the request's port belongs to no other scheme
+                    port = str(here.port)
+                    what = "goes to the listener's own port, whatever the request's"
+                    self._report.add(Fidelity.APPROXIMATE, f"{subject}: requestRedirect", what)
+        hostname = precise_hostname(host)
+        if host and hostname is None:
+            # Without it, clients would be sent to the host that they come from.
+            what = (
+                "is left out: its host is no name in small letters, digits, dots and dashes, as an HTTPRoute wants it"
+            )
+            self._report.add(Fidelity.MANUAL, f"{subject}: requestRedirect", what)
+            return None
         return {
             "scheme": given.scheme,
-            "hostname": self._original.plain(host) if host else None,
-            "port": int(number) if number.isdecimal() else None,
+            "hostname": self._original.plain(hostname) if hostname else None,
+            "port": int(port) if port.isdecimal() else None,
             "path": self._path(given.path) if given.path is not None else None,
             "statusCode": given.status,
         }
@@ -275,9 +319,12 @@ class _Export:
         if (timeout.first_byte, timeout.stream_idle, timeout.total) != (None, None, None):
             what = "firstByteTimeout, streamIdleTimeout and totalTimeout are Torana's own"
             self._report.add(Fidelity.UNSUPPORTED, f"{subject}: timeout", what)
+        each = timeout.backend_request
+        if each is not None and each > (timeout.request or each):
+            each = None  # it has no effect, and the Gateway API refuses it
         made = {
-            "request": span(timeout.request) if timeout.request is not None else None,
-            "backendRequest": span(timeout.backend_request) if timeout.backend_request is not None else None,
+            "request": gateway_duration(timeout.request) if timeout.request is not None else None,
+            "backendRequest": gateway_duration(each) if each is not None else None,
         }
         return made if any(made.values()) else None
 
@@ -287,7 +334,11 @@ class _Export:
             return None
         if retry.precondition is not None or retry.condition is not None:
             self._report.add(Fidelity.UNSUPPORTED, f"{subject}: retry", "has no conditions here")
-        return {"attempts": retry.attempts, "backoff": span(retry.backoff), "codes": list(retry.codes) or None}
+        return {
+            "attempts": retry.attempts,
+            "backoff": gateway_duration(retry.backoff),
+            "codes": list(retry.codes) or None,
+        }
 
     def _lost(self, given: RoutePolicies, subject: str) -> None:
         lost = {
@@ -301,6 +352,19 @@ class _Export:
             if value:
                 what = "is left out: an HTTPRoute has no such filter; agentgateway has an AgentgatewayPolicy"
                 self._report.add(Fidelity.MANUAL, f"{subject}: {name}", what)
+
+
+def _paths(filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for each in filters:
+        path = (each.get("urlRewrite") or each.get("requestRedirect") or {}).get("path")
+        if path is not None:
+            yield path
+
+
+def _split(authority: str) -> tuple[str, str]:
+    """`host[:port]`; an IPv6 address has colons of its own, and brackets around it."""
+    host, colon, port = authority.rpartition(":")
+    return (host, port) if colon and not authority.endswith("]") else (authority, "")
 
 
 def _filter(kind: str, value: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import msgspec
 from torana.config.convert.emit import emit
 from torana.config.convert.litellm_deployments import AT_ROOT
 from torana.config.convert.original import Original
-from torana.config.convert.places import CHAT, Spot, chat_path, own_spot, preset_at
+from torana.config.convert.places import CHAT, chat_path, own_spot, preset_at, spot_at
 from torana.config.convert.report import Converted, Fidelity
 from torana.llm.providers import PROVIDERS
 from torana.model.backend import Backend, BackendRef, ProviderKind
@@ -110,7 +110,7 @@ class _Export:
                 made += [
                     self._deployment(model.name, backend, self._share(ref, model, order))
                     for backend in group
-                    if backend.provider is not None
+                    if backend.provider is not None and self._has_place(backend)
                 ]
         if len(model.backends) > 1 and any(len(ref.groups) > 1 for ref in model.backends):
             what = "shares of several groups of priority are mixed: LiteLLM has one order"
@@ -183,11 +183,16 @@ class _Export:
 
     # Where it is
 
+    def _has_place(self, backend: Backend) -> bool:
+        if backend.target.unix is not None:
+            self._lost(backend, "a Unix socket")
+        return backend.target.unix is None
+
     def _place(self, backend: Backend) -> tuple[str, str | None]:
         """LiteLLM's prefix, and the api_base where the provider is not at its own place."""
         assert backend.provider is not None
         kind = backend.provider.kind
-        spot = Spot(backend.target.host, str(backend.target.port), backend.tls is not None)
+        spot = spot_at(backend.target, tls=backend.tls is not None)
         if kind in (ProviderKind.OPENAI, ProviderKind.CUSTOM):
             kind = preset_at(spot) or kind
         facts = PROVIDERS[kind]
@@ -197,8 +202,6 @@ class _Export:
             return prefix, None
         if prefix in AT_ROOT:
             base = base.removesuffix("/v1")
-        if backend.target.unix is not None:
-            self._lost(backend, "a Unix socket")
         return (_KEYLESS if prefix == "openai" and backend.auth is None else prefix), spot.url(base)
 
     def _base(self, backend: Backend) -> str:

@@ -19,6 +19,9 @@ _R = TypeVar("_R", bound=Record)
 
 _FEW = 4  # words that are seen at a glance: which is meant is not guessed, for `TLS_V1_1` is near to all
 
+_YAML_1_1 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+"""Words that were truth values before YAML 1.2, and are texts since."""
+
 _BAD: Any = object()
 """Stands for a value that was reported and cannot be used."""
 
@@ -44,7 +47,7 @@ def _value(shape: Shape, node: Node, path: Path, findings: Findings) -> Any:
     if shape.anything:
         return _json(node, path, findings)
     match node:
-        case Mapping() if shape.record is not None:
+        case Mapping() if shape.record is not None and not _is_item(shape, node):
             return _record(shape.record, node, path, findings)
         case Mapping() if shape.values is not None:
             inner = shape.values
@@ -57,6 +60,14 @@ def _value(shape: Shape, node: Node, path: Path, findings: Findings) -> Any:
         case Scalar():
             return _scalar(shape, node, path, findings)
     return _wrong(shape, node, path, findings)
+
+
+def _is_item(shape: Shape, node: Mapping) -> bool:
+    """Whether it is the item of a list without its `- `, where an object of other keys may stand, too."""
+    item = shape.items.record if shape.items is not None else None
+    if item is None or shape.record is None:
+        return False
+    return bool(node.entries.keys() & keys(item).keys()) and not node.entries.keys() & keys(shape.record).keys()
 
 
 def _json(node: Node, path: Path, findings: Findings) -> Any:
@@ -112,7 +123,14 @@ _ABSENT: Any = object()
 def _field(record: type[Record], name: str, key: Key, entry: Entry, path: Path, findings: Findings) -> Any:
     """The value of a known key. Nothing (`policies:` and no more) counts as no key, unless that could hide a slip."""
     node = entry.value
-    if not isinstance(node, Scalar) or core_value(node) is not None or key.required:
+    if not isinstance(node, Scalar) or core_value(node) is not None:
+        return _value(key.shape, node, path, findings)
+    if findings.document.source.gives_nothing(entry.key.end, node.end):
+        # Without its address a key would go to another place; without its key the client's own would go on.
+        hint = 'is it empty, or begins with `#`? write "$NAME", with quotes, or ${NAME:-} if it may be empty'
+        findings.error(path, "the variable here gives no value", hint)
+        return _BAD
+    if key.required:
         return _value(key.shape, node, path, findings)
     if key.shape.record is not None and key.shape.record.empty is Empty.REFUSED and not key.shape.text:
         findings.error(path, "has no value", f"write `{name}: {{}}` if it is meant, or remove the key")
@@ -227,14 +245,19 @@ def _found(node: Node, findings: Findings) -> str:
 
 
 def _advice(shape: Shape, node: Node, findings: Findings) -> str:
+    hidden = findings.document.source.hides(node.start, node.end)
     if isinstance(node, Scalar) and not node.plain and (shape.integer or shape.number):
         digits = node.text.replace(".", "", 1) if shape.number else node.text
         if digits.isdecimal():
             return "remove the quotes"
-    if isinstance(node, Scalar) and shape.choices and not findings.document.source.hides(node.start, node.end):
+    if isinstance(node, Scalar) and shape.choices and not hidden:
         meant = nearest(node.text[:80], shape.choices)
         sure = meant is not None and (len(shape.choices) > _FEW or meant.lower() == node.text.lower())
         return f'did you mean "{meant}"?' if sure else ""
     if isinstance(node, Scalar | Mapping) and shape.items is not None:
         return "begin each item with `- `"
+    if isinstance(node, Scalar) and shape.boolean and not hidden and (meant := _YAML_1_1.get(node.text.lower())):
+        return f"write {meant}"
+    if shape.record is not None and not shape.text and not shape.choices:
+        return f"its keys are {', '.join(keys(shape.record))}" if keys(shape.record) else "write `{}`"
     return ""

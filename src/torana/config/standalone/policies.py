@@ -31,6 +31,8 @@ from torana.model.policy import (
 _REDIRECTS = (301, 302, 303, 307, 308)
 """Gateway API, HTTPRequestRedirectFilter, and 303 and 307 of RFC 9110, section 15.4."""
 
+_LONGEST_AGE = 2**31  # RFC 9111, section 1.2.2: more seconds are as good as these
+
 _ORIGIN = re.compile(r"null|[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s]+")
 
 
@@ -172,5 +174,5 @@ def _cors(policy: schema.Cors, path: Path, findings: Findings) -> Cors:
         allow_headers=policy.allow_headers,
         expose_headers=policy.expose_headers,
         allow_credentials=policy.allow_credentials,
-        max_age=int(seconds(max_age)) if isinstance(max_age, str) else max_age,
+        max_age=int(min(seconds(max_age), _LONGEST_AGE)) if isinstance(max_age, str) else max_age,
     )

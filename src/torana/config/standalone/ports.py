@@ -34,7 +34,7 @@ class _Port(NamedTuple):
 
 def binds(file: File, backends: Backends, findings: Findings, files: Files) -> tuple[Bind, ...]:
     ports = [_written(written, ("binds", i), backends, findings) for i, written in enumerate(file.binds)]
-    gateways = {name: _gateway(name, written) for name, written in file.gateways.items()}
+    gateways = {name: _gateway(name, written, findings) for name, written in file.gateways.items()}
     for index, each in enumerate(file.routes):
         made = route(each, ("routes", index), index, backends, findings)
         _attach(made, each.gateways or _DEFAULT, ("routes", index, "gateways"), gateways, findings)
@@ -72,10 +72,14 @@ def _check_ports(ports: Sequence[_Port], findings: Findings) -> None:
 # --- Gateways -------------------------------------------------------------------------------------------------------
 
 
-def _gateway(name: str, written: Gateway) -> _Port:
+def _gateway(name: str, written: Gateway, findings: Findings) -> _Port:
     path = ("gateways", name)
     if not written.listeners:
         return _Port(written.port, path, [Standing(_listener(written, name), path, [])])
+    for key, given in (("protocol", written.protocol), ("tls", written.tls)):
+        if given is not None:
+            what = "cannot stand beside `listeners`, which say it each for itself"
+            findings.error((*path, key), what, "give it to the listeners, or leave `listeners` out")
     listeners = [
         Standing(_listener(each, each.name), (*path, "listeners", index), [])
         for index, each in enumerate(written.listeners)

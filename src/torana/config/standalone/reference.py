@@ -23,7 +23,8 @@ file; any other key is an error that names the nearest one. Names, types and def
 standalone configuration. What is listed as not supported yet is refused with these words, and never passed over.
 
 - Text may hold `$NAME`, `${NAME}` and `${NAME:-default}` for environment variables, and `$$` for a dollar sign.
-  Comments are left alone. A variable that is not set is an error.
+  Comments are left alone. A variable that is not set is an error, and so is an empty one in place of a value, unless
+  it is written `${NAME:-}`.
 - File names are relative to the folder of the configuration file.
 - A duration is a number with its unit: `100ms`, `5s`, `1m30s`, `1h`.
 """

@@ -33,7 +33,7 @@ def settings(process: Process, env: Mapping[str, str], cpus: int, findings: Find
         "attempt_headers": process.attempt_headers,
         "drain_timeout": reader.drain_timeout(process.connection_termination_deadline),
         **_logging(process.logging or Logging(), findings),
-        **_connections(process.backend or BackendConnections()),
+        **_connections(process.backend or BackendConnections(), findings),
         "proxies": environment_proxies(env, findings.elsewhere),
     }
     # None was not given and keeps its default; an address given as `off` is None in the model.
@@ -139,9 +139,13 @@ def _logging(logging: Logging, findings: Findings) -> dict[str, Any]:
     return given
 
 
-def _connections(backend: BackendConnections) -> dict[str, Any]:
+def _connections(backend: BackendConnections, findings: Findings) -> dict[str, Any]:
+    timeout = _seconds(backend.connect_timeout)
+    if timeout == 0:
+        path = ("config", "backend", "connectTimeout")
+        findings.error(path, "leaves no time to connect", "give a duration above 0, or leave it out")
     return {
-        "connect_timeout": _seconds(backend.connect_timeout),
+        "connect_timeout": timeout,
         "pool_idle_timeout": _seconds(backend.pool_idle_timeout),
         "pool_max_idle": backend.pool_max_size,
     }

@@ -6,6 +6,7 @@ YAML, so it works too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from torana.config.problem import Problem
 from torana.config.yaml.nodes import Document, Entry, Mapping, Node, Path, Scalar, Sequence, core_value
+from torana.config.yaml.refusal import refusal
 from torana.config.yaml.source import Source
 
 try:
@@ -27,6 +29,8 @@ MAX_NODES = 2_000_000
 
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))
 _MERGE = "<<"
+_NOT_UTF_8 = re.compile("[\ud800-\udfff]")
+"""What is left, by PEP 383, of bytes in the environment that are no UTF-8."""
 
 
 class NotYamlError(Exception):
@@ -104,10 +108,11 @@ class _Composer:
         self._anchors: dict[str, Node] = {}
         self._open: set[str] = set()
         self._depth = 0
-        self._loader: Any = _Loader(source.text)
+        self._loader: Any
 
     def document(self) -> Node | None:
         try:
+            self._begin()
             self._loader.get_event()  # the stream begins
             if self._loader.check_event(yaml.StreamEndEvent):
                 self._empty(0)
@@ -131,6 +136,7 @@ class _Composer:
     def documents(self) -> list[Node]:
         roots: list[Node] = []
         try:
+            self._begin()
             self._loader.get_event()  # the stream begins
             while not self._loader.check_event(yaml.StreamEndEvent):
                 self._loader.get_event()  # the document begins
@@ -145,13 +151,22 @@ class _Composer:
             pass
         return roots
 
+    def _begin(self) -> None:
+        text = self.source.text
+        if (found := _NOT_UTF_8.search(text)) is not None:
+            self._problem(found.start(), "the value of this variable is not UTF-8 text", "")
+            raise _UnreadableError
+        self._loader = _Loader(text)
+
     def _node(self) -> Node:
         event: Any = self._loader.get_event()
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if event.tag is not None and event.tag != "!" and event.tag not in _TAGS:
             self._problem(
-                event.start_mark.index, "YAML tags of an application's own have no meaning here", "leave it out"
+                event.start_mark.index,
+                "YAML tags of an application's own have no meaning here",
+                "leave it out; text that begins with `!` has to be in quotes",
             )
         node: Node
         start, end = event.start_mark.index, event.end_mark.index
@@ -245,15 +260,12 @@ class _Composer:
 
     def _syntax(self, error: yaml.YAMLError) -> None:
         """Only libyaml's fixed words are shown; what stands in the file is not, as it may be a secret."""
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        offset = mark.index if mark is not None else getattr(error, "position", 0)
-        offset = min(offset, len(self.source.text))
-        words = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
+        offset, words, hint = refusal(error, self.source.text)
         if self.source.hides_line(offset):
             hint = 'the value of a variable in this line may have a meaning in YAML: write "$NAME", with quotes'
             self._problem(offset, "this is not YAML", hint)
         else:
-            self._problem(offset, f"this is not YAML: {words}", "")
+            self._problem(offset, f"this is not YAML: {words}", hint)
 
     def _problem(self, offset: int, what: str, hint: str) -> None:
         place = self.source.place(offset)

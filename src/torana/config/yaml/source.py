@@ -7,7 +7,7 @@ original, and only here is it known which of the text came from a variable and m
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from functools import cached_property
 
 import msgspec
@@ -46,14 +46,34 @@ class Source(msgspec.Struct, frozen=True, dict=True):
     def hides(self, start: int, end: int) -> bool:
         """Whether any of the text from `start` to `end` came from a variable."""
         i = bisect_right(self._starts, start) - 1
-        if i >= 0 and self.spans[i].end > start:
-            return True
-        return i + 1 < len(self.spans) and self.spans[i + 1].start < end
+        last = bisect_left(self._starts, end)
+        return any(span.end > start and self._is_variable(span) for span in self.spans[max(i, 0) : last])
+
+    def _is_variable(self, span: Span) -> bool:
+        return self.original[span.written : span.written_end] != "$$"
+
+    def gives_nothing(self, start: int, end: int) -> bool:
+        """Whether nothing stands from `start` to `end` where a variable does: an empty one, or one that is a comment.
+
+        One whose default is empty says itself that there may be nothing: `${NAME:-}`.
+        """
+        line, space = self._behind(end, " \t"), self._behind(end, " \t\r\n")
+        near = self.spans[bisect_left(self._starts, start) : bisect_right(self._starts, space)]
+        return any(
+            span.start <= (line if self.text[span.start : span.end].strip() else space)
+            and not self.original[span.written : span.written_end].endswith(":-}")
+            for span in near
+        )
+
+    def _behind(self, offset: int, blanks: str) -> int:
+        while self.text[offset : offset + 1] in tuple(blanks):
+            offset += 1
+        return offset
 
     @property
     def hidden(self) -> frozenset[Secret]:
         """The texts that came from variables."""
-        return frozenset(Secret(self.text[span.start : span.end]) for span in self.spans)
+        return frozenset(Secret(self.text[span.start : span.end]) for span in self.spans if self._is_variable(span))
 
     def hides_line(self, offset: int) -> bool:
         """Whether the line of the expanded text around this offset holds text from a variable."""

@@ -74,9 +74,18 @@ def test_a_number_cannot_be_a_name() -> None:
     made = to_agentgateway(_original(text))
     assert "port: 3000" in made.text
     assert "key: $KEY" in made.text
-    assert _found(made, Fidelity.APPROXIMATE) == [
-        "a.yaml:3: approximate: $PORT: its value is written out: a number or a file is needed here"
-    ]
+    told = [each for each in _found(made, Fidelity.APPROXIMATE) if "$" in each]
+    assert told == ["a.yaml:3: approximate: $PORT: its value is written out: a number or a file is needed here"]
+
+
+@pytest.mark.parametrize(
+    ("policies", "told"),
+    [("", True), ("urlRewrite: {path: {full: /v1/chat/completions}}", False), ("ai: {routes: {'*': detect}}", False)],
+)
+def test_what_agentgateway_takes_for_chat(policies: str, told: bool) -> None:
+    """Without `ai.routes` every path is a chat completion for agentgateway: a route that goes by paths says so."""
+    made = to_agentgateway(_original(_BACKEND % (f"policies: {{{policies}}}", _KEY % "$KEY")))
+    assert any("ai.routes" in each for each in _found(made, Fidelity.APPROXIMATE)) is told
 
 
 def test_a_number_without_a_value() -> None:
@@ -168,10 +177,10 @@ def test_fallbacks_of_fallbacks() -> None:
     """A model that takes over for another may have one of its own; names with a `*` have none, which is told."""
     text = """
 model_list:
-- {model_name: a, litellm_params: {model: openai/x}}
-- {model_name: b, litellm_params: {model: openai/y}}
-- {model_name: "*", litellm_params: {model: "openai/*"}}
-- {model_name: "*", litellm_params: {model: "groq/*"}}
+- {model_name: a, litellm_params: {model: openai/x, api_key: k}}
+- {model_name: b, litellm_params: {model: openai/y, api_key: k}}
+- {model_name: "*", litellm_params: {model: "openai/*", api_key: k}}
+- {model_name: "*", litellm_params: {model: "groq/*", api_key: k}}
 litellm_settings: {default_fallbacks: [a], fallbacks: [{a: [b]}]}
 """
     made = from_litellm(text, "a.yaml")
@@ -194,6 +203,43 @@ def test_a_key_goes_nowhere_else() -> None:
     converted = from_litellm(text, "a.yaml")
     assert "KEY" not in converted.text
     assert "the model is left out" in "\n".join(map(str, converted.report.findings))
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ("model: openai/x", True),
+        ("model: anthropic/x, api_key: ''", True),
+        ("model: openai/x, api_key: os.environ/KEY", False),
+        ("model: openai/x, api_base: 'http://gpu.example/v1'", False),
+        ("model: ollama/x", False),
+    ],
+)
+def test_a_key_of_the_environment(params: str, told: bool) -> None:
+    """LiteLLM takes a key that is not written from its environment: that it is missing here is told."""
+    made = from_litellm(f"model_list: [{{model_name: a, litellm_params: {{{params}}}}}]", "a.yaml")
+    assert ["api_key" in each for each in _found(made, Fidelity.MANUAL)] == ([True] if told else [])
+
+
+def test_a_model_of_any_provider() -> None:
+    """A `*` without a provider is every provider for LiteLLM and one here, which is told."""
+    text = "model_list: [{model_name: '*', litellm_params: {model: '%s*', api_key: os.environ/KEY}}]"
+    assert _found(from_litellm(text % "", "a.yaml"), Fidelity.APPROXIMATE)
+    assert not _found(from_litellm(text % "openai/", "a.yaml"), Fidelity.APPROXIMATE)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_routers_own_numbers(order: int) -> None:
+    """What LiteLLM's router says itself goes before what the library says, wherever it stands."""
+    models = "model_list: [{model_name: a, litellm_params: {model: openai/x, api_key: os.environ/KEY}}]"
+    sections = [
+        "router_settings: {timeout: 30, num_retries: null}",
+        "litellm_settings: {request_timeout: 600, num_retries: 3}",
+    ]
+    made = from_litellm("\n".join([models, *sections[::order]]), "a.yaml")
+    assert "requestTimeout: 30s" in made.text
+    assert "attempts: 3" in made.text
+    assert "goes before it" in "\n".join(_found(made, Fidelity.EXACT))
 
 
 def test_what_agentgateway_does_not_know_of_an_llm_file() -> None:
