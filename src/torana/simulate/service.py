@@ -33,6 +33,8 @@ from torana.simulate.stage import perform
 MODELS = ("simulate", "echo")
 """The models that are listed. Any other name is served too: a simulator that refuses names would only be in the way."""
 
+SIMULATED = frozenset((Operation.CHAT_COMPLETIONS, Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.MODELS))
+"""The operations that are answered; other paths are a 404 that names what there is."""
 _PATHS = "POST /v1/chat/completions, /v1/completions, /v1/embeddings; GET /v1/models, /healthz, /journal"
 _JSON = (b"content-type", b"content-type", b"application/json")
 _OK = LocalReply(200, [(b"content-type", b"content-type", b"text/plain; charset=utf-8")], b"ok\n")
