@@ -162,7 +162,7 @@ def bench(
 @click.option(
     "--model",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A GGUF file of your own instead of the small one.",
 )
 @click.option(
@@ -248,6 +248,7 @@ def kubernetes(
     from torana.cli import kubernetes as run
 
     if print_manifests:
+        options.refuse(call, {*call.params} - {"print_manifests"}, "no --print-manifests")
         run.print_manifests()
         return
     how = run.options([*controller_name], [*class_name], implicit_gateway)
