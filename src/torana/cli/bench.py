@@ -17,8 +17,9 @@ import uvloop
 
 from torana.cli import load
 from torana.cli.bench_processes import HOST, await_port, cpu, end_all_on_sigterm, free_port, gateway, upstream_of
-from torana.cli.explain import exchange_of, runtime_of
+from torana.cli.explain import runtime_of
 from torana.cli.load import Load
+from torana.cli.request import exchange_of
 from torana.cli.serve import give_up, source_of
 from torana.config.problem import ConfigError
 from torana.config.sources import StartError
@@ -124,10 +125,10 @@ def _first_url(config: Config) -> str:
 
 
 def _measure(config: Config, url: str, shape: Shape, *, simulated: bool) -> None:
-    _, asked_port = _exchange(url)
     port = free_port()
-    moved = _moved(config, asked_port, port)
     try:
+        _, asked_port = _exchange(url)
+        moved = _moved(config, asked_port, port)
         snapshot = Snapshot(config, runtime_of(config.settings.proxies, {}))
         asked = _asked(snapshot, asked_port, url, simulated=simulated)
     except GatewayError as error:
