@@ -24,8 +24,8 @@ LEAKS ?= 100000
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/.run ## Start the gateway on port 3000 in front of a real model on this machine
-	@$(BIN)/torana local
+run: .venv/.run ## Start the gateway on port 3000 in front of a real model; ARGS='--port 3001' for another port
+	@$(BIN)/torana local $(ARGS)
 
 # An SDK that cannot be installed fails its own tests, not all of them.
 test: .venv/.dev ## Run every test; arguments for pytest in ARGS
