@@ -134,7 +134,7 @@ def test_sigterm_ends_all_of_it(tmp_path: Path) -> None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         until(lambda: len(children.read_text().split()) > 1, "the gateway and the upstream run")
         process.terminate()
-        process.communicate(timeout=20)  # all of them have the other end of its standard error
+        process.communicate(timeout=60)  # all of them have the other end of its standard error
     assert process.returncode == 143
 
 

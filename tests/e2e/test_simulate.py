@@ -244,7 +244,7 @@ def test_the_printed_command_works(simulator: Simulator) -> None:
 def refused(*words: str) -> str:
     """What is said by one that cannot be had, which exits 1."""
     command = [sys.executable, "-m", "torana", "simulate", *words]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 1
     return ended.stderr
 
