@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import openai
@@ -192,6 +193,14 @@ def test_not_served(simulator: Simulator, method: str, path: str, status: int) -
     answered, answer = exchange(simulator.port, path, {}, {}, method)
     assert answered == status
     assert "POST" in answer["error"]["message"]
+
+
+def test_methods_that_would_do(simulator: Simulator) -> None:
+    """A wrong method is told the right ones in `allow`, as RFC 9110, 15.5.6, wants of a 405."""
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"http://127.0.0.1:{simulator.port}/v1/embeddings", timeout=60)
+    with refused.value as answer:
+        assert (answer.code, answer.headers["allow"]) == (405, "POST")
 
 
 # the process

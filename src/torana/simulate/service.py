@@ -164,7 +164,7 @@ def _check_method(request: Request, *methods: bytes) -> None:
     if request.method not in methods:
         allowed = b", ".join(methods).decode()
         message = f"{request.path.decode('latin-1')} takes {allowed}, not {request.method.decode('latin-1')}."
-        raise ApiError(405, message)
+        raise ApiError(405, message, allow=allowed)
 
 
 def _check_streamed(dials: Dials, *, streamed: bool) -> None:
