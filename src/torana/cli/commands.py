@@ -248,7 +248,6 @@ def kubernetes(
     from torana.cli import kubernetes as run
 
     if print_manifests:
-        options.refuse(call, {*call.params} - {"print_manifests"}, "no --print-manifests")
         run.print_manifests()
         return
     how = run.options([*controller_name], [*class_name], implicit_gateway)

@@ -100,7 +100,7 @@ def given(call: click.Context, parameters: Iterable[str]) -> str | None:
     for each in call.command.params:
         source = call.get_parameter_source(each.name or "")
         if each.name in parameters and source is not None and source.name == "COMMANDLINE":
-            return max(each.opts, key=len) if isinstance(each, click.Option) else each.human_readable_name
+            return max(each.opts, key=len)
     return None
 
 

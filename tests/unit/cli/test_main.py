@@ -96,8 +96,6 @@ _CONFIG = ["-c", "binds: []"]
         (["simulate", "--api-key", ""], "not empty"),
         (["local", "--port", "0"], "--port"),
         (["local", "--model", "nowhere.gguf"], "'nowhere.gguf' does not exist"),
-        (["kubernetes", "--print-manifests", "--workers", "2"], "--workers has no effect here: it needs no --print-m"),
-        (["kubernetes", "--print-manifests", "a"], "[PATH]... has no effect here: it needs no --print-manifests"),
     ],
 )
 def test_wrong_uses(words: list[str], says: str) -> None:
