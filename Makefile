@@ -22,10 +22,10 @@ LEAKS ?= 100000
 .PHONY: help run test compiled-test cluster-test lint format golden sdks bench soak docs build compiled image clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/.run ## Start the gateway on port 3000 in front of a real model on this machine
-	@$(BIN)/torana local
+run: .venv/.run ## Start the gateway on port 3000 in front of a real model; ARGS='--port 3001' for another port
+	@$(BIN)/torana local $(ARGS)
 
 # An SDK that cannot be installed fails its own tests, not all of them.
 test: .venv/.dev ## Run every test; arguments for pytest in ARGS

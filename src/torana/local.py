@@ -228,11 +228,15 @@ def write_config(text: str, gateway_port: int) -> Path:
     """Write it to the user's cache folder, one file a gateway port, and return its path.
 
     The cache and not the working directory: the file is made anew by each start, and must not write over one of theirs.
+    Raises LocalModelError.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torana"
-    cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"local-{gateway_port}.yaml"
-    path.write_text(text)
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torana" / f"local-{gateway_port}.yaml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        what = "name a folder that can be in XDG_CACHE_HOME"
+        raise LocalModelError(f"{path}: cannot be written: {error.strerror}; {what}") from error
     return path
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import urllib.request
 from pathlib import Path
 
-from tests.e2e.harness import free_port
+from tests.e2e.harness import command, environment, free_port, until
 from tests.e2e.simulator import Simulator, simulating
 from tests.e2e.test_command import torana_command
 
@@ -71,6 +72,70 @@ llm:
 """
         done = torana_command(tmp_path, "bench", "-c", text, *QUICK)
         assert (done.returncode, asked(simulator)) == (0, 0), done.stderr
+
+
+MESSAGES_FIRST = """\
+llm:
+  models:
+  - {name: "claude-*", provider: anthropic, params: {apiKey: sk-test}}
+  - {name: other, provider: openAI, params: {apiKey: sk-test}}
+"""
+
+
+def test_the_first_model_that_can_be_simulated(tmp_path: Path) -> None:
+    """A model whose provider speaks an API that is not simulated is named and passed over for the next."""
+    done = torana_command(tmp_path, "bench", "-c", MESSAGES_FIRST, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        "torana: claude-* needs POST /v1/messages, but `torana simulate` speaks OpenAI's API alone; "
+        "other is asked instead\n"
+    )
+
+
+def test_no_model_can_be_simulated(tmp_path: Path) -> None:
+    """Where no upstream can be simulated, no figures are made up, and the error says what can be done."""
+    text = MESSAGES_FIRST.rpartition("  - ")[0]
+    done = torana_command(tmp_path, "bench", "-c", text, *QUICK)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "claude-* needs POST /v1/messages" in done.stderr
+    assert "--allow-upstream" in done.stderr
+
+
+def test_translated_calls_are_the_gateways_own(tmp_path: Path) -> None:
+    """Straight to the upstream goes what the gateway sends it, in its words and with its headers, both ways alike."""
+    with simulating() as simulator:
+        text = f"""\
+llm:
+  port: {free_port()}
+  models:
+  - {{name: it, provider: anthropic, params: {{baseUrl: "http://127.0.0.1:{simulator.port}/v1", apiKey: sk-test}}}}
+"""
+        done = torana_command(tmp_path, "bench", "-c", text, *QUICK, "--allow-upstream")
+        with urllib.request.urlopen(f"http://127.0.0.1:{simulator.port}/journal", timeout=10) as answer:
+            sent = json.load(answer)["requests"][0]
+    assert done.returncode == 1  # it has no such path
+    assert sent["path"] == "/v1/messages"
+    assert sent["headers"]["anthropic-version"]
+    assert sent["body"]["max_tokens"]
+
+
+def test_a_url_that_no_route_takes(tmp_path: Path) -> None:
+    """What the gateway would refuse is told with the address of the configuration, and with the option that helps."""
+    done = torana_command(tmp_path, "bench", "-c", config("a.example:80"), "--url", "http://b.example:3000/")
+    assert done.returncode == 1
+    assert done.stderr.startswith("torana: http://b.example:3000/: ")
+    assert done.stderr.endswith("Choose another with --url\n")
+
+
+def test_sigterm_ends_all_of_it(tmp_path: Path) -> None:
+    """SIGTERM, as CI sends it when time is up, leaves neither the gateway nor the simulated upstream behind."""
+    words = command("bench", "-c", config("a.example:80"))
+    with subprocess.Popen(words, stderr=subprocess.PIPE, env=environment({}, tmp_path), cwd=tmp_path) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until(lambda: len(children.read_text().split()) > 1, "the gateway and the upstream run")
+        process.terminate()
+        process.communicate(timeout=60)  # all of them have the other end of its standard error
+    assert process.returncode == 143
 
 
 def test_failed_requests_are_told(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import torana
-from tests.e2e.harness import Gateway, Source, command, environment, free_port
+from tests.e2e.harness import Gateway, Source, command, environment, free_port, until
 from tests.e2e.wire import ask
 
 ANSWERING = """\
@@ -167,3 +168,54 @@ def test_schema(tmp_path: Path) -> None:
     """`torana schema` prints the JSON Schema of the configuration file."""
     schema = json.loads(torana_command(tmp_path, "schema").stdout)
     assert "binds" in json.dumps(schema)
+
+
+@pytest.mark.parametrize("words", ["explain -f - http://a", "migrate -f -", "status -"])
+def test_closed_standard_input(words: str, tmp_path: Path) -> None:
+    """A standard input that is closed is an empty one, which is told as that and not as a traceback."""
+    done = _shell(f'exec "$@" {words} <&-', tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "empty" in done.stderr or "no object" in done.stderr
+
+
+def test_closed_standard_output(tmp_path: Path) -> None:
+    """A gateway without standard files serves, and its log goes to nobody's socket."""
+    port = free_port()
+    text = (
+        ANSWERING.replace("$GATEWAY_PORT", str(port)) + "config: {adminAddr: off, statsAddr: off, readinessAddr: off}"
+    )
+    env = environment({"GREETING": "hello there"}, tmp_path)
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command("-c", text)]
+
+    def listens() -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        return False
+
+    with subprocess.Popen(words, env=env, cwd=tmp_path) as process:
+        try:
+            until(listens, "the gateway")
+            assert [ask(port, "GET", "/").text for _ in range(3)] == ["hello there"] * 3
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """An output that cannot be written is told in one line, with exit 1."""
+    done = _shell('exec "$@" schema > /dev/full', tmp_path)
+    assert (done.returncode, done.stderr) == (1, "torana: cannot write: No space left on device\n")
+
+
+def _shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """`script`, of which "$@" is the command, to its end."""
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *command()],
+        env=environment({}, folder),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )

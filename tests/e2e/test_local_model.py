@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.e2e.conftest import Model
 from torana.cli.local import run_local
-from torana.local import LocalModel, LocalModelError, ModelServer, find_model
+from torana.local import LocalModel, LocalModelError, ModelServer, find_model, write_config
 
 QUESTION = ChatCompletionUserMessageParam(role="user", content="Say hello.")
 
@@ -119,6 +119,14 @@ def test_local_writes_a_configuration_and_tells_of_it(
     assert str(served[0]) in printed
     assert "curl http://localhost:3000/v1/chat/completions" in printed
     assert 'OpenAI(base_url="http://localhost:3000/v1"' in printed
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the configuration cannot be written, the error names the place and the variable that chooses another."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(LocalModelError, match=r"local-3000\.yaml: cannot be written: .*XDG_CACHE_HOME"):
+        write_config("", 3000)
 
 
 def test_missing_packages_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

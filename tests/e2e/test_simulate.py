@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import openai
@@ -194,6 +195,14 @@ def test_not_served(simulator: Simulator, method: str, path: str, status: int) -
     assert "POST" in answer["error"]["message"]
 
 
+def test_methods_that_would_do(simulator: Simulator) -> None:
+    """A wrong method is told the right ones in `allow`, as RFC 9110, 15.5.6, wants of a 405."""
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"http://127.0.0.1:{simulator.port}/v1/embeddings", timeout=60)
+    with refused.value as answer:
+        assert (answer.code, answer.headers["allow"]) == (405, "POST")
+
+
 # the process
 
 
@@ -241,12 +250,23 @@ def test_the_printed_command_works(simulator: Simulator) -> None:
         assert json.load(answer)["model"] == "simulate"
 
 
-def test_taken_port() -> None:
-    """A port that another process has ends in one line and exit 1."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        words = [sys.executable, "-m", "torana", "simulate", "--port", port]
-        ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=10)
+def refused(*words: str) -> str:
+    """What is said by one that cannot be had, which exits 1."""
+    command = [sys.executable, "-m", "torana", "simulate", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"torana: cannot listen on 127.0.0.1:{port}: ")
-    assert ended.stderr.count("\n") == 1
+    return ended.stderr
+
+
+def test_taken_port() -> None:
+    """A port that another process has ends in one line and exit 1, and names the option that chooses another."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        says = refused("--port", str(port))
+    assert says == f"torana: cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --port\n"
+
+
+def test_an_address_that_is_not_this_machines() -> None:
+    """An address of another machine (RFC 5737: nobody's) is told as that, with the option for it."""
+    says = refused("--host", "192.0.2.1", "--port", "0")
+    assert says == "torana: cannot listen on 192.0.2.1:0: Cannot assign requested address; choose another with --host\n"

@@ -6,52 +6,38 @@ replaced by `torana simulate`: nothing leaves the machine, unless the real upstr
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import socket
 import ssl
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import NamedTuple
 
 import click
 import msgspec
 import uvloop
 
-from torana import app
 from torana.cli import load
-from torana.cli.explain import exchange_of, runtime_of
+from torana.cli.bench_processes import HOST, await_port, cpu, end_all_on_sigterm, free_port, gateway, upstream_of
+from torana.cli.explain import runtime_of
 from torana.cli.load import Load
+from torana.cli.request import exchange_of
 from torana.cli.serve import give_up, source_of
-from torana.config.loaded import Loaded
 from torana.config.problem import ConfigError
 from torana.config.sources import StartError
 from torana.errors import GatewayError
 from torana.exchange import Exchange
 from torana.http.tls import upstream_context
-from torana.llm.operation import ModelPlace
-from torana.model import codec
-from torana.model.backend import Backend, BackendRef, Target
-from torana.model.config import Bind, Config, Protocol, Proxies
-from torana.model.route import Route
+from torana.llm.operation import ModelPlace, operation_of
+from torana.model.config import Bind, Config, Protocol
 from torana.proxy.call import aimed, made_call, reads_body
 from torana.proxy.gateway import before, match
 from torana.proxy.snapshot import CompiledRoute, Snapshot
 from torana.proxy.upstream import Upstream
+from torana.simulate.service import SIMULATED
 
-_HOST = "127.0.0.1"
 _PATH = "/v1/chat/completions"
 _BODY = b'{"model":%b,"messages":[{"role":"user","content":"Say hello."}]}'
 _MODEL = "simulate"
 _ROUNDS = 3
-_START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
 
 
 class Shape(NamedTuple):
@@ -96,16 +82,31 @@ class _Figures(NamedTuple):
         return _median([each.percentile(share) for each in self.paced]) * 1000
 
 
+class _Asked(NamedTuple):
+    """One and the same call: where it ends, its body as clients send it, and whole, as the gateway sends it on."""
+
+    upstream: Upstream
+    exchange: Exchange
+    body: bytes
+    target: str
+    direct: bytes
+
+    @property
+    def is_simulated(self) -> bool:
+        return operation_of(self.target.partition("?")[0].encode("latin-1")) in SIMULATED
+
+
 def bench(file: str | None, text: str | None, url: str | None, shape: Shape, *, allow_upstream: bool) -> None:
     """Print the table. Exit 1 when the configuration has no such route, or requests failed."""
+    end_all_on_sigterm()
     try:
         loaded = source_of(file, text).load()
         url = url or _first_url(loaded.config)
-        with _upstream_of(loaded.config, allow_upstream=allow_upstream) as config:
-            _measure(config, url, shape)
+        with upstream_of(loaded.config, allow_upstream=allow_upstream) as config:
+            _measure(config, url, shape, simulated=not allow_upstream)
     except (ConfigError, StartError) as error:
         give_up(error)
-    except (GatewayError, OSError) as error:
+    except OSError as error:
         give_up(StartError(str(error)))
 
 
@@ -123,27 +124,25 @@ def _first_url(config: Config) -> str:
 # What is measured
 
 
-def _measure(config: Config, url: str, shape: Shape) -> None:
-    exchange, asked = exchange_of(url, "POST", ["content-type: application/json"])
-    port = _free_port()
-    config = _moved(config, asked, port)
-    snapshot = Snapshot(config, runtime_of(config.settings.proxies, {}))
-    matched = match(snapshot, port, exchange)
-    reply = before(matched.route, exchange)
-    if reply is not None:
-        raise StartError(f"{url} is answered {reply.status} by the gateway itself: choose another with --url")
-    route, body = _chosen(matched.route, exchange)
-    upstream = next((each for each in route.upstreams if each.redirect is None), None)
-    if upstream is None:
-        raise StartError(f"the route {route.route.name} has no backend to ask: choose another with --url")
+def _measure(config: Config, url: str, shape: Shape, *, simulated: bool) -> None:
+    port = free_port()
+    try:
+        _, asked_port = _exchange(url)
+        moved = _moved(config, asked_port, port)
+        snapshot = Snapshot(config, runtime_of(config.settings.proxies, {}))
+        asked = _asked(snapshot, asked_port, url, simulated=simulated)
+    except GatewayError as error:
+        raise StartError(f"{url}: {error.message} Choose another with --url") from error
     # The gateway writes the request anew; this is what a client sends.
-    head = f"POST {exchange.path.decode()} HTTP/1.1\r\nhost: {exchange.host.decode()}\r\n"
-    client = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
-    direct = _Way("direct", _place_of(upstream), _composed(upstream, exchange, body), None)
-    with _gateway(config, shape.workers) as pid:
-        at = load.Place(_HOST, port, tls=_trusting() if url.startswith("https:") else None, name="localhost")
-        _await_port(port, pid)
-        through = _Way("through Torana", at, client, pid)
+    exchange = asked.exchange
+    query = b"" if exchange.query is None else b"?" + exchange.query
+    head = f"POST {(exchange.path + query).decode()} HTTP/1.1\r\nhost: {exchange.host.decode()}\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(asked.body)}\r\n\r\n"
+    direct = _Way("direct", _place_of(asked.upstream), asked.direct, None)
+    with gateway(moved, shape.workers) as pid:
+        at = load.Place(HOST, port, tls=_trusting() if url.startswith("https:") else None, name="localhost")
+        await_port(port, pid)
+        through = _Way("through Torana", at, head.encode() + asked.body, pid)
         uvloop.run(_warm((direct, through)))
         _report(uvloop.run(_rounds((direct, through), shape)), shape)
 
@@ -162,13 +161,13 @@ async def _warm(ways: tuple[_Way, ...]) -> None:
 async def _rounds(ways: tuple[_Way, ...], shape: Shape) -> dict[_Way, _Figures]:
     """The ways take turns, so that a noisy neighbour disturbs them alike; CPU is that of the second part."""
     seconds = shape.seconds / (_ROUNDS * len(ways) * 2)
-    found = {way: _Figures([], [], None if way.pid is None else _cpu(way.pid) and 0.0) for way in ways}
+    found = {way: _Figures([], [], None if way.pid is None else cpu(way.pid) and 0.0) for way in ways}
     for _ in range(_ROUNDS):
         for way, figures in found.items():
             paced = await load.at_rate(way.place, way.request, shape.rate, shape.connections, seconds)
-            before_it = None if way.pid is None else _cpu(way.pid)
+            before_it = None if way.pid is None else cpu(way.pid)
             flat = await load.flat_out(way.place, way.request, shape.connections, seconds)
-            after_it = None if way.pid is None else _cpu(way.pid)
+            after_it = None if way.pid is None else cpu(way.pid)
             figures.paced.append(paced)
             figures.flat.append(flat)
             if before_it is not None and after_it is not None:
@@ -211,33 +210,70 @@ def _moved(config: Config, asked: int, port: int) -> Config:
         ports = ", ".join(str(bind.port) for bind in config.binds) or "none"
         raise StartError(f"nothing listens on port {asked}; configured: {ports}")
     settings = msgspec.structs.replace(config.settings, admin_address=None, stats_address=None, readiness_address=None)
-    moved = Bind(port, binds[0].listeners, (_HOST,))
+    moved = Bind(port, binds[0].listeners, (HOST,))
     return msgspec.structs.replace(config, binds=(moved,), settings=settings)
 
 
-def _chosen(route: CompiledRoute, exchange: Exchange) -> tuple[CompiledRoute, bytes]:
-    """The route that is asked, and the body for it: of several models the first. Raises GatewayError, StartError."""
-    if route.models is None:
-        return route, _BODY % msgspec.json.encode(_MODEL)
-    if not route.route.models:
+def _asked(snapshot: Snapshot, port: int, url: str, *, simulated: bool) -> _Asked:
+    """The call of `url`; of several models that of the first that can be asked. Raises GatewayError, StartError."""
+    _, route = _matched(snapshot, port, url)
+    names = [model.name for model in route.route.models] if route.models is not None else [""]
+    unspoken = ""
+    for name in names:
+        asked = _call(snapshot, port, url, name.replace("*", _MODEL))
+        if asked.is_simulated or not simulated:
+            if unspoken:
+                click.echo(f"torana: {unspoken}; {name} is asked instead", err=True)
+            return asked
+        whose = name or asked.upstream.backend.name
+        unspoken = unspoken or f"{whose} needs POST {asked.target}, but `torana simulate` speaks OpenAI's API alone"
+    if not unspoken:
         raise StartError("`llm` has no model to ask")
-    exchange.model = route.route.models[0].name.replace("*", _MODEL)
-    exchange.content = body = _BODY % msgspec.json.encode(exchange.model)
-    route = route.models.find(exchange.model, exchange)
-    before(route, exchange)
-    return route, body
+    raise StartError(f"{unspoken}: choose another with --url, or ask it with --allow-upstream, for which it may charge")
 
 
-def _composed(upstream: Upstream, exchange: Exchange, body: bytes) -> bytes:
-    """The request as the gateway would send it, so that the upstream is asked the same both ways."""
+def _call(snapshot: Snapshot, port: int, url: str, model: str) -> _Asked:
+    """With `model` where the route has several. Raises GatewayError, StartError."""
+    exchange, route = _matched(snapshot, port, url)
+    body = _BODY % msgspec.json.encode(model or _MODEL)
+    if route.models is not None:
+        exchange.model, exchange.content = model, body
+        route = route.models.find(model, exchange)
+        before(route, exchange)
+    upstream = next((each for each in route.upstreams if each.redirect is None), None)
+    if upstream is None:
+        raise StartError(f"the route {route.route.name} has no backend to ask: choose another with --url")
+    target, direct = _composed(upstream, exchange, body)
+    return _Asked(upstream, exchange, body, target.decode("latin-1"), direct)
+
+
+def _matched(snapshot: Snapshot, port: int, url: str) -> tuple[Exchange, CompiledRoute]:
+    """A request of a client, and its route, which may have changed it. Raises GatewayError, StartError."""
+    exchange, _ = _exchange(url)
+    route = match(snapshot, port, exchange).route
+    if route.operations is not None:
+        exchange.operation, exchange.opaque = route.operations(exchange.path)
+    reply = before(route, exchange)
+    if reply is not None:
+        raise StartError(f"{url} is answered {reply.status} by the gateway itself: choose another with --url")
+    return exchange, route
+
+
+def _exchange(url: str) -> tuple[Exchange, int]:
+    return exchange_of(url, "POST", ["content-type: application/json"])
+
+
+def _composed(upstream: Upstream, exchange: Exchange, body: bytes) -> tuple[bytes, bytes]:
+    """The target and the whole of the request as the gateway would send it, so that both ways ask the same."""
+    target, translation = upstream.target(exchange), None
     if upstream.is_llm:
         target, operation = aimed(exchange, upstream)
-        if reads_body(exchange, operation) is ModelPlace.JSON:
-            body = made_call(operation, upstream, body, exchange.model).prepared.body
-    else:
-        target = upstream.target(exchange)
-    head = b"".join(upstream.compose(exchange, target, plain=False).parts)
-    return head + f"content-length: {len(body)}\r\n\r\n".encode() + body
+        if not exchange.opaque and reads_body(exchange, operation) is ModelPlace.JSON:
+            call = made_call(operation, upstream, body, exchange.model)
+            body, translation = call.prepared.body, call.translation
+    plain = translation is not None
+    head = b"".join(upstream.compose(exchange, target, plain=plain, translation=translation).parts)
+    return target, head + f"content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 def _place_of(upstream: Upstream) -> load.Place:
@@ -250,137 +286,6 @@ def _place_of(upstream: Upstream) -> load.Place:
     return load.Place(
         target.host, target.port, target.unix, upstream_context(backend.tls), backend.tls.hostname or target.host
     )
-
-
-# What is run
-
-
-@contextmanager
-def _upstream_of(config: Config, *, allow_upstream: bool) -> Iterator[Config]:
-    """The configuration with its upstreams simulated; as it is when the real ones may be asked."""
-    if allow_upstream:
-        yield config
-        return
-    words = [sys.executable, "-m", "torana", "simulate", "--port", "0"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as simulator:
-        try:
-            assert simulator.stdout is not None
-            welcome = simulator.stdout.readline()
-            if not welcome:
-                raise StartError("`torana simulate` did not start")
-            port = int(welcome.partition("/v1")[0].rpartition(":")[2])
-            yield _simulated(config, Target(_HOST, port))
-        finally:
-            simulator.terminate()
-
-
-def _simulated(config: Config, target: Target) -> Config:
-    """Every upstream of every route is `target`, in plaintext and reached directly."""
-
-    def backend(each: Backend) -> Backend:
-        return msgspec.structs.replace(each, target=target, tls=None, connecting=None)
-
-    def refs(given: tuple[BackendRef, ...]) -> tuple[BackendRef, ...]:
-        groups = (tuple(tuple(map(backend, group)) for group in ref.groups) for ref in given)
-        return tuple(msgspec.structs.replace(ref, groups=each) for ref, each in zip(given, groups, strict=True))
-
-    def route(each: Route) -> Route:
-        models = tuple(msgspec.structs.replace(model, backends=refs(model.backends)) for model in each.models)
-        mirrors = tuple(msgspec.structs.replace(mirror, backend=backend(mirror.backend)) for mirror in each.mirrors)
-        return msgspec.structs.replace(each, backends=refs(each.backends), models=models, mirrors=mirrors)
-
-    binds = tuple(
-        msgspec.structs.replace(
-            bind,
-            listeners=tuple(
-                msgspec.structs.replace(listener, routes=tuple(map(route, listener.routes)))
-                for listener in bind.listeners
-            ),
-        )
-        for bind in config.binds
-    )
-    settings = msgspec.structs.replace(config.settings, proxies=Proxies())
-    return msgspec.structs.replace(config, binds=binds, settings=settings)
-
-
-class _Given:
-    """A configuration that is there already, as a source of one."""
-
-    files: tuple[Path, ...] = ()
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-
-    def load(self) -> Loaded:
-        return Loaded(self._config, (), (), frozenset())
-
-    def port_hint(self, _: int) -> str:
-        return ""
-
-
-@contextmanager
-def _gateway(config: Config, workers: int | None) -> Iterator[int]:
-    """A gateway with its access log in a file, as it would be; its process id."""
-    with tempfile.TemporaryDirectory(prefix="torana-bench-") as folder:
-        packed = codec.pack(config)
-        process = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(packed, f"{folder}/access.log", workers)
-        )
-        process.start()
-        try:
-            assert process.pid is not None
-            yield process.pid
-        finally:
-            process.terminate()
-            process.join(_STOP_SECONDS)
-            if process.is_alive():
-                process.kill()
-                process.join()
-
-
-def _serve(packed: bytes, log: str, workers: int | None) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(file, 1)
-    app.run(_Given(codec.unpack(packed, Config)), {}, workers)
-
-
-def _await_port(port: int, pid: int) -> None:
-    """Raises StartError."""
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and not _is_over(pid):
-        with suppress(OSError), socket.create_connection((_HOST, port), timeout=1):
-            return
-        time.sleep(0.02)
-    raise StartError("the gateway did not start")
-
-
-def _is_over(pid: int) -> bool:
-    return not any(child.pid == pid and child.is_alive() for child in multiprocessing.active_children())
-
-
-def _cpu(pid: int) -> float | None:
-    """Seconds of CPU time of a process and its children (proc(5), stat); None where there is no /proc."""
-    seconds = _cpu_of(Path(f"/proc/{pid}"))
-    if seconds is None:
-        return None
-    for child in Path(f"/proc/{pid}/task/{pid}").glob("children"):
-        seconds += sum(_cpu_of(Path(f"/proc/{number}")) or 0.0 for number in child.read_text().split())
-    return seconds
-
-
-def _cpu_of(process: Path) -> float | None:
-    try:
-        # The second field, the name, may hold anything; user and system time are the 14th and 15th.
-        fields = (process / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _free_port() -> int:
-    with socket.create_server((_HOST, 0)) as bound:
-        port: int = bound.getsockname()[1]
-        return port
 
 
 def _trusting() -> ssl.SSLContext:

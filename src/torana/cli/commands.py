@@ -89,14 +89,14 @@ def explain(
 @click.option(
     "--first-token",
     metavar="SECONDS",
-    type=click.FloatRange(0),
+    type=options.Decimal(0),
     default=0.0,
     help="Delay before the first token.",
 )
 @click.option(
     "--tokens-per-second",
     metavar="NUMBER",
-    type=click.FloatRange(0),
+    type=options.Decimal(0),
     default=0.0,
     help="Pace of streams; 0 is as fast as possible.",
 )
@@ -124,11 +124,11 @@ def simulate(
 @options.file
 @options.text
 @click.option("--url", metavar="URL", help="What is asked; by default chat completions of the first listener.")
-@click.option("--seconds", metavar="NUMBER", type=click.FloatRange(1, 3600), default=48.0, help="How long in all.")
+@click.option("--seconds", metavar="NUMBER", type=options.Decimal(1, 3600), default=48.0, help="How long in all.")
 @click.option(
     "--rate",
     metavar="NUMBER",
-    type=click.FloatRange(1),
+    type=options.Decimal(1, 100_000),
     default=200.0,
     help="Requests a second at which latencies are taken.",
 )
@@ -162,7 +162,7 @@ def bench(
 @click.option(
     "--model",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A GGUF file of your own instead of the small one.",
 )
 @click.option(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from torana.cli.request import exchange_of
 from torana.cli.serve import give_up, parse_overrides, source_of
 from torana.config.kubernetes.manifests import Manifests, Reading
 from torana.config.problem import ConfigError
@@ -20,7 +20,6 @@ from torana.config.sources import Source, StartError
 from torana.errors import GatewayError
 from torana.exchange import Exchange, LocalReply
 from torana.http.dial import Dialler, Override
-from torana.http.message import Fields, end_hop
 from torana.http.pool import Pool
 from torana.http.proxies import Environment
 from torana.http.sweep import Sweep
@@ -39,7 +38,7 @@ from torana.proxy.router import Candidate
 from torana.proxy.runtime import Runtime
 from torana.proxy.snapshot import CompiledRoute, Snapshot
 from torana.proxy.upstream import Upstream
-from torana.telemetry.record import UNPLACED, Record
+from torana.telemetry.record import UNPLACED
 
 Explanation = dict[str, Any]
 
@@ -64,8 +63,13 @@ def explain(
         body = _body(data)
     except (ConfigError, StartError) as error:
         give_up(error)
-    exchange, port = exchange_of(url, method or ("POST" if data is not None else "GET"), headers)
-    found = shown(_explain(loaded.config, port, exchange, body, overrides), loaded.hidden)
+    method = (method or ("POST" if data is not None else "GET")).upper()
+    try:
+        exchange, port = exchange_of(url, method, headers)
+        explained = _explain(loaded.config, port, exchange, body, overrides)
+    except GatewayError as error:
+        explained = {"request": f"{method} {urlsplit(url).path or '/'}", "error": _error(error)}
+    found = shown(explained, loaded.hidden)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -81,40 +85,6 @@ def _body(data: str | None) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StartError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def exchange_of(url: str, method: str, headers: list[str]) -> tuple[Exchange, int]:
-    """The request as the gateway would see it. Exits 2 for a URL or header that is none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError as error:  # a port or an IPv6 address that is none
-        raise click.BadParameter(f"{url!r} is no URL: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise click.BadParameter("give a whole URL, for example http://localhost:3000/v1/chat/completions")
-    fields: Fields = []
-    host = parts.netloc.rpartition("@")[2]
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not colon or not name.strip():
-            raise click.BadParameter(f"{name!r} is not NAME: VALUE", param_hint="-H")
-        if name.strip().lower() == "host":
-            host = value.strip()
-        else:
-            fields.append((name.strip().lower().encode(), name.strip().encode(), value.strip().encode()))
-    end_hop(fields)
-    record = Record(time.perf_counter())
-    record.host = host
-    exchange = Exchange(
-        record,
-        method.upper().encode(),
-        parts.scheme.encode(),
-        host.encode(),
-        (parts.path or "/").encode(),
-        parts.query.encode() if parts.query else None,
-        fields,
-    )
-    return exchange, port
 
 
 def _explain(

@@ -175,7 +175,9 @@ class _Crowd:
         deadline = perf_counter() + _PATIENCE
         while any(each.busy for each in self._open) and perf_counter() < deadline:  # noqa: ASYNC110 - of many
             await asyncio.sleep(0.01)
-        self.failed += sum(each.busy for each in self._open)
+        if silent := sum(each.busy for each in self._open):
+            self.failed += silent
+            self.complaint = self.complaint or f"no answer, {_PATIENCE:g} s after the last request"
         for task in self._making:
             task.cancel()
         for each in self._open:

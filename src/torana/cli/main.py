@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import click
@@ -33,7 +35,10 @@ def app(
     resolve: tuple[str, ...],
 ) -> None:
     """Run the gateway with a configuration, or one of the commands below."""
-    if context.invoked_subcommand is not None:
+    if (command := context.invoked_subcommand) is not None:
+        if option := options.given(context, context.params):
+            told = f"{option} has no effect before `{command}`: what that takes stands behind it, see `torana {command}"
+            raise click.BadParameter(f"{told} --help`")
         return
     from torana.cli.serve import serve  # late: `--version` and `--help` need none of it
 
@@ -46,4 +51,18 @@ for _command in commands.COMMANDS:
 
 def main() -> None:
     """The console script."""
-    sys.exit(app(prog_name="torana"))
+    _fill_standard_files()
+    try:
+        sys.exit(app(prog_name="torana"))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.exit(f"torana: cannot write: {error.strerror}")
+
+
+def _fill_standard_files() -> None:
+    """Those of 0 to 2 that are closed lead nowhere: else the next socket would be, say, standard output."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - it stays

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
 PORT = click.IntRange(1, 65535)
+
+
+class Decimal(click.FloatRange):
+    """A number within bounds; `nan`, which no bound excludes, and infinity are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a number.", param, ctx)
+        return number
+
 
 file = click.option("-f", "--file", metavar="FILE", help="Configuration file; `-` reads standard input.")
 text = click.option("-c", "--config", "text", metavar="YAML", help="Configuration as a text.")
@@ -82,11 +95,16 @@ port_map = click.option(
 )
 
 
+def given(call: click.Context, parameters: Iterable[str]) -> str | None:
+    """The first of these that the command line has, as it is written there."""
+    for each in call.command.params:
+        source = call.get_parameter_source(each.name or "")
+        if each.name in parameters and source is not None and source.name == "COMMANDLINE":
+            return max(each.opts, key=len)
+    return None
+
+
 def refuse(call: click.Context, parameters: Iterable[str], needs: str) -> None:
     """Options that would have no effect, given all the same: exit 2 instead of leaving their author in error."""
-    given = [name for name in call.params if name in set(parameters)]
-    for name in given:
-        source = call.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = next(each for each in call.command.params if each.name == name)
-            raise click.BadParameter(f"{max(option.opts, key=len)} has no effect here: it needs {needs}")
+    if option := given(call, parameters):
+        raise click.BadParameter(f"{option} has no effect here: it needs {needs}")

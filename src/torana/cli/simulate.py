@@ -20,8 +20,8 @@ def simulate(
         raise click.BadParameter(f"at most {LONGEST:g} seconds", param_hint="--first-token")
     if tokens > MAX_TOKENS:
         raise click.BadParameter(f"at most {MAX_TOKENS}", param_hint="--tokens")
-    if api_key is not None and not api_key.isascii():
-        raise click.BadParameter("a key is ASCII text, as HTTP headers are", param_hint="--api-key")
+    if api_key is not None and not (api_key.isascii() and api_key.strip()):
+        raise click.BadParameter("a key is ASCII text, as HTTP headers are, and not empty", param_hint="--api-key")
     dials = Dials(first_token=first_token, tokens_per_second=tokens_per_second, tokens=tokens)
     try:
         run(host, port, dials, api_key, lambda origin: click.echo(_welcome(origin, keyed=api_key is not None)))

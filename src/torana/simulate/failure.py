@@ -14,14 +14,26 @@ _KINDS = {
 
 
 class ApiError(Exception):
-    """An answer with `status` (400 to 599). `param` is the field at fault; `retry_after` is in seconds."""
+    """An answer with `status` (400 to 599). `param` is the field at fault; `retry_after` is in seconds.
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, retry_after: int | None = None) -> None:
+    `allow` are the methods that would do, which a 405 has to tell (RFC 9110, 15.5.6).
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        allow: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.param = param
         self.retry_after = retry_after
+        self.allow = allow
 
     def body(self) -> bytes:
         """`{"error": {"message", "type", "param", "code"}}` as JSON."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from urllib.parse import unquote_plus
 
 import msgspec
 
 from torana.http.message import Fields
 from torana.http.request import Request
+from torana.model.shown import is_credential
 
 _ENTRIES = 100
 _BODY = 64 * 1024  # octets kept of each body: the journal is at most 6.4 MB beside the heads
-_SECRETS = frozenset((b"authorization", b"proxy-authorization", b"api-key", b"x-api-key", b"cookie"))
+_SECRETS = frozenset((b"authorization", b"proxy-authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"cookie"))
 _SHOWN = 4  # characters of a credential, enough to tell keys apart
 _SHORTEST = 12  # characters a credential has before any of it is shown
 
@@ -32,7 +34,7 @@ class Journal:
         self._entries: deque[Entry] = deque(maxlen=_ENTRIES)
 
     def record(self, request: Request, body: bytes) -> None:
-        query = None if request.query is None else request.query.decode("latin-1")
+        query = None if request.query is None else _query(request.query.decode("latin-1"))
         truncated = len(body) > _BODY
         entry = Entry(
             request.method.decode("latin-1"),
@@ -68,6 +70,14 @@ def _headers(fields: Fields) -> dict[str, str]:
             text = mask(text)
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
+
+
+def _query(text: str) -> str:
+    parameters = (parameter.partition("=") for parameter in text.split("&"))
+    return "&".join(
+        f"{name}={mask(value)}" if value and is_credential(unquote_plus(name)) else name + equals + value
+        for name, equals, value in parameters
+    )
 
 
 def _readable(body: bytes) -> msgspec.Raw | str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from torana.simulate.dials import Dials
 from torana.simulate.service import Service
 
 _LIMITS = Limits(max_connections=1000)
+_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 _DRAIN = 1.0  # seconds answers under way may take to finish at the end; a stalled one never would
 
 
@@ -57,6 +60,7 @@ def _bind(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
-        raise CannotSimulateError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
-        ) from error
+        is_name = isinstance(error, socket.gaierror)
+        reason = error.strerror if is_name or error.errno is None else os.strerror(error.errno)
+        option = "--port" if not is_name and error.errno in _OF_THE_PORT else "--host"
+        raise CannotSimulateError(f"cannot listen on {host}:{port}: {reason}; choose another with {option}") from error

@@ -51,6 +51,8 @@ def script_error(error: ApiError) -> Whole:
     fields: Fields = [_JSON]
     if error.retry_after is not None:
         fields.append((b"retry-after", b"retry-after", b"%d" % error.retry_after))
+    if error.allow is not None:
+        fields.append((b"allow", b"allow", error.allow.encode()))
     return Whole(error.status, fields, error.body())
 
 

@@ -33,7 +33,12 @@ from torana.simulate.stage import perform
 MODELS = ("simulate", "echo")
 """The models that are listed. Any other name is served too: a simulator that refuses names would only be in the way."""
 
-_PATHS = "POST /v1/chat/completions, /v1/completions, /v1/embeddings; GET /v1/models, /healthz, /journal"
+SIMULATED = frozenset((Operation.CHAT_COMPLETIONS, Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.MODELS))
+"""The operations that are answered; other paths are a 404 that names what there is."""
+_PATHS = (
+    "POST /v1/chat/completions, /v1/completions, /v1/embeddings and GET /v1/models, below any prefix, "
+    "and GET /healthz, /journal"
+)
 _JSON = (b"content-type", b"content-type", b"application/json")
 _OK = LocalReply(200, [(b"content-type", b"content-type", b"text/plain; charset=utf-8")], b"ok\n")
 
@@ -112,7 +117,9 @@ def _script(request: Request, body: bytes, dials: Dials) -> Script:
             return _generate(operation, body, dials)
         case _:
             path = request.path.decode("latin-1")
-            raise ApiError(404, f"{path} is not simulated. There are {_PATHS}, below any prefix.")
+            raise ApiError(
+                404, f"{path} is not simulated. There are {_PATHS}, below any prefix, and GET /healthz, /journal."
+            )
 
 
 def _generate(operation: Operation, body: bytes, dials: Dials) -> Script:
@@ -157,7 +164,7 @@ def _check_method(request: Request, *methods: bytes) -> None:
     if request.method not in methods:
         allowed = b", ".join(methods).decode()
         message = f"{request.path.decode('latin-1')} takes {allowed}, not {request.method.decode('latin-1')}."
-        raise ApiError(405, message)
+        raise ApiError(405, message, allow=allowed)
 
 
 def _check_streamed(dials: Dials, *, streamed: bool) -> None:

@@ -64,6 +64,17 @@ def test_export(form: str, begins: str) -> None:
     assert "GROQ_API_KEY" in done.stdout
 
 
+def test_what_manifests_say_is_exact() -> None:
+    """A model of Anthropic's goes to Kubernetes exactly: `torana kubernetes` reads the provider it is written as."""
+    text = "llm: {models: [{name: '*', provider: anthropic, params: {apiKey: $ANTHROPIC_API_KEY}}]}"
+    written = RUNNER.invoke(app, ["export", "--to", "kubernetes", "-f", "-"], input=text)
+    assert "anthropic: {}" in written.stdout
+    assert written.stderr.endswith("1 exact, 0 approximate, 0 manual, 0 unsupported\n")
+    words = ["status", "-", "--expand-env"]
+    read = RUNNER.invoke(app, words, input=written.stdout, env={"ANTHROPIC_API_KEY": "canary"})
+    assert (read.exit_code, read.stdout.count("True")) == (0, 6), read.output
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -246,6 +246,32 @@ def test_refusals(url: str, words: list[str], status: int | None, message: str) 
     assert any(message in line for line in shown(url, *words, code=1))
 
 
+@pytest.mark.parametrize(
+    ("url", "words", "status", "message"),
+    [
+        ("http://localhost:3000/v1/models", ["-X", "CONNECT"], 405, "CONNECT is not served by this gateway."),
+        ("http://localhost:3000/v1/models", ["-X", "FOO"], 400, "Invalid method"),
+        ("http://localhost:3000/v1/mod\u00e8les", [], 400, "Invalid char in url path"),
+        ("http://localhost:3000/v1/a b", [], 400, "not valid HTTP/1.1"),
+        ("http://localhost:3000/v1/models", ["-H", "x a: 1"], 400, "Invalid header token"),
+        ("http://localhost:3000/v1/models", ["-H", "expect: tea"], 417, "expectation"),
+        ("http://localhost:3000/v1/models?key=canary", ["-H", "host: a/b"], 400, "the Host field is not a host"),
+    ],
+)
+def test_what_is_no_request(url: str, words: list[str], status: int, message: str) -> None:
+    """What the gateway would not read as a request is refused as it would refuse it, and no query is shown."""
+    found = explained(url, *words, code=1)
+    assert found["error"]["status"] == status
+    assert message in found["error"]["message"]
+    assert "canary" not in str(found)
+
+
+def test_a_header_is_one_line() -> None:
+    """A header with a line break would be two, and is a wrong use."""
+    done = CliRunner().invoke(app, ["explain", "-c", CONFIG, CHAT, "-H", "x: 1\r\nhost: b.example"])
+    assert done.exit_code == 2
+
+
 def test_what_is_known_comes_before_the_error() -> None:
     """An error ends no explanation: listener, route, target, TLS, path and host are told first."""
     url = "http://localhost:3000/free/v1/chat/completions"

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from torana.cli.load import Connection
+from torana.cli import load
+from torana.cli.load import Connection, Place
 
 EVENT = b"a5\r\ndata: 1\n\n\r\n"
 ANSWERS = {
@@ -43,6 +44,19 @@ def test_closed_early() -> None:
     connection.connection_lost(None)
     assert over == [connection]
     assert connection.failed
+
+
+async def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that are never answered have failed, and what is told of them says why."""
+    monkeypatch.setattr(load, "_PATIENCE", 0.05)
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    found = await load.at_rate(Place("127.0.0.1", server.sockets[0].getsockname()[1]), b"GET", 100, 2, 0.02)
+    assert (found.times, found.failed) == ([], 2)
+    assert found.complaint.startswith("no answer")
+    for writer in writers:
+        writer.close()
+    server.close()
 
 
 class _Sink(asyncio.WriteTransport):

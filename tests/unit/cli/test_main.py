@@ -84,9 +84,18 @@ _CONFIG = ["-c", "binds: []"]
         (["kubernetes", "--manifests", "a", "--kubeconfig", "b"], "--kubeconfig has no effect here: it needs no --man"),
         (["kubernetes", "a", "--context", "b"], "--context has no effect here: it needs no --manifests"),
         (["kubernetes", "a", "--lease-namespace", "b"], "--lease-namespace has no effect here: it needs no --man"),
+        ([*_CONFIG, "bench"], "--config has no effect before `bench`"),
+        (["--workers", "2", "kubernetes", "a"], "--workers has no effect before `kubernetes`"),
+        (["--validate-only", "status", "a"], "--validate-only has no effect before `status`"),
+        (["bench", *_CONFIG, "--seconds", "nan"], "nan is not a number"),
+        (["bench", *_CONFIG, "--rate", "inf"], "--rate"),
+        (["simulate", "--tokens-per-second", "inf"], "inf is not a number"),
+        (["simulate", "--first-token", "nan"], "nan is not a number"),
         (["simulate", "--port", "65536"], "--port"),
         (["simulate", "--tokens", "0"], "--tokens"),
+        (["simulate", "--api-key", ""], "not empty"),
         (["local", "--port", "0"], "--port"),
+        (["local", "--model", "nowhere.gguf"], "'nowhere.gguf' does not exist"),
     ],
 )
 def test_wrong_uses(words: list[str], says: str) -> None:

@@ -25,6 +25,17 @@ def test_mask(credential: str, shown: str) -> None:
     assert mask(credential) == shown
 
 
+def test_credentials_of_a_request() -> None:
+    """Keys are masked wherever providers take them: in headers, and in the query."""
+    journal, request = Journal(), Request()
+    request.query = b"api-version=1&key=canary-abcdefgh&flag&access_token="
+    request.fields = [(b"x-goog-api-key", b"x-goog-api-key", b"canary-abcdefgh")]
+    journal.record(request, b"")
+    (entry,) = json.loads(journal.render())["requests"]
+    assert entry["query"] == "api-version=1&key=***efgh&flag&access_token="
+    assert entry["headers"] == {"x-goog-api-key": "***efgh"}
+
+
 def test_bounds() -> None:
     """The last 100 requests are kept, and 64 KiB of each body."""
     journal = Journal()

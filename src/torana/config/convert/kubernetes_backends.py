@@ -132,10 +132,8 @@ class Backends:
                 return {"pathPrefix": "/v1"}
 
     def _told(self, backend: Backend, provider: Provider) -> None:
-        if provider.kind is ProviderKind.ANTHROPIC:
-            what = "agentgateway has it; `torana kubernetes` does not read it yet"
-            self._report.add(Fidelity.APPROXIMATE, f"{self._called(backend)}: anthropic", what)
-        elif provider.formats is not None or provider.kind not in (ProviderKind.OPENAI, ProviderKind.CUSTOM):
+        said = (ProviderKind.OPENAI, ProviderKind.ANTHROPIC, ProviderKind.CUSTOM)
+        if provider.formats is not None or provider.kind not in said:
             what = "what it does not serve is not said: calls are passed on, not translated"
             self._report.add(Fidelity.APPROXIMATE, f"{self._called(backend)}: formats", what)
         if provider.edits is not None or provider.aliases:

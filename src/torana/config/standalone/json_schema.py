@@ -31,12 +31,11 @@ def records() -> dict[type[Record], str]:
     while waiting:
         outer = waiting.pop(0)
         for name, key in keys(outer).items():
-            inner = key.shape.items or key.shape.values or key.shape
-            record = inner.record or key.shape.record
-            if record is not None and record not in found:
-                ending = "[]" if key.shape.items else ".*" if key.shape.values else ""
-                found[record] = f"{found[outer]}.{name}".removeprefix(".") + ending
-                waiting.append(record)
+            shape = key.shape
+            for inner, ending in ((shape.items, "[]"), (shape.values, ".*"), (shape, "")):
+                if inner is not None and inner.record is not None and inner.record not in found:
+                    found[inner.record] = f"{found[outer]}.{name}".removeprefix(".") + ending
+                    waiting.append(inner.record)
     return found
 
 
