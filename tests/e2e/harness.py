@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from tests.e2e.wire import Answer, ask
+from tests.e2e.wire import Answer, IncompleteError, ask
+from tests.ports import free_port
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
@@ -29,20 +28,6 @@ STOP_SECONDS = 15.0
 T = TypeVar("T")
 Source = Literal["file", "stdin", "text"]
 """How the configuration is handed over: `-f FILE`, `-f -` or `-c TEXT`."""
-
-_chance = random.SystemRandom()  # pytest-randomly seeds the common one alike in all test processes
-
-
-def free_port() -> int:
-    """A port nobody listens on, on any address; below the range from which the kernel takes ports for clients."""
-    for _ in range(200):
-        port = _chance.randrange(10_000, 32_000)
-        with contextlib.suppress(OSError), socket.socket() as four, socket.socket(socket.AF_INET6) as six:
-            four.bind(("0.0.0.0", port))
-            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            six.bind(("::", port))
-            return port
-    raise AssertionError("no free port was found")
 
 
 def until(condition: Callable[[], T], what: str, timeout: float = 15.0) -> T:
@@ -204,7 +189,7 @@ class Gateway:
     def _ready(self) -> bool:
         deadline = time.monotonic() + START_SECONDS
         while self.process.poll() is None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, IncompleteError):
                 if self.get(self.readiness, "/healthz/ready").status == 200:
                     return True
             if time.monotonic() > deadline:

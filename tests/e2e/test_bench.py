@@ -7,9 +7,9 @@ import re
 import urllib.request
 from pathlib import Path
 
-from tests.e2e.harness import free_port
 from tests.e2e.simulator import Simulator, simulating
 from tests.e2e.test_command import torana_command
+from tests.ports import free_port
 
 CONFIG = """\
 config: {statsAddr: "127.0.0.1:%(taken)s"}

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import torana
-from tests.e2e.harness import Gateway, Source, command, environment, free_port
+from tests.e2e.harness import Gateway, Source, command, environment
 from tests.e2e.wire import ask
+from tests.ports import free_port
 
 ANSWERING = """\
 binds:

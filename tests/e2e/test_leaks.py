@@ -15,10 +15,11 @@ import uvloop
 
 from tests.e2e.conftest import StartGateway, StartStandIn
 from tests.e2e.drops import Drops, Stage, Upstream
-from tests.e2e.harness import Gateway, free_port, until
+from tests.e2e.harness import Gateway, until
 from tests.e2e.routes import ai_route, bind, host_route
 from tests.e2e.stand_in import Visit
 from tests.e2e.wire import post
+from tests.ports import free_port
 
 CONNECTIONS = int(os.environ.get("TORANA_LEAK_CONNECTIONS", "3000"))
 """How many are opened and dropped; `make soak` takes 100,000."""

@@ -11,8 +11,9 @@ import pytest
 import trustme
 
 from tests.e2e.conftest import StartGateway
-from tests.e2e.harness import Gateway, free_port
+from tests.e2e.harness import Gateway
 from tests.e2e.wire import Answer, Connection, IncompleteError, ask
+from tests.ports import free_port
 
 
 def pair(folder: Path, ca: trustme.CA, *names: str) -> str:

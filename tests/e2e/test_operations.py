@@ -19,10 +19,11 @@ import pytest
 import trustme
 
 from tests.e2e.conftest import StartGateway, StartStandIn
-from tests.e2e.harness import Gateway, free_port, until
+from tests.e2e.harness import Gateway, until
 from tests.e2e.routes import ai_route, bind, host_route, route
 from tests.e2e.stand_in import StandIn, Visit, delta
 from tests.e2e.wire import Answer, Connection, IncompleteError, ask, post
+from tests.ports import free_port
 
 one_and_two = pytest.mark.parametrize("workers", [1, 2], ids=["one-worker", "two-workers"])
 

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 import uvloop
 
-from tests.http.wire import Script, Upstream, Wire, free_port, open_wire, until
+from tests.http.wire import Script, Upstream, Wire, open_wire, until
+from tests.ports import free_port
 from torana.errors import GatewayError
 from torana.http import client, connection, sweep
 from torana.http.dial import Override

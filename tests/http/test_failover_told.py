@@ -6,7 +6,8 @@ import json
 
 from tests.http.calls import answer, ask, idle, in_order, llm
 from tests.http.conftest import Connect, StartLine, StartUpstream
-from tests.http.wire import each, free_port
+from tests.http.wire import each
+from tests.ports import free_port
 from torana.model.config import Settings
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.http.calls import answer, ask, call, silent
 from tests.http.conftest import Connect, Line, StartLine, StartUpstream, served_by
-from tests.http.wire import Message, Upstream, each, free_port
+from tests.http.wire import Message, Upstream, each
+from tests.ports import free_port
 from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Target, alone
 from torana.model.policy import (
     BodyBuffer,

@@ -20,7 +20,8 @@ from websockets.http11 import Request, Response
 
 from tests.http.conftest import Connect, Line, StartLine
 from tests.http.tunnels import roots, server_tls
-from tests.http.wire import TIMEOUT, free_port, until
+from tests.http.wire import TIMEOUT, until
+from tests.ports import free_port
 from torana.model.backend import Backend, Provider, ProviderKind, Target
 from torana.model.config import Bind, Config, Limits, Listener, ServerTls
 from torana.model.config import Protocol as Speaks
@@ -299,10 +300,10 @@ async def test_pings_are_no_silence(line: StartLine, provide: Provide, dial: Dia
 
 async def test_the_total_timeout_ends_it(line: StartLine, provide: Provide, dial: Dial) -> None:
     """`totalTimeout` is for sessions too, however busy."""
-    policies = RoutePolicies(timeout=Timeout(total=0.3))
+    policies = RoutePolicies(timeout=Timeout(total=1.5))
     started = await line((await provide()).port, plain=True, policies=policies)
     assert (await _closed(await dial(started, ping_interval=0.02)))[0] == 1006
-    await started.logged("timeout.totalTimeout of 0.3 s")
+    await started.logged("timeout.totalTimeout of 1.5 s")
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ import pytest
 import uvloop
 
 from tests.e2e.conftest import StartGateway, StartStandIn
-from tests.e2e.harness import Gateway, free_port, until
+from tests.e2e.harness import Gateway, until
 from tests.e2e.load import Clients, Provider
 from tests.e2e.routes import bind, host_route, route
 from tests.e2e.stand_in import StandIn, Visit, chat, delta
 from tests.e2e.wire import Answer, Connection, post
+from tests.ports import free_port
 
 PATH = "/v1/chat/completions"
 RELOADS = 100

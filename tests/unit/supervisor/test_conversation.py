@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from torana import supervisor as module
 from torana.model.config import Bind, Config, Listener, Settings
 from torana.model.policy import DirectResponse, RoutePolicies

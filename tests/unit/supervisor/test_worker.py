@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from torana.http.server import Server
 from torana.model.config import Bind, Config, Limits, Listener, Protocol, ServerTls, Settings
 from torana.model.policy import DirectResponse, RoutePolicies
