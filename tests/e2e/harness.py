@@ -41,9 +41,28 @@ def until(condition: Callable[[], T], what: str, timeout: float = 15.0) -> T:
         time.sleep(0.01)
 
 
+def replace_text(file: Path, text: str) -> None:
+    """In one step, as editors do: who looks in between finds the former text or the new one, and not half of it."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text)
+    new.replace(file)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs. One that has ended counts as such before its parent has taken notice (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def environment(extra: Mapping[str, str], home: Path) -> dict[str, str]:
-    """What a process gets: nothing of ours, so that no key or proxy of the machine changes what it does."""
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONUNBUFFERED": "1", **extra}
+    """What a process gets: nothing of ours, so that no key or proxy of the machine changes what it does.
+
+    Where no name server answers, the C library gives a name up after a second and not after ten (resolv.conf(5)).
+    """
+    own = {"PYTHONUNBUFFERED": "1", "RES_OPTIONS": "timeout:1 attempts:1"}
+    return {"PATH": os.environ["PATH"], "HOME": str(home), **own, **extra}
 
 
 def command(*words: str) -> list[str]:
@@ -98,10 +117,8 @@ class Gateway:
         return self._log.read_text(errors="backslashreplace")
 
     def write(self, text: str) -> None:
-        """Replace the configuration file, in one step as editors do."""
-        new = self._folder / "config.yaml.new"
-        new.write_text(self.configure(text))
-        new.replace(self.file)
+        """Replace the configuration file."""
+        replace_text(self.file, self.configure(text))
 
     def reload(self, text: str, says: str = "configuration reloaded") -> str:
         """Write a new configuration and wait for a line of the log with `says`; that line."""

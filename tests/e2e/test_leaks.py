@@ -14,7 +14,7 @@ import trustme
 import uvloop
 
 from tests.e2e.conftest import StartGateway, StartStandIn
-from tests.e2e.drops import Drops, Stage, Upstream
+from tests.e2e.drops import TIMEOUT, Drops, Stage, Upstream
 from tests.e2e.harness import Gateway, until
 from tests.e2e.routes import ai_route, bind, host_route
 from tests.e2e.stand_in import Visit
@@ -47,6 +47,11 @@ class Held(NamedTuple):
         text = running.metrics()
         names = ("downstream_open_connections", "upstream_open_connections", "upstream_pending_requests", "tasks")
         return cls(files, *(int(_gauge(text, name)) for name in names))
+
+    @classmethod
+    def at_rest(cls, running: Gateway) -> Held:
+        """The most of several looks: the watch of the file has a task less while it looks at it."""
+        return cls(*map(max, zip(*(cls.by(running) for _ in range(20)), strict=True)))
 
 
 def _gauge(text: str, name: str) -> float:
@@ -86,16 +91,18 @@ def test_dropped_connections(gateway: StartGateway, ca: trustme.CA, tmp_path: Pa
         upstream = await Upstream().start()
         running = await asyncio.to_thread(_started, gateway, tmp_path, ca, tls_port, upstream)
         drops = Drops(running.port, tls_port, upstream, trusted, _NAME)
-        first = Held.by(running)
+        first = Held.at_rest(running)
         accepted = await drops.run(0, warming)
-        await asyncio.to_thread(_settle, running, first)
+        await asyncio.to_thread(_settle, running, first, accepted)
         before = _memory(running)
         accepted += await drops.run(warming, CONNECTIONS - warming)
-        await asyncio.to_thread(_settle, running, first)
+        await asyncio.to_thread(_settle, running, first, accepted)
         grown = _memory(running) - before
+        async with asyncio.timeout(TIMEOUT):  # the gateway has left upstreams that nobody waits for
+            while upstream.open:  # noqa: ASYNC110 - told by the kernel, and then by the loop
+                await asyncio.sleep(0.01)
         upstream.stop()
-        assert upstream.open == 0, "the gateway has left upstreams that nobody waits for"
-        assert _accepted(running) == accepted, "every connection was one of the gateway's"
+        assert _accepted(running) == accepted, "no connection was counted twice"
         assert grown < _MOST_GROWTH
 
     uvloop.run(run())
@@ -139,8 +146,9 @@ def _accepted(running: Gateway) -> float:
     return float(line.rpartition(" ")[2])
 
 
-def _settle(running: Gateway, first: Held) -> None:
-    """Wait until it holds no more than at first."""
+def _settle(running: Gateway, first: Held, accepted: int) -> None:
+    """Wait until it has met all connections, and holds no more than at first."""
+    until(lambda: _accepted(running) >= accepted, f"{accepted} connections to be accepted")
     last = first
 
     def as_first() -> bool:

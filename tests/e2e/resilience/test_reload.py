@@ -222,7 +222,7 @@ def test_latency_survives(gateway: StartGateway, provider: StandIn, stand_in: St
     slow = threading.Event()
 
     def script(visit: Visit) -> None:
-        slow.wait(0.3)
+        slow.wait(1.5)
         chat(visit)
 
     provider.script = script
