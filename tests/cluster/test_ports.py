@@ -32,8 +32,8 @@ spec:
 def test_a_taken_port(bed: Bed, namespace: str, gateway: StartGateway, workers: int) -> None:
     """It says PortUnavailable, Gateways made later are served, and it is programmed when the port is free again."""
     try:
-        with socket.create_server(("", 0)) as taken:
-            port, other = taken.getsockname()[1], free_port()
+        port, other = free_port(), free_port()
+        with socket.create_server(("", port)):
             bed.apply(CLASS + "---" + GATEWAY % ("taken", namespace, port))
             running = gateway("--workers", str(workers))
             until(lambda: programmed(bed, "taken", namespace) == "PortUnavailable", "the taken port to be told")
