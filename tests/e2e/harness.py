@@ -57,12 +57,9 @@ def alive(pid: int) -> bool:
 
 
 def environment(extra: Mapping[str, str], home: Path) -> dict[str, str]:
-    """What a process gets: nothing of ours, so that no key or proxy of the machine changes what it does.
-
-    Where no name server answers, the C library gives a name up after a second and not after ten (resolv.conf(5)).
-    """
-    own = {"PYTHONUNBUFFERED": "1", "RES_OPTIONS": "timeout:1 attempts:1"}
-    return {"PATH": os.environ["PATH"], "HOME": str(home), **own, **extra}
+    """What a process gets: nothing of ours, so that no key or proxy of the machine changes what it does."""
+    ours = {name: os.environ[name] for name in ("PATH", "RES_OPTIONS") if name in os.environ}
+    return {**ours, "HOME": str(home), "PYTHONUNBUFFERED": "1", **extra}
 
 
 def command(*words: str) -> list[str]:
