@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import pytest
 import trustme
-import uvloop
 
 from tests.e2e.conftest import StartGateway, StartStandIn
 from tests.e2e.drops import TIMEOUT, Drops, Stage, Upstream
@@ -19,6 +18,7 @@ from tests.e2e.harness import Gateway, until
 from tests.e2e.routes import ai_route, bind, host_route
 from tests.e2e.stand_in import Visit
 from tests.e2e.wire import post
+from tests.loops import new_loop
 from tests.ports import free_port
 
 CONNECTIONS = int(os.environ.get("TORANA_LEAK_CONNECTIONS", "3000"))
@@ -105,7 +105,8 @@ def test_dropped_connections(gateway: StartGateway, ca: trustme.CA, tmp_path: Pa
         assert _accepted(running) == accepted, "no connection was counted twice"
         assert grown < _MOST_GROWTH
 
-    uvloop.run(run())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
 
 
 _FAILURES = 120

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
-import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.wire import Message, Pipe, Script, Upstream, Wire, cut_at, each, feed
+from tests.loops import new_loop
 from torana.http.client import UpstreamConnection
 from torana.http.message import Framing
 from torana.http.sweep import Sweep
@@ -100,7 +100,7 @@ def _answer(pieces: list[bytes], method: bytes) -> Got:
         body = await connection.body.gather(1000)
         return Got(head.status, head.framing, body, connection.reusable, method)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(run())
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import NamedTuple
 
 import pytest
-import uvloop
 
 from tests.e2e.conftest import StartGateway, StartStandIn
 from tests.e2e.harness import Gateway, until
@@ -16,6 +15,7 @@ from tests.e2e.load import Clients, Provider
 from tests.e2e.routes import bind, host_route, route
 from tests.e2e.stand_in import StandIn, Visit, chat, delta
 from tests.e2e.wire import Answer, Connection, post
+from tests.loops import new_loop
 from tests.ports import free_port
 
 PATH = "/v1/chat/completions"
@@ -95,7 +95,8 @@ def test_a_hundred_reloads(workers: int, gateway: StartGateway) -> None:
                 provider.stop()
         return load, running
 
-    load, running = uvloop.run(run())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        load, running = runner.run(run())
     assert not load.steady.unserved, load.steady.unserved[:5]
     assert load.steady.served > 1000
     ways = ("ConnectionRefused", "ConnectionReset", "IncompleteReadError('0 bytes", "b'HTTP/1.1 404 ")
