@@ -22,15 +22,15 @@ from typing import Any, Literal, TypeVar
 from tests.e2e.wire import Answer, IncompleteError, ask
 from tests.ports import free_port
 
-START_SECONDS = 20.0
-STOP_SECONDS = 15.0
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
 
 T = TypeVar("T")
 Source = Literal["file", "stdin", "text"]
 """How the configuration is handed over: `-f FILE`, `-f -` or `-c TEXT`."""
 
 
-def until(condition: Callable[[], T], what: str, timeout: float = 15.0) -> T:
+def until(condition: Callable[[], T], what: str, timeout: float = 30.0) -> T:
     """The first true value of `condition`, asked again and again for up to `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:

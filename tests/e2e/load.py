@@ -120,7 +120,7 @@ class Clients:
             if self.stop.is_set():
                 break
             try:
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(30):
                     if reader is None or writer is None:
                         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                     writer.write(self._request(stream=bool(number % 2)))

@@ -31,7 +31,7 @@ def config(upstream: str, policies: str = "backendAuth: {key: sk-test}") -> str:
 
 def asked(simulator: Simulator) -> int:
     """How many requests the simulator has had."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{simulator.port}/journal", timeout=15) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{simulator.port}/journal", timeout=30) as answer:
         return len(json.load(answer)["requests"])
 
 

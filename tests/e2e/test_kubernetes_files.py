@@ -287,7 +287,7 @@ def _command(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env=environment(KEYS | {"GATEWAY_PORT": "8080"}, folder),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -304,7 +304,7 @@ def served(gateway: ManifestGateway) -> Iterator[ManifestGateway]:
 
 def _open(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=30).close()
     except ConnectionRefusedError:
         return False
     return True

@@ -28,8 +28,8 @@ _NAME = "gateway.test"
 _MOST_GROWTH = 4 * 1024 * 1024
 """Bytes by which memory may grow from a third of the connections to all of them: what its allocator leaves unused,
 and not a matter of how many there were. Of 2,000 connections that is 2 KiB each, of 67,000 it is 63 octets."""
-_SETTLING = 20.0
-"""Seconds after which everything has been given back: a TLS handshake is given 15."""
+_SETTLING = 40.0
+"""Seconds after which everything has been given back, on a busy machine: a TLS handshake is given 15."""
 
 
 class Held(NamedTuple):
@@ -79,7 +79,7 @@ def _started(gateway: StartGateway, folder: Path, ca: trustme.CA, tls_port: int,
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files and memory are counted in /proc")
-@pytest.mark.timeout(60 + CONNECTIONS / 100)
+@pytest.mark.timeout(300 + CONNECTIONS / 100)
 def test_dropped_connections(gateway: StartGateway, ca: trustme.CA, tmp_path: Path) -> None:
     """Thousands of clients that leave, at every stage, leave no file, connection, request, task or memory behind."""
     trusted = ssl.create_default_context()

@@ -26,7 +26,7 @@ def limited(policies: str, simulator: Simulator) -> str:
 
 
 def client(port: int, key: str = "sk-a") -> openai.OpenAI:
-    return openai.OpenAI(api_key=key, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0, timeout=10)
+    return openai.OpenAI(api_key=key, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0, timeout=30)
 
 
 def test_all_workers_together(gateway: StartGateway, simulator: Simulator) -> None:

@@ -176,7 +176,7 @@ def explain(planted: Planted, folder: Path) -> str:
                 "explain", "-f", str(planted.gateway.file), url, "-H", client, "-d", '{"model": "m"}', *form
             )
             done = subprocess.run(
-                words, env=environment(planted.env, folder), capture_output=True, text=True, timeout=30, check=False
+                words, env=environment(planted.env, folder), capture_output=True, text=True, timeout=60, check=False
             )
             assert done.returncode == 0, done
             said += done.stdout + done.stderr

@@ -247,7 +247,7 @@ def test_taken_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         words = [sys.executable, "-m", "torana", "simulate", "--port", port]
-        ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+        ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"torana: cannot listen on 127.0.0.1:{port}: ")
     assert ended.stderr.count("\n") == 1

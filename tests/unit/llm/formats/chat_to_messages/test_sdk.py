@@ -138,7 +138,6 @@ def said(completion: BaseModel) -> Members:
     return {"finish_reason": choice["finish_reason"], "message": told}
 
 
-@pytest.mark.timeout(300)  # a hundred conversations with an SDK are all its own work, however slow the machine
 @given(messages(), st.integers(1, 9))
 def test_a_stream_says_what_the_whole_answer_says(whole: Members, size: int) -> None:
     """The completion that the SDK puts together from a stream is the one it gets in one piece, thoughts and all."""

@@ -100,7 +100,6 @@ def completions(draw: st.DrawFn) -> dict[str, Any]:
     return completion(message, finish)
 
 
-@pytest.mark.timeout(300)  # a hundred conversations with an SDK are all its own work, however slow the machine
 @given(completions(), st.integers(1, 9))
 def test_a_stream_says_what_the_whole_answer_says(whole: dict[str, Any], size: int) -> None:
     """The message that the SDK puts together from a stream is the one it gets in one piece."""

@@ -105,7 +105,6 @@ def completions(draw: st.DrawFn) -> dict[str, Any]:
     return completion({**message, "tool_calls": calls} if calls else message, finish)
 
 
-@pytest.mark.timeout(300)  # a hundred conversations with an SDK are all its own work, however slow the machine
 @given(completions(), st.integers(1, 9))
 def test_a_stream_says_what_the_whole_answer_says(whole: dict[str, Any], size: int) -> None:
     """The response that the SDK has at the end of a stream is the one it gets in one piece."""
@@ -124,7 +123,6 @@ def test_a_stream_says_what_the_whole_answer_says(whole: dict[str, Any], size: i
     assert told.usage.total_tokens == 12
 
 
-@pytest.mark.timeout(300)  # a hundred conversations with an SDK are all its own work, however slow the machine
 @given(completions(), st.integers(1, 9))
 def test_every_event_is_one_of_the_sdk_s(whole: dict[str, Any], size: int) -> None:
     """Every event has all that the SDK's types demand, and its pieces make up what is told at the end."""
