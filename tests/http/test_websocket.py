@@ -64,7 +64,7 @@ async def provide() -> AsyncIterator[Provide]:
                 return socket.respond(refusal, "no key\n") if refusal is not None else None
 
             server = await stack.enter_async_context(
-                serve(talk, "127.0.0.1", 0, process_request=note, ssl=tls, close_timeout=1, **options)
+                serve(talk, "127.0.0.1", 0, process_request=note, ssl=tls, close_timeout=TIMEOUT, **options)
             )
             return Provided(next(iter(server.sockets)).getsockname()[1], seen)
 
@@ -83,7 +83,11 @@ async def dial() -> AsyncIterator[Dial]:
         async def start(line: Line, path: str = "/ws", **options: Any) -> ClientConnection:
             scheme = "wss" if "ssl" in options else "ws"
             dialled = open_websocket(
-                f"{scheme}://localhost:{line.port}{path}", proxy=None, close_timeout=1, open_timeout=TIMEOUT, **options
+                f"{scheme}://localhost:{line.port}{path}",
+                proxy=None,
+                close_timeout=TIMEOUT,
+                open_timeout=TIMEOUT,
+                **options,
             )
             return await stack.enter_async_context(dialled)
 
