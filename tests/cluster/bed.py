@@ -20,7 +20,7 @@ import trustme
 
 from tests.cluster.build import Tools
 from tests.cluster.waits import PATIENCE, until
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 
 _START_SECONDS = 120.0
 _TAIL = 6000  # characters of a log in the message of a failure

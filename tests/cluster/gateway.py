@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.cluster.waits import until
-from tests.e2e.harness import command, environment, free_port
-from tests.e2e.wire import Answer, ask
+from tests.e2e.harness import command, environment
+from tests.e2e.wire import Answer, IncompleteError, ask
+from tests.ports import free_port
 
 _STOP_SECONDS = 30.0
 _TAIL = 6000  # characters of the log in the message of a failure
@@ -69,7 +70,7 @@ class ClusterGateway:
     def ready(self) -> Answer | None:
         """The answer of the readiness endpoint; None while nobody listens."""
         self.check()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, IncompleteError):
             return ask(self.readiness, "GET", "/healthz/ready")
         return None
 

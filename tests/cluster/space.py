@@ -15,9 +15,9 @@ import trustme
 from tests.cluster.bed import Bed
 from tests.cluster.gateway import ClusterGateway
 from tests.cluster.waits import until
-from tests.e2e.harness import free_port
 from tests.e2e.stand_in import StandIn
 from tests.e2e.wire import Answer, IncompleteError, post
+from tests.ports import free_port
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 HOST = "secure.example"

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.bed import Bed
 from tests.cluster.conftest import StartGateway
 from tests.cluster.waits import until
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 
 CLASS = """
 apiVersion: gateway.networking.k8s.io/v1

@@ -19,9 +19,9 @@ from tests.cluster.conftest import StartGateway
 from tests.cluster.gateway import ClusterGateway
 from tests.cluster.gateway_api import cut
 from tests.cluster.waits import until
-from tests.e2e.harness import free_port
 from tests.e2e.stand_in import StandIn
 from tests.e2e.wire import ask, post
+from tests.ports import free_port
 from torana import __version__
 from torana.config.kubernetes.schemas import crd_text, install_text
 

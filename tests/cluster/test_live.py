@@ -14,9 +14,9 @@ from tests.cluster.bed import ACCOUNT, Bed
 from tests.cluster.conftest import CRDS, StartGateway
 from tests.cluster.gateway import ClusterGateway
 from tests.cluster.waits import seconds_until, until
-from tests.e2e.harness import free_port
 from tests.e2e.stand_in import StandIn
 from tests.e2e.wire import Answer, IncompleteError, post
+from tests.ports import free_port
 
 SEED = (Path(__file__).parent / "seed.sh").read_text()
 SPACE = "gloo-system"

@@ -7,7 +7,7 @@ from typing import Any
 from tests.cluster.bed import Bed
 from tests.cluster.space import GATEWAY, POLICY, SECURE, SECURE_REF, SERVICE, SLICE, Space, endpoint
 from tests.cluster.waits import until
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 
 
 def test_grant(space: Space, bed: Bed) -> None:

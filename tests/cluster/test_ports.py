@@ -9,8 +9,8 @@ import pytest
 from tests.cluster.bed import Bed
 from tests.cluster.conftest import StartGateway
 from tests.cluster.waits import until
-from tests.e2e.harness import free_port
 from tests.e2e.wire import ask
+from tests.ports import free_port
 
 CLASS = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -32,8 +32,8 @@ spec:
 def test_a_taken_port(bed: Bed, namespace: str, gateway: StartGateway, workers: int) -> None:
     """It says PortUnavailable, Gateways made later are served, and it is programmed when the port is free again."""
     try:
-        with socket.create_server(("", 0)) as taken:
-            port, other = taken.getsockname()[1], free_port()
+        port, other = free_port(), free_port()
+        with socket.create_server(("", port)):
             bed.apply(CLASS + "---" + GATEWAY % ("taken", namespace, port))
             running = gateway("--workers", str(workers))
             until(lambda: programmed(bed, "taken", namespace) == "PortUnavailable", "the taken port to be told")

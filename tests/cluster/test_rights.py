@@ -13,9 +13,9 @@ from tests.cluster.bed import LESSER, LESSER_USER, Bed
 from tests.cluster.conftest import CRDS, StartGateway
 from tests.cluster.gateway import ClusterGateway
 from tests.cluster.waits import PATIENCE, until
-from tests.e2e.harness import free_port
 from tests.e2e.stand_in import StandIn
 from tests.e2e.wire import post
+from tests.ports import free_port
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 RESOURCES = """

@@ -126,7 +126,7 @@ async def test_forbidden(bed: Bed, namespace: str) -> None:
             bed.kubectl, "create", "clusterrolebinding", role, f"--clusterrole={role}", "--user=torana"
         )
         await soon(lambda: watcher.listed, "the list")
-        assert watcher.trouble is None
+        await soon(lambda: watcher.trouble is None, "the end of the trouble")
     await asyncio.to_thread(bed.kubectl, "delete", "clusterrolebinding", role)
     await forbidden.close()
 
@@ -156,4 +156,4 @@ async def test_server_killed(bed: Bed, api: Api, namespace: str) -> None:
             assert value(watcher, namespace) == "a"
         await asyncio.to_thread(bed.apply, config_map(namespace, "b"))
         await soon(lambda: value(watcher, namespace) == "b", "the change")
-        assert watcher.trouble is None
+        await soon(lambda: watcher.trouble is None, "the end of the trouble")

@@ -18,7 +18,7 @@ from tests.e2e.harness import Gateway
 from tests.e2e.stand_in import StandIn
 from torana.local import ModelServer, await_address, command, find_model, introduction
 
-_START_SECONDS = 50.0
+_START_SECONDS = 150.0
 
 
 class StartGateway(Protocol):

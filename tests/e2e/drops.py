@@ -18,7 +18,7 @@ from typing import Self, cast
 
 AT_ONCE = 48
 """Clients at a time."""
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 """Seconds that any of them may take; only a broken gateway takes nearly as long."""
 
 CALL = "/ai/v1/chat/completions"

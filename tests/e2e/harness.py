@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,31 +19,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from tests.e2e.wire import Answer, ask
+from tests.e2e.wire import Answer, IncompleteError, ask
+from tests.ports import free_port
 
-START_SECONDS = 20.0
-STOP_SECONDS = 15.0
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
 
 T = TypeVar("T")
 Source = Literal["file", "stdin", "text"]
 """How the configuration is handed over: `-f FILE`, `-f -` or `-c TEXT`."""
 
-_chance = random.SystemRandom()  # pytest-randomly seeds the common one alike in all test processes
 
-
-def free_port() -> int:
-    """A port nobody listens on, on any address; below the range from which the kernel takes ports for clients."""
-    for _ in range(200):
-        port = _chance.randrange(10_000, 32_000)
-        with contextlib.suppress(OSError), socket.socket() as four, socket.socket(socket.AF_INET6) as six:
-            four.bind(("0.0.0.0", port))
-            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            six.bind(("::", port))
-            return port
-    raise AssertionError("no free port was found")
-
-
-def until(condition: Callable[[], T], what: str, timeout: float = 15.0) -> T:
+def until(condition: Callable[[], T], what: str, timeout: float = 30.0) -> T:
     """The first true value of `condition`, asked again and again for up to `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -56,9 +41,25 @@ def until(condition: Callable[[], T], what: str, timeout: float = 15.0) -> T:
         time.sleep(0.01)
 
 
+def replace_text(file: Path, text: str) -> None:
+    """In one step, as editors do: who looks in between finds the former text or the new one, and not half of it."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text)
+    new.replace(file)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs. One that has ended counts as such before its parent has taken notice (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def environment(extra: Mapping[str, str], home: Path) -> dict[str, str]:
     """What a process gets: nothing of ours, so that no key or proxy of the machine changes what it does."""
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONUNBUFFERED": "1", **extra}
+    ours = {name: os.environ[name] for name in ("PATH", "RES_OPTIONS") if name in os.environ}
+    return {**ours, "HOME": str(home), "PYTHONUNBUFFERED": "1", **extra}
 
 
 def command(*words: str) -> list[str]:
@@ -113,10 +114,8 @@ class Gateway:
         return self._log.read_text(errors="backslashreplace")
 
     def write(self, text: str) -> None:
-        """Replace the configuration file, in one step as editors do."""
-        new = self._folder / "config.yaml.new"
-        new.write_text(self.configure(text))
-        new.replace(self.file)
+        """Replace the configuration file."""
+        replace_text(self.file, self.configure(text))
 
     def reload(self, text: str, says: str = "configuration reloaded") -> str:
         """Write a new configuration and wait for a line of the log with `says`; that line."""
@@ -204,7 +203,7 @@ class Gateway:
     def _ready(self) -> bool:
         deadline = time.monotonic() + START_SECONDS
         while self.process.poll() is None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, IncompleteError):
                 if self.get(self.readiness, "/healthz/ready").status == 200:
                     return True
             if time.monotonic() > deadline:

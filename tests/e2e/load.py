@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Self, cast
 
 from tests.e2e.stand_in import completion, delta
+from tests.ports import free_port
 
 SLOW = 0.05
 """Seconds before an answer of an upstream that is slow."""
@@ -37,7 +38,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.mood = Mood.UP
-        self.port = 0
+        self.port = free_port()  # which stays its own while it is down
         self.answered = 0
         self.open: set[asyncio.Transport] = set()
         self._server: asyncio.Server | None = None
@@ -45,7 +46,6 @@ class Provider:
     async def start(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Call(self), "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     def stop(self) -> None:
@@ -120,7 +120,7 @@ class Clients:
             if self.stop.is_set():
                 break
             try:
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(30):
                     if reader is None or writer is None:
                         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                     writer.write(self._request(stream=bool(number % 2)))

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 
+from tests.e2e.wire import TIMEOUT
+
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello there"}]
 
 
@@ -26,7 +28,7 @@ class Simulator(NamedTuple):
     line: str
 
     def client(self, **options: Any) -> openai.OpenAI:
-        options = {"api_key": "sk-any-key-will-do", "max_retries": 0, "timeout": 5, **options}
+        options = {"api_key": "sk-any-key-will-do", "max_retries": 0, "timeout": TIMEOUT, **options}
         return openai.OpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", **options)
 
 
@@ -52,7 +54,7 @@ def dials(**values: str) -> dict[str, str]:
 
 def exchange(port: int, path: str, body: object, headers: dict[str, str], method: str = "POST") -> tuple[int, Any]:
     """Status and JSON, without an SDK in between."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
         connection.request(method, path, json.dumps(body), headers)
         answer = connection.getresponse()
@@ -72,6 +74,6 @@ def raw_stream(simulator: Simulator, *headers: str, **fields: object) -> bytes:
     """All octets of a streamed answer of one token, head included, until the server closes."""
     body = json.dumps({"model": "m", "max_tokens": 1, "stream": True, "messages": HELLO, **fields})
     lines = ["POST /v1/chat/completions HTTP/1.1", "host: x", "connection: close", f"content-length: {len(body)}"]
-    with socket.create_connection(("127.0.0.1", simulator.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", simulator.port), timeout=TIMEOUT) as connection:
         connection.sendall("\r\n".join([*lines, *headers, "", body]).encode())
         return b"".join(iter(lambda: connection.recv(65536), b""))

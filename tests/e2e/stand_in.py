@@ -263,6 +263,7 @@ class StandIn:
     def _converse(self, sock: socket.socket, number: int) -> None:
         reader = Reader(sock)
         if self._context is None and sock.recv(1, socket.MSG_PEEK) == b"\x16":  # a TLS ClientHello
+            sock.recv(65536)  # what is left unread would make the close a reset
             sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         while True:

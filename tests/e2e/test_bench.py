@@ -8,9 +8,10 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from tests.e2e.harness import command, environment, free_port, until
+from tests.e2e.harness import command, environment, until
 from tests.e2e.simulator import Simulator, simulating
 from tests.e2e.test_command import torana_command
+from tests.ports import free_port
 
 CONFIG = """\
 config: {statsAddr: "127.0.0.1:%(taken)s"}
@@ -32,7 +33,7 @@ def config(upstream: str, policies: str = "backendAuth: {key: sk-test}") -> str:
 
 def asked(simulator: Simulator) -> int:
     """How many requests the simulator has had."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{simulator.port}/journal", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{simulator.port}/journal", timeout=30) as answer:
         return len(json.load(answer)["requests"])
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import torana
-from tests.e2e.harness import Gateway, Source, command, environment, free_port, until
+from tests.e2e.harness import Gateway, Source, command, environment, until
 from tests.e2e.wire import ask
+from tests.ports import free_port
 
 ANSWERING = """\
 binds:
@@ -34,7 +35,7 @@ def torana_command(
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

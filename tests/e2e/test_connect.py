@@ -15,6 +15,7 @@ from tests.e2e.harness import Gateway
 from tests.e2e.routes import ai_route, bind, host_route
 from tests.e2e.stand_in import StandIn
 from tests.e2e.wire import Answer, post
+from tests.ports import free_port
 
 BODY: dict[str, object] = {"messages": []}
 PEERS = ("plain", "secure", "six", "unix")
@@ -294,12 +295,11 @@ def test_client_certificate(gateway: StartGateway, stand_in: StartStandIn, ca: t
 
 def test_failures_to_connect(gateway: StartGateway, stand_in: StartStandIn) -> None:
     """503 names host, phase and time taken; plaintext to a TLS port is 502 with a hint at the missing backendTLS."""
-    gone = stand_in()
-    gone.close()
+    gone = free_port()
     secure = stand_in("secure.example")
     text = bind(
         [
-            ai_route("refused", f'hostOverride: "127.0.0.1:{gone.port}"'),
+            ai_route("refused", f'hostOverride: "127.0.0.1:{gone}"'),
             ai_route("nameless", 'hostOverride: "no-such-name.invalid:80"'),
             ai_route("plain-443", 'hostOverride: "secure.example:443"'),
             ai_route("socketless", "hostOverride: unix:/nonexistent/socket"),
@@ -308,7 +308,7 @@ def test_failures_to_connect(gateway: StartGateway, stand_in: StartStandIn) -> N
     running = gateway(text, *secure.resolve("secure.example", 443))
 
     answer = post(running.port, "/refused/v1/chat/completions", BODY)
-    check_no_connection(answer, f"127.0.0.1:{gone.port}", "connect")
+    check_no_connection(answer, f"127.0.0.1:{gone}", "connect")
     assert "connection refused" in answer.error["message"]
 
     check_no_connection(post(running.port, "/nameless/v1/chat/completions", BODY), "no-such-name.invalid:80", "dns")

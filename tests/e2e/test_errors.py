@@ -36,6 +36,7 @@ def running(shared_gateway: StartGateway, provider: StandIn) -> Gateway:
         [
             ai_route("x", host),
             ai_route("request-timeout", host, "timeout: {requestTimeout: 200ms}"),
+            ai_route("head-timeout", host, "timeout: {requestTimeout: 1500ms}"),
             ai_route("backend-timeout", host, "timeout: {requestTimeout: 10s, backendRequestTimeout: 150ms}"),
             host_route("plain-timeout", "provider.example:80", "timeout: {requestTimeout: 200ms}"),
             host_route("plain", "provider.example:80"),
@@ -89,7 +90,7 @@ FAULTS = [
     ),
     Fault(
         "no-route", head("GET /elsewhere?q=1 HTTP/1.1"), 404, "route_not_found",
-        ("GET /elsewhere", "gateway.example", "listener0", "8 route(s)", "hostname, path, method, headers and query"),
+        ("GET /elsewhere", "gateway.example", "listener0", "9 route(s)", "hostname, path, method, headers and query"),
     ),
     Fault("connect", head("CONNECT a.example:443 HTTP/1.1"), 405, "method_not_allowed", ("CONNECT",)),
     Fault("trace", head("TRACE / HTTP/1.1"), 405, "method_not_allowed", ("TRACE",)),
@@ -219,10 +220,10 @@ def test_timeout_ends_with_the_head(running: Gateway, provider: StandIn) -> None
 
     provider.script = script
     with Connection(running.port) as connection:
-        connection.request("POST", "/request-timeout/v1/chat/completions", None, b'{"stream": true}')
+        connection.request("POST", "/head-timeout/v1/chat/completions", None, b'{"stream": true}')
         connection.start()
         assert connection.reader.chunk()
-        connection.sock.settimeout(0.4)
+        connection.sock.settimeout(1.8)
         with pytest.raises(TimeoutError):
             connection.reader.chunk()
 

@@ -94,7 +94,7 @@ def test_retry(failure: Script, stand_in: StartStandIn, tmp_path: Path) -> None:
         script(visit)
 
     service.script = fails_twice
-    more = "retry: {attempts: 2, codes: [503], backoff: 10ms}, timeouts: {backendRequest: 500ms}, "
+    more = "retry: {attempts: 2, codes: [503], backoff: 10ms}, timeouts: {backendRequest: 1500ms}, "
     manifests = SERVICE.format(port=service.port, endpoints="{addresses: [127.0.0.1]}", more=more)
     with served(_gateway(manifests, tmp_path)) as gateway:
         assert post(gateway.port, "/x", BODY).status == 200

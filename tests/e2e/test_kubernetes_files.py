@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.e2e.conftest import StartStandIn
-from tests.e2e.harness import environment
+from tests.e2e.harness import environment, replace_text
 from tests.e2e.manifests import GATEWAY, TORANA, ManifestGateway, heredocs, seed
 from tests.e2e.stand_in import Script, StandIn
 from tests.e2e.wire import Answer, post
@@ -162,7 +162,7 @@ def test_a_new_file_is_seen(mistral: tuple[ManifestGateway, StandIn, Path]) -> N
     more = folder / "more" / "second.yaml"
     text = (folder / "route.yaml").read_text().replace("name: mistral\n  namespace", "name: second\n  namespace", 1)
     more.parent.mkdir()
-    more.write_text(text.replace("value: /mistral", "value: /second"))
+    replace_text(more, text.replace("value: /mistral", "value: /second"))
     gateway.wait_for_log("configuration reloaded")
     assert post(gateway.port, "/second", BODY).status == 200
     provider.wait()
@@ -287,7 +287,7 @@ def _command(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env=environment(KEYS | {"GATEWAY_PORT": "8080"}, folder),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -304,7 +304,7 @@ def served(gateway: ManifestGateway) -> Iterator[ManifestGateway]:
 
 def _open(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=30).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -324,7 +324,7 @@ def _key_sent(gateway: ManifestGateway, provider: StandIn) -> str | None:
 def _replace(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
-    file.write_text(text.replace(old, new))
+    replace_text(file, text.replace(old, new))
 
 
 # --- Anthropic ------------------------------------------------------------------------------------------------------

@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 import pytest
 import trustme
-import uvloop
 
 from tests.e2e.conftest import StartGateway, StartStandIn
-from tests.e2e.drops import Drops, Stage, Upstream
-from tests.e2e.harness import Gateway, free_port, until
+from tests.e2e.drops import TIMEOUT, Drops, Stage, Upstream
+from tests.e2e.harness import Gateway, until
 from tests.e2e.routes import ai_route, bind, host_route
 from tests.e2e.stand_in import Visit
 from tests.e2e.wire import post
+from tests.loops import new_loop
+from tests.ports import free_port
 
 CONNECTIONS = int(os.environ.get("TORANA_LEAK_CONNECTIONS", "3000"))
 """How many are opened and dropped; `make soak` takes 100,000."""
@@ -27,8 +28,8 @@ _NAME = "gateway.test"
 _MOST_GROWTH = 4 * 1024 * 1024
 """Bytes by which memory may grow from a third of the connections to all of them: what its allocator leaves unused,
 and not a matter of how many there were. Of 2,000 connections that is 2 KiB each, of 67,000 it is 63 octets."""
-_SETTLING = 20.0
-"""Seconds after which everything has been given back: a TLS handshake is given 15."""
+_SETTLING = 40.0
+"""Seconds after which everything has been given back, on a busy machine: a TLS handshake is given 15."""
 
 
 class Held(NamedTuple):
@@ -46,6 +47,11 @@ class Held(NamedTuple):
         text = running.metrics()
         names = ("downstream_open_connections", "upstream_open_connections", "upstream_pending_requests", "tasks")
         return cls(files, *(int(_gauge(text, name)) for name in names))
+
+    @classmethod
+    def at_rest(cls, running: Gateway) -> Held:
+        """The most of several looks: the watch of the file has a task less while it looks at it."""
+        return cls(*map(max, zip(*(cls.by(running) for _ in range(20)), strict=True)))
 
 
 def _gauge(text: str, name: str) -> float:
@@ -73,7 +79,7 @@ def _started(gateway: StartGateway, folder: Path, ca: trustme.CA, tls_port: int,
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files and memory are counted in /proc")
-@pytest.mark.timeout(60 + CONNECTIONS / 100)
+@pytest.mark.timeout(300 + CONNECTIONS / 100)
 def test_dropped_connections(gateway: StartGateway, ca: trustme.CA, tmp_path: Path) -> None:
     """Thousands of clients that leave, at every stage, leave no file, connection, request, task or memory behind."""
     trusted = ssl.create_default_context()
@@ -85,19 +91,22 @@ def test_dropped_connections(gateway: StartGateway, ca: trustme.CA, tmp_path: Pa
         upstream = await Upstream().start()
         running = await asyncio.to_thread(_started, gateway, tmp_path, ca, tls_port, upstream)
         drops = Drops(running.port, tls_port, upstream, trusted, _NAME)
-        first = Held.by(running)
+        first = Held.at_rest(running)
         accepted = await drops.run(0, warming)
-        await asyncio.to_thread(_settle, running, first)
+        await asyncio.to_thread(_settle, running, first, accepted)
         before = _memory(running)
         accepted += await drops.run(warming, CONNECTIONS - warming)
-        await asyncio.to_thread(_settle, running, first)
+        await asyncio.to_thread(_settle, running, first, accepted)
         grown = _memory(running) - before
+        async with asyncio.timeout(TIMEOUT):  # the gateway has left upstreams that nobody waits for
+            while upstream.open:  # noqa: ASYNC110 - told by the kernel, and then by the loop
+                await asyncio.sleep(0.01)
         upstream.stop()
-        assert upstream.open == 0, "the gateway has left upstreams that nobody waits for"
-        assert _accepted(running) == accepted, "every connection was one of the gateway's"
+        assert _accepted(running) == accepted, "no connection was counted twice"
         assert grown < _MOST_GROWTH
 
-    uvloop.run(run())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
 
 
 _FAILURES = 120
@@ -138,8 +147,9 @@ def _accepted(running: Gateway) -> float:
     return float(line.rpartition(" ")[2])
 
 
-def _settle(running: Gateway, first: Held) -> None:
-    """Wait until it holds no more than at first."""
+def _settle(running: Gateway, first: Held, accepted: int) -> None:
+    """Wait until it has met all connections, and holds no more than at first."""
+    until(lambda: _accepted(running) >= accepted, f"{accepted} connections to be accepted")
     last = first
 
     def as_first() -> bool:

@@ -26,7 +26,7 @@ def limited(policies: str, simulator: Simulator) -> str:
 
 
 def client(port: int, key: str = "sk-a") -> openai.OpenAI:
-    return openai.OpenAI(api_key=key, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0, timeout=10)
+    return openai.OpenAI(api_key=key, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0, timeout=30)
 
 
 def test_all_workers_together(gateway: StartGateway, simulator: Simulator) -> None:
@@ -46,7 +46,7 @@ def test_all_workers_together(gateway: StartGateway, simulator: Simulator) -> No
     assert len(refused) == 6
     assert (refused[0].code, refused[0].type) == ("rate_limit_exceeded", "rate_limit_error")
     assert "6 requests, 3 more every 3600 s" in refused[0].message
-    assert 3590 <= int(refused[0].response.headers["retry-after"]) <= 3600
+    assert 3500 <= int(refused[0].response.headers["retry-after"]) <= 3600
     assert 'reason="RateLimit"' in running.metrics()
 
 

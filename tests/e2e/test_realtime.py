@@ -111,7 +111,7 @@ def test_a_session(realtime: Realtime, gateway: StartGateway) -> None:
 @pytest.mark.parametrize("workers", [1, 2], ids=["one-worker", "two-workers"])
 def test_a_drain(workers: int, realtime: Realtime, gateway: StartGateway) -> None:
     """A session goes on while its gateway drains, and is cut with the deadline; the gateway ends, and has it logged."""
-    deadline = "config:\n  connectionTerminationDeadline: 500ms\n"
+    deadline = "config:\n  connectionTerminationDeadline: 3s\n"
     route = ai_route("x", f'hostOverride: "127.0.0.1:{realtime.port}"', matches="{}")
     running = gateway(bind([route], top=deadline), workers=workers)
     with connect(f"ws://127.0.0.1:{running.port}/v1/realtime", proxy=None) as socket:
@@ -121,7 +121,7 @@ def test_a_drain(workers: int, realtime: Realtime, gateway: StartGateway) -> Non
         socket.send(json.dumps({"type": "session.update", "session": {}}))
         assert json.loads(socket.recv())["type"] == "session.updated"
         with pytest.raises(ConnectionClosedError):
-            socket.recv(timeout=10)
+            socket.recv(timeout=20)
     assert running.wait() == 0
     assert "cut off" in running.log
     assert "http.status=101" in running.request_line("/v1/realtime")

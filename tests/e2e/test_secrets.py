@@ -14,10 +14,11 @@ import pytest
 import trustme
 
 from tests.e2e.conftest import StartGateway, StartStandIn
-from tests.e2e.harness import Gateway, command, environment, free_port
+from tests.e2e.harness import Gateway, command, environment
 from tests.e2e.routes import ai_route, bind, host_route
 from tests.e2e.stand_in import StandIn, Visit, delta
 from tests.e2e.wire import Connection, IncompleteError, ask, post
+from tests.ports import free_port
 
 HOST = "hostOverride: provider.example"
 
@@ -175,7 +176,7 @@ def explain(planted: Planted, folder: Path) -> str:
                 "explain", "-f", str(planted.gateway.file), url, "-H", client, "-d", '{"model": "m"}', *form
             )
             done = subprocess.run(
-                words, env=environment(planted.env, folder), capture_output=True, text=True, timeout=30, check=False
+                words, env=environment(planted.env, folder), capture_output=True, text=True, timeout=60, check=False
             )
             assert done.returncode == 0, done
             said += done.stdout + done.stderr

@@ -122,7 +122,7 @@ def test_needs_its_key(seed: Seed, tmp_path: Path) -> None:
             env=environment({}, tmp_path),
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         assert done.returncode == 1, done

@@ -18,6 +18,7 @@ import pytest
 from openai.types.chat import ChatCompletionToolParam
 
 from tests.e2e.simulator import HELLO, Simulator, dials, exchange, simulating, stream_of
+from tests.e2e.wire import TIMEOUT
 
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
@@ -215,7 +216,7 @@ def test_api_key() -> None:
         with running.client(api_key="sk-the-one-that-is-right") as client:
             assert client.chat.completions.create(model="m", messages=HELLO).choices
         assert exchange(running.port, "/journal", {}, {}, "GET")[0] == 401
-        with urlopen(f"http://127.0.0.1:{running.port}/healthz", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{running.port}/healthz", timeout=TIMEOUT) as answer:
             assert answer.status == 200
 
 
@@ -235,18 +236,18 @@ def test_journal() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stops(number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end it with 0, in a second or so even when an answer is stalled."""
-    with simulating() as running, socket.create_connection(("127.0.0.1", running.port), timeout=5) as connection:
+    with simulating() as running, socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT) as connection:
         connection.sendall(b"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-simulate-stall: after-head\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
         running.process.send_signal(number)
-        assert running.process.wait(5) == 0
+        assert running.process.wait(TIMEOUT) == 0
 
 
 def test_the_printed_command_works(simulator: Simulator) -> None:
     """The line that is printed when it is ready ends in a curl command that gets an answer."""
     curl, url, option, body = shlex.split(simulator.line.partition("try: ")[2])
     assert (curl, option) == ("curl", "-d")
-    with urlopen(url, body.encode(), timeout=5) as answer:
+    with urlopen(url, body.encode(), timeout=TIMEOUT) as answer:
         assert json.load(answer)["model"] == "simulate"
 
 

@@ -13,7 +13,7 @@ from tests.e2e.conftest import StartGateway, StartStandIn
 from tests.e2e.harness import Gateway, until
 from tests.e2e.routes import ai_route, bind, host_route
 from tests.e2e.stand_in import USAGE, StandIn, Visit, chat, completion, delta
-from tests.e2e.wire import Connection, IncompleteError, events, post
+from tests.e2e.wire import TIMEOUT, Connection, IncompleteError, events, post
 
 STREAM: dict[str, object] = {"model": "m", "messages": [], "stream": True}
 PATH = "/x/v1/chat/completions"
@@ -357,7 +357,7 @@ def test_client_leaves(path: str, running: Gateway, provider: StandIn) -> None:
         connection.request("POST", path, None, json.dumps(STREAM).encode())
         connection.start()
         connection.reader.chunk()
-    assert left.wait(5), "the stand-in's connection is closed when the client has gone"
+    assert left.wait(TIMEOUT), "the stand-in's connection is closed when the client has gone"
     running.wait_for_log("reason=ClientClosed", count + 1)
 
 
@@ -375,7 +375,7 @@ def test_client_leaves_before_the_answer(running: Gateway, provider: StandIn) ->
     with Connection(running.port) as connection:
         connection.request("POST", PATH, None, json.dumps(STREAM).encode())
         provider.wait()
-    assert left.wait(5)
+    assert left.wait(TIMEOUT)
 
 
 def test_slow_client_slows_its_upstream(running: Gateway, provider: StandIn) -> None:

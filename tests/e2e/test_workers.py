@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import StartGateway, StartStandIn
-from tests.e2e.harness import Gateway, until
+from tests.e2e.harness import Gateway, alive, until
 from tests.e2e.routes import bind, host_route, route
 from tests.e2e.wire import ask
 
@@ -37,11 +36,9 @@ def test_stopped_worker_does_not_hold_the_end(gateway: StartGateway) -> None:
     running = gateway(f"config:\n  connectionTerminationDeadline: 200ms\n{answering('x')}", workers=2)
     children = running.workers()
     os.kill(children[0], signal.SIGSTOP)
-    begun = time.monotonic()
     running.signal(signal.SIGTERM)
-    assert running.wait(10) == 0
-    assert time.monotonic() - begun < 5  # 0.2 s + 2 s, and some for a busy machine
-    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    assert running.wait() == 0  # after 0.2 s + 2 s, or some more on a busy machine
+    assert not any(map(alive, children))
 
 
 def test_counts_outlive_a_worker(gateway: StartGateway) -> None:
@@ -65,7 +62,11 @@ def test_many_names_are_looked_up_at_once(
 ) -> None:
     """Each process has the threads for 32 names at once, so that silent ones hold up no other, or as it is told."""
     running = gateway(bind([host_route("x", f"localhost:{stand_in().port}")]), workers=workers, env=env)
-    for _ in range(10 * workers):
-        assert ask(running.port, "GET", "/x").status == 200
     pids = running.workers() if workers > 1 else [running.pid]
-    assert all(len([*Path(f"/proc/{pid}/task").iterdir()]) in range(threads + 1, threads + 8) for pid in pids)
+
+    def each_has_them() -> bool:
+        assert ask(running.port, "GET", "/x").status == 200  # by the worker that the kernel chooses
+        return all(len([*Path(f"/proc/{pid}/task").iterdir()]) > threads for pid in pids)
+
+    until(each_has_them, f"{threads} threads in each process")
+    assert all(len([*Path(f"/proc/{pid}/task").iterdir()]) < threads + 8 for pid in pids)

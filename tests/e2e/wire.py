@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 """Seconds any single read or write of a test may take; only a broken gateway takes nearly as long."""
 
 Headers = list[tuple[str, str]]

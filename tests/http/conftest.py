@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import pytest
-import uvloop
 
-from tests.http.wire import Script, Upstream, Wire, free_port, open_wire, until
+from tests.http.wire import Script, Upstream, Wire, open_wire, until
+from tests.loops import new_loop
+from tests.ports import free_port
 from torana.errors import GatewayError
 from torana.http import client, connection, sweep
 from torana.http.dial import Override
@@ -36,7 +37,7 @@ _POLICIES = RoutePolicies()
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": new_loop}
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from tests.http.conftest import Connect
-from tests.http.wire import TIMEOUT, free_port
+from tests.http.wire import TIMEOUT
+from tests.ports import free_port
 from torana.admin import endpoints
 from torana.admin.endpoints import AdminError, Endpoints
 from torana.model.config import Settings

@@ -12,10 +12,12 @@ import pytest
 import trustme
 
 from tests.http.conftest import Connect, Serve, StartLine, StartUpstream
-from tests.http.wire import Script, Upstream, Wire, each, until
+from tests.http.wire import TIMEOUT, Script, Upstream, Wire, each, until
+from torana.http import connection
 from torana.http.message import Framing
 from torana.http.request import Request
 from torana.http.server import ServerConnection
+from torana.http.sweep import intervals
 from torana.model.config import Limits
 
 _GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -188,14 +190,13 @@ async def test_an_idle_connection_is_closed(serve: Serve, connect: Connect) -> N
 
 async def test_an_old_connection_is_closed_with_an_answer(serve: Serve, connect: Connect) -> None:
     """After max_connection_age the next answer is the last."""
-    server, port, _ = await serve(Limits(max_connection_age=0.05))
-    wire = await connect(port)
+    served = await serve(Limits(max_connection_age=TIMEOUT))
+    wire = await connect(served.port)
     await wire.send(_GET)
     assert (await wire.message()).value(b"connection") is None
-    (connection,) = server.connections
-    age = server.age_intervals
-    assert age is not None
-    await until(lambda: connection._lived >= age)
+    (old,) = served.server.connections
+    for _ in range(intervals(TIMEOUT)):
+        old.swept()
     await wire.send(_GET)
     assert (await wire.message()).value(b"connection") == b"close"
     assert await wire.rest() == b""
@@ -244,8 +245,11 @@ async def test_a_body_over_the_limit(request_: bytes, closes: bool, line: StartL
         assert await wire.rest() == b""
 
 
-async def test_a_refusal_is_read_by_a_client_that_is_still_sending(line: StartLine, connect: Connect) -> None:
+async def test_a_refusal_is_read_by_a_client_that_is_still_sending(
+    line: StartLine, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The connection lingers, so that a large body on its way does not turn the answer into a reset (RFC 9112, 9.6)."""
+    monkeypatch.setattr(connection, "_LINGER", TIMEOUT)
     started = await line(1, limits=Limits(max_body_bytes=1000))
     wire = await connect(started.port)
     wire.writer.write(_post(b"x" * 4_000_000))
@@ -306,9 +310,9 @@ async def test_a_client_that_leaves(
     started = await line(provider.port)
     wire = await connect(started.port)
     await wire.send(_post(_CHAT))
-    await asyncio.wait_for(reached.wait(), 5)
+    await asyncio.wait_for(reached.wait(), TIMEOUT)
     how(wire)
-    await asyncio.wait_for(provider.ended[0].wait(), 1)
+    await provider.all_ended()
     await started.logged("reason=ClientClosed")
 
 
@@ -328,7 +332,7 @@ async def test_a_client_that_leaves_in_its_body(serve: Serve, connect: Connect) 
     await wire.send(_post(b"hello")[:-3])
     await until(lambda: served.server.received_bytes)
     wire.close()
-    await asyncio.wait_for(cancelled.wait(), 1)
+    await asyncio.wait_for(cancelled.wait(), TIMEOUT)
     await until(lambda: not served.server.connections)
 
 
@@ -349,7 +353,7 @@ async def test_draining(serve: Serve, connect: Connect) -> None:
     release.set()
     assert (await busy.message()).value(b"connection") == b"close"
     assert await busy.rest() == b""
-    assert await served.server.drained(1)
+    assert await served.server.drained(TIMEOUT)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")

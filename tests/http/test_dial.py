@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.http.conftest import Connect, Line, StartLine, StartUpstream
-from tests.http.wire import Script, Upstream, Wire, each, free_port
+from tests.http.wire import TIMEOUT, Script, Upstream, Wire, each
+from tests.ports import free_port
 from torana.errors import GatewayError, Reason
 from torana.http import dial
 from torana.http.client import UpstreamConnection
@@ -127,11 +128,11 @@ async def test_a_handshake_that_never_ends(line: StartLine, upstream: StartUpstr
         return script
 
     provider = await upstream(make)
-    settings = Settings(ipv6=False, connect_timeout=0.1)
+    settings = Settings(ipv6=False, connect_timeout=1.0)
     asked = await _ask(await line(0, backend=_to(provider.port, "127.0.0.1", BackendTls()), settings=settings), connect)
     assert asked.status == 504
-    assert "(phase tls): no success within 0.1 s" in asked.message
-    await asyncio.wait_for(provider.ended[0].wait(), 1)
+    assert "(phase tls): no success within 1 s" in asked.message
+    await provider.all_ended()
 
 
 async def test_given_up_as_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +150,7 @@ async def test_given_up_as_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UpstreamConnection, "connection_made", give_up)
     with pytest.raises(asyncio.CancelledError):
         await dialling
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(TIMEOUT):
         while sweep.members:  # noqa: ASYNC110 - it may be told of its end in a later turn
             await asyncio.sleep(0)
     server.close()
@@ -162,7 +163,7 @@ async def test_a_connect_that_never_ends(monkeypatch: pytest.MonkeyPatch, line: 
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
     monkeypatch.setattr(dial, "_connect", never)  # a full backlog or a dropping firewall cannot be had on loopback
-    settings = Settings(ipv6=False, connect_timeout=0.1)
+    settings = Settings(ipv6=False, connect_timeout=1.0)
     asked = await _ask(await line(0, backend=_to(1, "127.0.0.1"), settings=settings), connect)
     assert (asked.status, "(phase connect)" in asked.message) == (504, True)
 
@@ -356,9 +357,9 @@ async def test_a_backends_own_timeout(line: StartLine, upstream: StartUpstream, 
 
     provider = await upstream(make)
     target = Target("127.0.0.1", provider.port)
-    backend = Backend("up", target, tls=BackendTls(), connecting=Connecting(timeout=0.1))
+    backend = Backend("up", target, tls=BackendTls(), connecting=Connecting(timeout=1.0))
     asked = await _ask(await line(0, backend=backend), connect)
-    assert (asked.status, "(phase tls): no success within 0.1 s" in asked.message) == (504, True), asked
+    assert (asked.status, "(phase tls): no success within 1 s" in asked.message) == (504, True), asked
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from tests.http.calls import ANSWER, BODY, answer, ask, call, closed, idle, in_order, llm, once, silent, vitals
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.streams import END, chunk
-from tests.http.wire import Script, Upstream, Wire, each, free_port, until
+from tests.http.wire import Script, Upstream, Wire, each, until
+from tests.ports import free_port
 from torana.model.backend import Backend, BackendRef, Provider, ProviderKind, Target
 from torana.model.policy import (
     Authority,
@@ -61,8 +63,9 @@ async def test_the_next_one_answers(name: str, line: StartLine, upstream: StartU
     good = await upstream(each(answer()))
     port = free_port() if failing.make is None else (await upstream(failing.make)).port
     bad = llm(port, "bad", failing.host, BackendTls() if failing.tls else None)
-    timeout = Timeout(backend_request=0.5) if failing.why == "upstream_timeout" else None
-    started = await line(shares=in_order(bad, llm(good.port, "good")), policies=RoutePolicies(timeout=timeout))
+    if failing.why == "upstream_timeout":
+        bad = msgspec.structs.replace(bad, request_timeout=0.5)
+    started = await line(shares=in_order(bad, llm(good.port, "good")))
     got = await ask(started, connect)
     assert (got.status, got.body) == (200, ANSWER)
     assert good.requests[0].value(b"x-retry-attempt") == b"1"
@@ -180,7 +183,7 @@ async def test_connections_of_those_that_failed(line: StartLine, upstream: Start
     shares = in_order(llm(whole.port, "whole"), llm(endless.port, "endless"), llm(good.port, "good"))
     started = await line(shares=shares)
     assert (await ask(started, connect)).status == 200
-    await endless.ended[0].wait()
+    await endless.all_ended()
     await idle(started)
     endpoints = started.worker._runtime._endpoints
     waiting = {name: len(endpoint.lane.waiting) for (name, _), endpoint in endpoints.items()}
@@ -211,7 +214,7 @@ async def test_a_client_that_leaves(
     await until(lambda: slow.requests)
     assert vitals(started)["slow"].probe is not None
     wire.reset()
-    await slow.ended[0].wait()
+    await slow.all_ended()
     await started.logged("reason=ClientClosed")
     await idle(started)
     assert not other.requests

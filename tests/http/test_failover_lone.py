@@ -10,7 +10,8 @@ import pytest
 from tests.http.calls import answer, ask, call, idle, in_order, llm, once, silent
 from tests.http.conftest import Connect, Line, StartLine, StartUpstream
 from tests.http.streams import COMMENT, CONTENT, END, FAILING, ROLE, STREAM, stream
-from tests.http.wire import Script, Upstream, Wire, each, free_port
+from tests.http.wire import Script, Upstream, Wire, each
+from tests.ports import free_port
 from torana.model.config import Settings
 from torana.model.policy import (
     RoutePolicies,

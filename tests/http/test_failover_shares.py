@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from tests.http.calls import answer, ask, call, llm
 from tests.http.conftest import Connect, StartLine, StartUpstream
-from tests.http.wire import each, free_port
+from tests.http.wire import each
+from tests.ports import free_port
 from torana.model.backend import Backend, BackendRef, Target
 from torana.model.policy import (
     Affinity,
@@ -18,7 +19,7 @@ async def test_other_shares_are_a_reserve(line: StartLine, upstream: StartUpstre
     good, never = await upstream(each(answer())), await upstream(each(answer()))
     port = free_port()
     shares = (
-        BackendRef(((llm(port),),), weight=1_000_000),
+        BackendRef(((llm(port),),), weight=10**12),
         BackendRef(((llm(good.port),),), weight=1),
         BackendRef(((llm(never.port),),), weight=0),
     )
@@ -31,7 +32,7 @@ async def test_other_shares_are_a_reserve(line: StartLine, upstream: StartUpstre
 async def test_an_evicted_share_gives_way(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
     """A share that is evicted is asked only when no other is left."""
     throttled, good = await upstream(each(answer(429))), await upstream(each(answer()))
-    shares = (BackendRef(((llm(throttled.port),),), weight=1_000_000), BackendRef(((llm(good.port),),), weight=1))
+    shares = (BackendRef(((llm(throttled.port),),), weight=10**12), BackendRef(((llm(good.port),),), weight=1))
     started = await line(shares=shares)
     for _ in range(5):
         assert (await ask(started, connect)).status == 200
@@ -42,7 +43,7 @@ async def test_what_is_no_call_keeps_to_its_share(line: StartLine, upstream: Sta
     """Shares of plain backends divide the requests: one that cannot be reached is not made up for by another."""
     other = await upstream(each(answer()))
     shares = (
-        BackendRef(((Backend("gone", Target("127.0.0.1", free_port())),),), weight=1_000_000),
+        BackendRef(((Backend("gone", Target("127.0.0.1", free_port())),),), weight=10**12),
         BackendRef(((Backend("other", Target("127.0.0.1", other.port)),),), weight=1),
         BackendRef(((llm(other.port),),), weight=1),
     )
@@ -59,10 +60,10 @@ async def test_affinity(line: StartLine, upstream: StartUpstream, connect: Conne
 
     async def used(fields: Callable[[int], bytes]) -> list[int]:
         before = [len(provider.requests) for provider in providers]
-        for number in range(30):
+        for number in range(60):
             assert (await ask(started, connect, call(fields=fields(number)))).status == 200
         return sorted(len(one.requests) - count for one, count in zip(providers, before, strict=True))
 
-    assert await used(lambda _: b"X-User: ann\r\n") == [0, 0, 30]
+    assert await used(lambda _: b"X-User: ann\r\n") == [0, 0, 60]
     assert (await used(lambda number: b"X-User: %d\r\n" % number))[0] > 0
     assert (await used(lambda _: b""))[1] > 0

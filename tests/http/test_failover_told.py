@@ -6,7 +6,8 @@ import json
 
 from tests.http.calls import answer, ask, idle, in_order, llm, once
 from tests.http.conftest import Connect, StartLine, StartUpstream
-from tests.http.wire import each, free_port
+from tests.http.wire import each
+from tests.ports import free_port
 from torana.model.backend import Backend, Target
 from torana.model.config import Settings
 from torana.model.policy import BodyBuffer, Buffer, RoutePolicies

@@ -15,7 +15,8 @@ import trustme
 
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.tunnels import ask, roots, server_tls, through, tunnel
-from tests.http.wire import TIMEOUT, each, free_port, until
+from tests.http.wire import TIMEOUT, each, until
+from tests.ports import free_port
 from torana.model.policy import BackendAuth
 from torana.model.secret import Secret
 

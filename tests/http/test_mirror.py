@@ -11,7 +11,8 @@ import pytest
 
 from tests.http.calls import ANSWER, answer, ask, call, closed, llm, once, silent
 from tests.http.conftest import Connect, Line, StartLine, StartUpstream
-from tests.http.wire import Script, Upstream, Wire, each, free_port, until
+from tests.http.wire import Script, Upstream, Wire, each, until
+from tests.ports import free_port
 from torana.model.backend import Backend, Mirror, Provider, ProviderKind, Target
 from torana.model.config import Limits
 from torana.model.policy import BackendAuth, DirectResponse, HeaderModifier, RoutePolicies

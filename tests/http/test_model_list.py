@@ -11,7 +11,8 @@ import pytest
 
 from tests.http.calls import answer, ask, closed, silent
 from tests.http.conftest import Connect, Line, StartLine, StartUpstream, routed, served_by
-from tests.http.wire import Message, Script, Upstream, Wire, each, free_port
+from tests.http.wire import Message, Script, Upstream, Wire, each
+from tests.ports import free_port
 from torana.model.backend import Backend, Provider, ProviderKind, Target, alone
 from torana.model.policy import BackendAuth, PathKind, PathRule, RoutePolicies, Timeout
 from torana.model.route import OperationRule, Route
@@ -136,7 +137,7 @@ async def test_a_partial_list(
     line: StartLine, upstream: StartUpstream, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Upstreams that fail, are late or say no list are named in a header and the log; they are asked again."""
-    monkeypatch.setattr(model_list, "_LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(model_list, "_LONGEST_WAIT", 1.0)
     large = answer(body=b'{"data":[],"x":"' + b"x" * 1_100_000 + b'"}')
     failing = [
         (await upstream(each(answer(401))), "401"),
@@ -184,7 +185,7 @@ async def test_a_list_that_is_late(line: StartLine, upstream: StartUpstream, con
 
     slow, well = await upstream(late), await upstream(each(answer(body=b'[{"id":"c"}]')))
     backends = backend(slow.port, "slow"), backend(well.port, "well")
-    policies = RoutePolicies(timeout=Timeout(request=0.2))
+    policies = RoutePolicies(timeout=Timeout(request=1.0))
     started = await served_by(line, msgspec.structs.replace(route(*backends), policies=policies))
     got = await ask(started, connect, get())
     assert (got.status, ids(got)) == (200, ["c"])

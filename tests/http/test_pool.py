@@ -65,7 +65,7 @@ async def test_bytes_on_an_idle_connection_end_it(line: StartLine, upstream: Sta
     wire = await connect(started.port)
     assert await _ask(wire) == b"200 {}"
     await provider.wires[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
-    await asyncio.wait_for(provider.ended[0].wait(), 1)
+    await provider.all_ended()
     assert await _ask(wire) == b"200 {}"
     assert len(provider.wires) == 2
 
@@ -158,7 +158,7 @@ async def test_idle_connections_grow_old(line: StartLine, upstream: StartUpstrea
         await _ask(wire)
         await asyncio.sleep(0.05)
     assert len(provider.wires) == 1
-    await asyncio.wait_for(provider.ended[0].wait(), 1)
+    await provider.all_ended()
 
 
 async def test_the_pool_has_a_size(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:

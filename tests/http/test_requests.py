@@ -6,12 +6,12 @@ import asyncio
 from typing import NamedTuple
 
 import pytest
-import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.http.conftest import Connect, Serve
 from tests.http.wire import Pipe, cut_at, feed
+from tests.loops import new_loop
 from torana.http.request import Request
 from torana.http.server import Server, ServerConnection
 from torana.http.sweep import Sweep
@@ -130,7 +130,7 @@ async def received(pieces: list[bytes], count: int) -> list[Seen]:
 
 
 def _run(pieces: list[bytes], count: int) -> list[Seen]:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(received(pieces, count))
 
 

@@ -12,7 +12,8 @@ import pytest
 from tests.http.calls import once
 from tests.http.conftest import Line, StartLine, StartUpstream, routed
 from tests.http.streams import CONTENT, ROLE, stream
-from tests.http.wire import free_port, until
+from tests.http.wire import until
+from tests.ports import free_port
 from torana.model.backend import Backend, Provider, ProviderKind, Target, alone
 from torana.model.config import Limits
 from torana.model.policy import RateLimit, RoutePolicies

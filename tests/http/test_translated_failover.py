@@ -22,7 +22,8 @@ from tests.http.apis import (
 from tests.http.calls import answer, ask, call, closed, idle, in_order, once
 from tests.http.conftest import Connect, StartLine, StartUpstream
 from tests.http.streams import DONE, ERROR, ROLE, STOP, stream
-from tests.http.wire import each, free_port, until
+from tests.http.wire import each, until
+from tests.ports import free_port
 
 # each candidate gets its own form
 

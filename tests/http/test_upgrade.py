@@ -11,7 +11,8 @@ import pytest
 
 from tests.http.calls import in_order
 from tests.http.conftest import Connect, Line, StartLine, StartUpstream
-from tests.http.wire import Script, Upstream, Wire, cut_at, each, free_port, until
+from tests.http.wire import TIMEOUT, Script, Upstream, Wire, cut_at, each, until
+from tests.ports import free_port
 from torana.http import upgrade
 from torana.model.backend import Backend, Mirror, Target
 from torana.model.config import Limits
@@ -206,8 +207,7 @@ async def test_one_end_only(
     started = await line(up.port, plain=True)
     wire = await _switched(connect, started)
     assert await wire.rest() == b""
-    async with asyncio.timeout(5):
-        await up.ended[0].wait()
+    await up.all_ended()
     await started.logged("http.status=101")
     assert "reason=" not in started.log.read_text()
 
@@ -282,7 +282,7 @@ async def test_a_slow_client(line: StartLine, upstream: StartUpstream, connect: 
     assert flood.sent < _MOST
     assert _waiting(started) < _HELD
     await wire.send(b"y" * 1000)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         await echoed.wait()
     received = 0
     while piece := await wire.some(1 << 20):
@@ -317,7 +317,7 @@ async def test_a_client_that_takes_nothing(line: StartLine, upstream: StartUpstr
     up = await upstream(_taking(_Flood()))
     started = await line(up.port, plain=True, limits=Limits(send_timeout=0.1))
     wire = await _switched(connect, started, receive_buffer=4096)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while not up.ended[0].is_set():
             wire.writer.write(b"ping")
             await asyncio.sleep(0.02)

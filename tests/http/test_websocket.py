@@ -20,7 +20,8 @@ from websockets.http11 import Request, Response
 
 from tests.http.conftest import Connect, Line, StartLine
 from tests.http.tunnels import roots, server_tls
-from tests.http.wire import TIMEOUT, free_port, until
+from tests.http.wire import TIMEOUT, until
+from tests.ports import free_port
 from torana.model.backend import Backend, Provider, ProviderKind, Target
 from torana.model.config import Bind, Config, Limits, Listener, ServerTls
 from torana.model.config import Protocol as Speaks
@@ -63,7 +64,7 @@ async def provide() -> AsyncIterator[Provide]:
                 return socket.respond(refusal, "no key\n") if refusal is not None else None
 
             server = await stack.enter_async_context(
-                serve(talk, "127.0.0.1", 0, process_request=note, ssl=tls, close_timeout=1, **options)
+                serve(talk, "127.0.0.1", 0, process_request=note, ssl=tls, close_timeout=TIMEOUT, **options)
             )
             return Provided(next(iter(server.sockets)).getsockname()[1], seen)
 
@@ -82,7 +83,11 @@ async def dial() -> AsyncIterator[Dial]:
         async def start(line: Line, path: str = "/ws", **options: Any) -> ClientConnection:
             scheme = "wss" if "ssl" in options else "ws"
             dialled = open_websocket(
-                f"{scheme}://localhost:{line.port}{path}", proxy=None, close_timeout=1, open_timeout=TIMEOUT, **options
+                f"{scheme}://localhost:{line.port}{path}",
+                proxy=None,
+                close_timeout=TIMEOUT,
+                open_timeout=TIMEOUT,
+                **options,
             )
             return await stack.enter_async_context(dialled)
 
@@ -299,10 +304,10 @@ async def test_pings_are_no_silence(line: StartLine, provide: Provide, dial: Dia
 
 async def test_the_total_timeout_ends_it(line: StartLine, provide: Provide, dial: Dial) -> None:
     """`totalTimeout` is for sessions too, however busy."""
-    policies = RoutePolicies(timeout=Timeout(total=0.3))
+    policies = RoutePolicies(timeout=Timeout(total=1.5))
     started = await line((await provide()).port, plain=True, policies=policies)
     assert (await _closed(await dial(started, ping_interval=0.02)))[0] == 1006
-    await started.logged("timeout.totalTimeout of 0.3 s")
+    await started.logged("timeout.totalTimeout of 1.5 s")
 
 
 @pytest.fixture(scope="module")

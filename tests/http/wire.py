@@ -6,8 +6,6 @@ No HTTP library stands between, so that a test sees every byte that is sent, and
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable
@@ -16,6 +14,9 @@ from typing import NamedTuple
 
 TIMEOUT = 10.0
 """Seconds a single wait may take; only what is broken takes nearly as long."""
+
+EARLY = 0.003
+"""Seconds by which a timer may be early by another clock: the event loop's counts whole milliseconds."""
 
 Script = Callable[["Wire"], Awaitable[None]]
 
@@ -181,6 +182,10 @@ class Upstream:
             self.ended[self.wires.index(wire)].set()
             wire.close()
 
+    async def all_ended(self, least: int = 1) -> None:
+        """Until every connection has ended, of which there were so many at least."""
+        await until(lambda: len(self.ended) >= least and all(ended.is_set() for ended in self.ended))
+
     async def take(self, wire: Wire) -> Message:
         """The next request on a connection, also kept in `requests`."""
         request = await wire.message()
@@ -254,14 +259,6 @@ def cut_at(data: bytes, places: Iterable[int]) -> list[bytes]:
     """`data` in pieces that begin at `places`."""
     edges = [0, *sorted({place % len(data) for place in places} - {0}), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]
-
-
-def free_port() -> int:
-    """A port nobody listens on, outside the range from which the system takes ports for clients."""
-    while True:
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("0.0.0.0", random.randrange(10_000, 30_000)))
-            return int(sock.getsockname()[1])
 
 
 async def until(condition: Callable[[], object]) -> None:

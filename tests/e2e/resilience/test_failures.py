@@ -31,7 +31,7 @@ from tests.e2e.wire import Answer, Connection, events, value
 PATH = "/v1/chat/completions"
 ASKED = {"model": "smollm2", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4, "temperature": 0}
 
-LATE = 10.0
+LATE = 30.0
 """Seconds that a call may take beyond its limit, on a busy machine; only what hangs takes as long."""
 
 
@@ -150,11 +150,11 @@ def test_failure(case: Case, line: Line, page: Page, request: pytest.FixtureRequ
         whole = isinstance(case.failure.how, str) or case.failure.how.act is Act.END
         until(partial(_has_at_most, failing.provider, 1 if whole else 0), "the failed connection to be closed")
     until(lambda: _metric(line, "downstream_open_connections") == 0, "the client's connection to be closed")
-    assert reserve.open <= 1, "one connection to the reserve, which all cases share"
+    until(partial(_has_at_most, reserve, 1), "the reserve to have one connection, which all cases share")
 
     limit = case.failure.limit
     assert took < LATE + (limit.seconds if limit is not None else 0)
-    when = f"after `{limit.name}`" if limit is not None and took > 0.7 * limit.seconds else "at once"
+    when = f"after `{limit.name}`" if limit is not None and took > 0.5 * limit.seconds else "at once"
     row = Row(*_key(case), _gets(answer, case, saved), when if saved else "no", case.failure.told(why))
     if request.config.getoption("--golden-rewrite"):
         page.rows[row.key] = row

@@ -32,9 +32,9 @@ from tests.e2e.sdk.environments import (
 from tests.e2e.simulator import simulating
 
 # An environment that `make sdks` did not prepare is made by the first test that wants it.
-pytestmark = [pytest.mark.sdk, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sdk, pytest.mark.timeout(600)]
 
-_CALL_SECONDS = 50
+_CALL_SECONDS = 200
 
 
 class Gateway(Protocol):

@@ -45,7 +45,7 @@ async def test_begun_again(caplog: pytest.LogCaptureFixture) -> None:
 
     kept = Told("Gateway", "the work", run)
     task = asyncio.create_task(kept.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await steady.wait()
         await well.wait()
     assert kept.trouble is None
@@ -74,7 +74,7 @@ async def test_one_task_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Watcher, "run", run)
     cluster = Cluster(Way(file, lease_namespace="default"), Options())
     task = asyncio.create_task(cluster.follow(apply))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await again.wait()
     assert ("Secret", "failed") in [(trouble.kind, trouble.reason) for trouble in cluster.troubles]
     assert not task.done()

@@ -152,7 +152,9 @@ def test_sets_are_apart() -> None:
 
 HAMMER = """
 import sys
+from torana.policies import buckets as module
 from torana.policies.buckets import Buckets, Claim, Terms
+module._PAUSES = (1e-3,) * 30_000  # nobody is passed by, be it put aside by the kernel with a lock in its hand
 buckets = Buckets.shared(int(sys.argv[1]))
 claims = [Claim(bytes([n]) * 16, Terms(1000, 1, 1e6), 1) for n in (1, 2)]
 print("ready", flush=True)
@@ -209,7 +211,7 @@ def test_a_held_lock_is_passed_by(memory: int) -> None:
     try:
         begun = time.monotonic()
         assert buckets.admit([Claim(key(1), TEN, 1)], 1.0).admitted
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 10
     finally:
         holder.kill()
         holder.communicate()

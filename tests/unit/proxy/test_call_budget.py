@@ -11,8 +11,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
-import uvloop
 
+from tests.loops import new_loop
 from tests.unit.proxy.line import ANSWER, ENDING, EVENT, Line
 from torana.proxy import gateway
 from torana.telemetry.record import Record
@@ -108,7 +108,7 @@ class Calls:
 
 def _run(count: Callable[[Calls], Coroutine[Any, Any, None]]) -> Calls:
     calls = Calls()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(count(calls))
     return calls
 
@@ -131,7 +131,7 @@ def test_what_they_buy(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             line.close()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         assert runner.run(once()) == ANSWER
     (record,) = records
     assert (record.method, record.host, record.path) == ("POST", "localhost:3000", "/v1/chat/completions")

@@ -8,14 +8,13 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from torana import supervisor as module
 from torana.model.config import Bind, Config, Listener, Settings
 from torana.model.policy import DirectResponse, RoutePolicies
@@ -91,7 +90,7 @@ async def test_no_thread_waits_for_a_worker(monkeypatch: pytest.MonkeyPatch) -> 
     fleet = Fleet()
     await fleet.apply("old")
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await asyncio.to_thread(lambda: "done") == "done"
     finally:
         fleet.supervisor.kill()
@@ -141,7 +140,7 @@ async def test_worker_that_takes_no_configuration(fleet: Fleet, monkeypatch: pyt
     stuck, well = fleet.supervisor.pids
     os.kill(stuck, signal.SIGSTOP)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_APPLY_TIMEOUT", 1.0)
+        patch.setattr(module, "_APPLY_TIMEOUT", 4.0)  # which the other one must do with
         await fleet.apply("new")
     await until(lambda: not running(stuck) and len(fleet.supervisor.pids) == 2)
     assert well in fleet.supervisor.pids
@@ -153,9 +152,8 @@ async def test_drain_of_a_stopped_worker(fleet: Fleet, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "_GRACE", 0.2)
     stopped, well = fleet.supervisor.pids
     os.kill(stopped, signal.SIGSTOP)
-    begun = time.monotonic()
-    assert not await fleet.supervisor.drain(0.1)
-    assert time.monotonic() - begun < 3
+    async with asyncio.timeout(20):
+        assert not await fleet.supervisor.drain(0.1)
     assert not running(stopped)
     assert not running(well)
 
@@ -182,12 +180,13 @@ async def test_port_that_one_worker_cannot_have(fleet: Fleet) -> None:
 
 async def test_numbers_stay(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """No count goes back when a worker does not answer, dies, or is replaced."""
-    monkeypatch.setattr(module, "_STATE_TIMEOUT", 0.3)
     await fleet.said(30)
     assert await fleet.requests() == 30
     pid = fleet.supervisor.pids[0]
     os.kill(pid, signal.SIGSTOP)
-    assert await fleet.requests() == 30
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_STATE_TIMEOUT", 0.3)
+        assert await fleet.requests() == 30
     os.kill(pid, signal.SIGKILL)
     await until(lambda: not running(pid))
     assert await fleet.requests() == 30

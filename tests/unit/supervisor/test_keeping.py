@@ -91,7 +91,7 @@ async def supervisor(nursery: Nursery) -> Supervisor:
 
 
 async def until_born(nursery: Nursery, count: int, supervisor: Supervisor) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(nursery.born) < count or len(supervisor._children) < 2:  # noqa: ASYNC110 - the keepers' doing
             await asyncio.sleep(0)
 

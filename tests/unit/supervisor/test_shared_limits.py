@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from torana import supervisor as module
 from torana.model.config import Bind, Config, Listener, Settings
 from torana.model.policy import DirectResponse, RateLimit, RoutePolicies

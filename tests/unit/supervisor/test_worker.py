@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from torana.http.server import Server
 from torana.model.config import Bind, Config, Limits, Listener, Protocol, ServerTls, Settings
 from torana.model.policy import DirectResponse, RoutePolicies
@@ -66,7 +66,7 @@ async def test_counts_of_a_removed_port(worker: Worker) -> None:
     assert await here(first)
     _, writer = await asyncio.open_connection("127.0.0.1", first)
     writer.write(b"GET / HTTP/1.1\r\n")  # under way: the port has not ended yet
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while worker.state().connections[key] < 2:  # noqa: ASYNC110 - accepted in its own time
             await asyncio.sleep(0)
         before = worker.state()
@@ -100,7 +100,7 @@ async def test_counts_of_a_port_that_turns_to_tls(worker: Worker, tmp_path: Path
     await worker.apply(Config((Bind(port, (listener,)),)))
     context = ssl._create_unverified_context()
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="here.example")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while worker.state().open_connections == 0:  # noqa: ASYNC110 - its side of the handshake
             await asyncio.sleep(0)
     connections = worker.state().connections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import logging
@@ -24,6 +25,16 @@ from torana.telemetry.writer import LineWriter
 class Pipe(NamedTuple):
     read_end: int
     write_end: int
+
+    def stuff(self) -> bytes:
+        """Fill it, so that whoever writes waits for a reader; what it holds then."""
+        size = 0
+        os.set_blocking(self.write_end, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                size += os.write(self.write_end, b"." * 65536)
+        os.set_blocking(self.write_end, True)
+        return b"." * size
 
     def read(self) -> bytes:
         """All of it; the write end is closed first."""
@@ -153,7 +164,7 @@ def test_a_non_blocking_pipe(pipe: Pipe) -> None:
         lines.write("z" * 999 + "\n")
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    reader.join(10)
+    reader.join(30)
     lines.close()
     assert b"".join(content) == (b"z" * 999 + b"\n") * (size // 1000)
     assert lines.dropped == 0
@@ -172,6 +183,7 @@ def test_a_reader_that_pauses(pipe: Pipe, monkeypatch: pytest.MonkeyPatch, form:
         root.handlers[:], root.level = former[:2]
         logging.getLogger("torana").setLevel(former[2])
     line = "w" * 9999 + "\n"
+    stuffing = pipe.stuff()
     sent = 0
     while lines.dropped < 3:
         lines.write(line)
@@ -185,7 +197,7 @@ def test_a_reader_that_pauses(pipe: Pipe, monkeypatch: pytest.MonkeyPatch, form:
     lines.write("again\n")
     lines.close()
     assert lines.dropped == 3
-    assert read == line.encode() * kept
+    assert read == stuffing + line.encode() * kept
     again, notice = pipe.read().decode().splitlines()
     assert again == "again"
     if form is LogFormat.JSON:

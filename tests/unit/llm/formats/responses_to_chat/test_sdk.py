@@ -89,6 +89,7 @@ def answering(whole: dict[str, Any], size: int = 9) -> Provider:
     return provider
 
 
+EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 TEXTS = st.text(min_size=1, max_size=30)
 VALUES = st.dictionaries(TEXTS, st.one_of(st.none(), st.booleans(), st.integers(-99, 99), TEXTS), max_size=3)
 
@@ -127,8 +128,7 @@ def test_every_event_is_one_of_the_sdk_s(whole: dict[str, Any], size: int) -> No
     """Every event has all that the SDK's types demand, and its pieces make up what is told at the end."""
     stream = RESPONSES_TO_CHAT.stream("m")
     told = stream.feed(streamed(whole, size)).split(b"\n\n")[:-1]
-    event_type: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-    events = [event_type.validate_json(event.partition(b"\ndata: ")[2]) for event in told]
+    events = [EVENTS.validate_json(event.partition(b"\ndata: ")[2]) for event in told]
     assert [event.sequence_number for event in events] == list(range(len(events)))
     pieces: dict[tuple[str, int, int], str] = {}
     for event in events:
