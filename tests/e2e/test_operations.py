@@ -349,8 +349,7 @@ def test_reloads_under_load(workers: int, gateway: StartGateway) -> None:
             assert served("version 40")
         until(lambda: load.failures or load.answers > 200, "200 answers")
     assert not load.failures, load.failures[:5]
-    reloads = running.log.count("configuration reloaded")
-    assert reloads >= 4, f"{reloads} reloads"
+    until(lambda: running.log.count("configuration reloaded") >= 4, "a reload for each ten changes to be told of")
     assert "refused" not in running.log
 
 
