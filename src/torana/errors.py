@@ -7,7 +7,7 @@ the OpenAI error type and code derive from the Reason here and nowhere else.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 
 class Fault(NamedTuple):
@@ -86,3 +86,11 @@ class GatewayError(Exception):
         self.detail = detail
         self.param = param
         self.retry_after = retry_after
+
+    def bare(self) -> Self:
+        """Itself, without the frames it came through, or those of what it came from.
+
+        They hold the request with its body, and some of them the error: the garbage collector would come late.
+        """
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+        return self

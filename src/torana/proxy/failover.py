@@ -148,7 +148,7 @@ class Failover:
                 if error.reason is Reason.UNTRANSLATABLE:  # by this one; another may understand it as it is
                     return error, error.reason.fault.code
                 raise  # of the request itself: it would be the same everywhere
-            outcome, why = error.with_traceback(None), why_of(error)  # which would hold this very frame
+            outcome, why = error.bare(), why_of(error)
         except BaseException:
             vitals.unknown(self)
             raise

@@ -92,9 +92,7 @@ class Gateway:
             else:
                 await self._forward(inbound, exchange, route)
         except GatewayError as error:
-            # Its frames hold the request with its body, and some of them the error: the collector would come late.
-            error.__traceback__ = None
-            _fail(connection, exchange, route, error)
+            _fail(connection, exchange, route, error.bare())
         except asyncio.CancelledError:
             record.status = record.status or Reason.CLIENT_LEFT.fault.status
             _note(record, GatewayError(Reason.CLIENT_LEFT, "the client left before the end of its answer"))
