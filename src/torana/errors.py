@@ -59,6 +59,7 @@ class Reason(Enum):
     OVERLOADED = Fault(503, _SERVER, "overloaded", "Internal", mends=True)
     CONNECT_TIMEOUT = Fault(504, _SERVER, "upstream_connect_timeout", "Timeout", mends=True)
     UPSTREAM_TIMEOUT = Fault(504, _SERVER, "upstream_timeout", "Timeout", mends=True)
+    CUT_OFF = Fault(503, _SERVER, "gateway_stopped", "Internal", mends=True)
     CLIENT_LEFT = Fault(499, _CLIENT, "client_left", "ClientClosed")
 
     @property

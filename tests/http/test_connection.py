@@ -316,6 +316,21 @@ async def test_a_client_that_leaves(
     await started.logged("reason=ClientClosed")
 
 
+async def test_an_answer_that_outlasts_the_drain(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:
+    """A request that is under way when the time to drain is over is accounted as cut by the gateway, not its client."""
+    reached = asyncio.Event()
+    provider = await upstream(_silent(reached))
+    started = await line(provider.port)
+    wire = await connect(started.port)
+    await wire.send(_post(_CHAT))
+    await asyncio.wait_for(reached.wait(), TIMEOUT)
+    await started.worker.drain(0.0)
+    await provider.all_ended()
+    await started.logged("http.status=503 ")
+    await started.logged("reason=Internal")
+    assert "ClientClosed" not in started.log.read_text()
+
+
 async def test_a_client_that_leaves_in_its_body(serve: Serve, connect: Connect) -> None:
     """The handler that waits for the body is cancelled, whatever it is doing."""
     cancelled = asyncio.Event()

@@ -72,7 +72,7 @@ def test_what_mends() -> None:
     """A client is told not to repeat what is wrong with its request or with the configuration."""
     assert {reason for reason in Reason if reason.fault.mends} == {
         Reason.REQUEST_TIMEOUT, Reason.RATE_LIMITED, Reason.INTERNAL, Reason.BAD_ANSWER, Reason.UPSTREAM_CLOSED,
-        Reason.CONNECT_FAILED, Reason.OVERLOADED, Reason.CONNECT_TIMEOUT, Reason.UPSTREAM_TIMEOUT,
+        Reason.CONNECT_FAILED, Reason.CUT_OFF, Reason.OVERLOADED, Reason.CONNECT_TIMEOUT, Reason.UPSTREAM_TIMEOUT,
     }  # fmt: skip
 
 

@@ -38,6 +38,7 @@ class Server:
         self.received_bytes = 0
         self.sent_bytes = 0
         self.draining = False
+        self.cutting = False  # the time to drain is over
         self.set_limits(limits)
 
     def set_limits(self, limits: Limits) -> None:
@@ -68,6 +69,7 @@ class Server:
         deadline = loop.time() + timeout
         while self.connections and loop.time() < deadline:  # noqa: ASYNC110 - once in a server's life
             await asyncio.sleep(0.02)
+        self.cutting = True
         late = tuple(self.connections)
         for connection in late:
             connection.abort()

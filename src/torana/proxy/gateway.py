@@ -94,8 +94,9 @@ class Gateway:
         except GatewayError as error:
             _fail(connection, exchange, route, error.bare())
         except asyncio.CancelledError:
-            record.status = record.status or Reason.CLIENT_LEFT.fault.status
-            _note(record, GatewayError(Reason.CLIENT_LEFT, "the client left before the end of its answer"))
+            cut = _cut(connection)
+            record.status = record.status or cut.reason.fault.status
+            _note(record, cut)
             raise
         except Exception as error:  # noqa: BLE001 - logged with its traceback; the client gets an answer
             _log.exception("a request failed inside the gateway")
@@ -242,6 +243,13 @@ class Gateway:
         record.ended = perf_counter()
         self.metrics.count(record)
         self._access_log.write(record)
+
+
+def _cut(connection: ServerConnection) -> GatewayError:
+    """Why a request under way was cancelled."""
+    if connection.server.cutting:
+        return GatewayError(Reason.CUT_OFF, "the gateway stopped, and the time to drain was over before the answer was")
+    return GatewayError(Reason.CLIENT_LEFT, "the client left before the end of its answer")
 
 
 def _settle(inbound: Inbound, exchange: Exchange) -> None:
