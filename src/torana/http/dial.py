@@ -96,9 +96,8 @@ class Dialler:
             if limit.expired():
                 raise attempt.failure(Reason.CONNECT_TIMEOUT, f"no success within {timeout:g} s") from error
             elapsed = (loop.time() - started) * 1000
-            reason = (
-                Reason.CONNECT_TIMEOUT if isinstance(error, TimeoutError) else Reason.CONNECT_FAILED
-            )  # the system's
+            gave_up = isinstance(error, TimeoutError)  # the system, before us
+            reason = Reason.CONNECT_TIMEOUT if gave_up else Reason.CONNECT_FAILED
             raise attempt.failure(reason, f"{_words(error)} after {elapsed:.0f} ms") from error
 
     async def _dial(self, attempt: _Attempt) -> UpstreamConnection:
