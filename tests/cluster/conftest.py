@@ -167,7 +167,7 @@ def trust(ca: trustme.CA, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def providers(ca: trustme.CA) -> Iterator[dict[str, StandIn]]:
-    """Stand-ins for the seed's two providers, by host name."""
+    """Stand-ins for the Kubernetes guide's two providers, by host name."""
     started = {
         host: StandIn(certificate=ca.issue_cert(host), client_ca=None)
         for host in ("api.mistral.ai", "api.deepseek.com")

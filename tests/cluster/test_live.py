@@ -1,4 +1,7 @@
-"""The gateway on a cluster: the seed as it is printed, and what happens to it then, with real kubectl all the way."""
+"""The gateway on a cluster: kgateway's guide to OpenAI-compatible providers as it is printed, and what happens then.
+
+All of it with real kubectl. The guide is tests/golden/guides/kubernetes.txt.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from tests.e2e.stand_in import StandIn
 from tests.e2e.wire import Answer, IncompleteError, post
 from tests.ports import free_port
 
-SEED = (Path(__file__).parent / "seed.sh").read_text()
+GUIDE = (Path(__file__).parent / "guide.sh").read_text()
 SPACE = "gloo-system"
 KEYS = {"MISTRAL_API_KEY": "mk-first", "DEEPSEEK_API_KEY": "dk-first"}
 BODY = {"model": "", "messages": [{"role": "user", "content": "Write a haiku."}]}
@@ -49,8 +52,8 @@ spec:
 """
 
 
-class Seeded:
-    """The seed applied to a cluster with a gateway on it."""
+class Applied:
+    """The Kubernetes guide applied to a cluster with a gateway on it."""
 
     def __init__(self, bed: Bed, port: int, gateway: ClusterGateway, providers: dict[str, StandIn]) -> None:
         self.bed = bed
@@ -85,22 +88,22 @@ class Seeded:
 
 
 @pytest.fixture
-def seeded(bed: Bed, gateway: StartGateway, providers: dict[str, StandIn], trust: dict[str, str]) -> Iterator[Seeded]:
+def applied(bed: Bed, gateway: StartGateway, providers: dict[str, StandIn], trust: dict[str, str]) -> Iterator[Applied]:
     port = free_port()
     resolve = [word for host, stand_in in providers.items() for word in stand_in.resolve(host, 443)]
     try:
         bed.kubectl("create", "namespace", SPACE)
         running = gateway("--workers", "2", *resolve, env=trust)
         bed.apply(GATEWAY % port)
-        bed.shell(SEED, **KEYS)
-        yield Seeded(bed, port, running, providers)
+        bed.shell(GUIDE, **KEYS)
+        yield Applied(bed, port, running, providers)
     finally:
         bed.revive()
         clear(bed)
 
 
 def clear(bed: Bed) -> None:
-    """The seed's namespace has a name of the seed's own: what stayed in it would be in the way of the next test."""
+    """The guide's namespace has a name of the guide's own: what stayed in it would be in the way of the next test."""
     bed.kubectl("delete", "gatewayclass", "agentgateway", "--ignore-not-found")
     for group, plural in (
         ("apis/gateway.networking.k8s.io/v1", "httproutes"),
@@ -113,48 +116,48 @@ def clear(bed: Bed) -> None:
     bed.delete_namespace(SPACE)
 
 
-def ready(seeded: Seeded) -> None:
-    """All that the seed makes is accepted, as kubectl sees it."""
-    seeded.wait_for("condition=Accepted", "gatewayclass/agentgateway")
-    seeded.wait_for("condition=Programmed", "gateway/agentgateway")
+def ready(applied: Applied) -> None:
+    """All that the guide makes is accepted, as kubectl sees it."""
+    applied.wait_for("condition=Accepted", "gatewayclass/agentgateway")
+    applied.wait_for("condition=Programmed", "gateway/agentgateway")
     for name in ("mistral", "deepseek"):
-        seeded.wait_for("condition=Accepted", f"backend.gateway.kgateway.dev/{name}")
-        seeded.wait_for(
+        applied.wait_for("condition=Accepted", f"backend.gateway.kgateway.dev/{name}")
+        applied.wait_for(
             'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].status}=True', f"httproute/{name}"
         )
         path = 'jsonpath={.status.ancestors[0].conditions[?(@.type=="Accepted")].status}=True'
-        seeded.wait_for(path, f"backendtlspolicy/{name}-tls")
-    seeded.gateway.until_ready()
+        applied.wait_for(path, f"backendtlspolicy/{name}-tls")
+    applied.gateway.until_ready()
 
 
-def test_the_seed(seeded: Seeded) -> None:
+def test_the_guide(applied: Applied) -> None:
     """The heredocs as printed: both providers get their host, SNI, path, key and model."""
-    ready(seeded)
+    ready(applied)
     for name, provider, key, model in (
-        ("mistral", seeded.mistral, "mk-first", "mistral-medium-2505"),
-        ("deepseek", seeded.deepseek, "dk-first", "deepseek-chat"),
+        ("mistral", applied.mistral, "mk-first", "mistral-medium-2505"),
+        ("deepseek", applied.deepseek, "dk-first", "deepseek-chat"),
     ):
-        answer = seeded.post(f"/{name}")
+        answer = applied.post(f"/{name}")
         assert answer.status == 200, answer.text
         seen = provider.one
         assert seen.line == "POST /v1/chat/completions HTTP/1.1"
         assert seen.sni == seen["host"] == f"api.{name}.{'ai' if name == 'mistral' else 'com'}"
         assert seen["authorization"] == f"Bearer {key}"
         assert json.loads(seen.body) == {**BODY, "model": model}
-    assert seeded.post("/mistral/anything").status == 200
-    assert seeded.post("/mistralx").status == 404
+    assert applied.post("/mistral/anything").status == 200
+    assert applied.post("/mistralx").status == 404
     for kind, name in (("gateway", "agentgateway"), ("httproute", "mistral")):
-        assert "observedGeneration" in str(seeded.bed.read(kind, name, SPACE)["status"])
+        assert "observedGeneration" in str(applied.bed.read(kind, name, SPACE)["status"])
 
 
-def test_at_rest(seeded: Seeded) -> None:
+def test_at_rest(applied: Applied) -> None:
     """Once all is told nothing is written any more: for three seconds no object gets a new version."""
-    ready(seeded)
+    ready(applied)
 
     def versions() -> str:
         kinds = "gateway,httproute,backendtlspolicy,backends.gateway.kgateway.dev,gatewayclass"
         path = "jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.resourceVersion} {end}"
-        return seeded.bed.kubectl("get", kinds, "-n", SPACE, "-o", path)
+        return applied.bed.kubectl("get", kinds, "-n", SPACE, "-o", path)
 
     def at_rest() -> bool:
         before = versions()
@@ -164,48 +167,48 @@ def test_at_rest(seeded: Seeded) -> None:
     until(at_rest, "an end of the writing")
 
 
-def test_secret(seeded: Seeded, capsys: pytest.CaptureFixture[str]) -> None:
+def test_secret(applied: Applied, capsys: pytest.CaptureFixture[str]) -> None:
     """A rotated key is used within a second; without its Secret a backend is refused and says so, and then mends."""
-    ready(seeded)
-    assert seeded.bearer() == "Bearer mk-first"
-    secret = SEED[SEED.index("kubectl apply") : SEED.index("\nEOF\n") + 5]
-    seeded.bed.shell(secret, MISTRAL_API_KEY="mk-second")
-    took = seconds_until(lambda: seeded.bearer() == "Bearer mk-second", "the new key")
+    ready(applied)
+    assert applied.bearer() == "Bearer mk-first"
+    secret = GUIDE[GUIDE.index("kubectl apply") : GUIDE.index("\nEOF\n") + 5]
+    applied.bed.shell(secret, MISTRAL_API_KEY="mk-second")
+    took = seconds_until(lambda: applied.bearer() == "Bearer mk-second", "the new key")
     for number in range(3):  # a machine that is busy with something else may be late once
         if took < 1:
             break
-        seeded.bed.shell(secret, MISTRAL_API_KEY=f"mk-again-{number}")
+        applied.bed.shell(secret, MISTRAL_API_KEY=f"mk-again-{number}")
         again = f"Bearer mk-again-{number}"
-        took = seconds_until(lambda again=again: seeded.bearer() == again, "the new key")  # type: ignore[misc]
+        took = seconds_until(lambda again=again: applied.bearer() == again, "the new key")  # type: ignore[misc]
     with capsys.disabled():
         print(f"\nnew key in use {took:.2f} s after kubectl ended")  # noqa: T201 - asked for
     assert took < 1
-    seeded.bed.kubectl("delete", "secret", "mistral-secret", "-n", SPACE)
-    until(lambda: seeded.post("/mistral").status == 500, "the refusal")
-    seeded.wait_for("condition=Accepted=false", "backend.gateway.kgateway.dev/mistral")
-    assert seeded.post("/deepseek").status == 200
-    seeded.bed.shell(secret, MISTRAL_API_KEY="mk-third")
-    until(lambda: seeded.bearer() == "Bearer mk-third", "the mended backend")
-    seeded.wait_for("condition=Accepted", "backend.gateway.kgateway.dev/mistral")
+    applied.bed.kubectl("delete", "secret", "mistral-secret", "-n", SPACE)
+    until(lambda: applied.post("/mistral").status == 500, "the refusal")
+    applied.wait_for("condition=Accepted=false", "backend.gateway.kgateway.dev/mistral")
+    assert applied.post("/deepseek").status == 200
+    applied.bed.shell(secret, MISTRAL_API_KEY="mk-third")
+    until(lambda: applied.bearer() == "Bearer mk-third", "the mended backend")
+    applied.wait_for("condition=Accepted", "backend.gateway.kgateway.dev/mistral")
 
 
-def test_broken_and_mended(seeded: Seeded) -> None:
+def test_broken_and_mended(applied: Applied) -> None:
     """Without its Backend a route answers 500 and says BackendNotFound; without its Gateway the port is closed."""
-    ready(seeded)
-    backend = seeded.bed.kubectl("get", "backends.gateway.kgateway.dev", "mistral", "-n", SPACE, "-o", "yaml")
-    seeded.bed.kubectl("delete", "backends.gateway.kgateway.dev", "mistral", "-n", SPACE)
-    until(lambda: seeded.post("/mistral").status == 500, "the refusal")
-    resolved = seeded.route_condition("mistral", "ResolvedRefs")
+    ready(applied)
+    backend = applied.bed.kubectl("get", "backends.gateway.kgateway.dev", "mistral", "-n", SPACE, "-o", "yaml")
+    applied.bed.kubectl("delete", "backends.gateway.kgateway.dev", "mistral", "-n", SPACE)
+    until(lambda: applied.post("/mistral").status == 500, "the refusal")
+    resolved = applied.route_condition("mistral", "ResolvedRefs")
     until(lambda: resolved() == ("False", "BackendNotFound"), "the condition")
     fresh = "\n".join(line for line in backend.splitlines() if "resourceVersion:" not in line and "uid:" not in line)
-    seeded.bed.kubectl("create", "-f", "-", stdin=fresh)
-    until(lambda: seeded.post("/mistral").status == 200, "the mended route")
+    applied.bed.kubectl("create", "-f", "-", stdin=fresh)
+    until(lambda: applied.post("/mistral").status == 200, "the mended route")
     until(lambda: resolved() == ("True", "ResolvedRefs"), "the condition")
-    seeded.bed.kubectl("delete", "gateway", "agentgateway", "-n", SPACE)
+    applied.bed.kubectl("delete", "gateway", "agentgateway", "-n", SPACE)
 
     def closed() -> bool:
         try:
-            seeded.post("/mistral")
+            applied.post("/mistral")
         except (OSError, IncompleteError):  # the latter when it closes just then
             return True
         return False
@@ -213,18 +216,18 @@ def test_broken_and_mended(seeded: Seeded) -> None:
     until(closed, "the port to be closed")
 
 
-def test_server_gone(seeded: Seeded) -> None:
+def test_server_gone(applied: Applied) -> None:
     """Without the API server the last good state is served, readiness and a metric say so; what changed after comes."""
-    ready(seeded)
-    assert seeded.gateway.metric("agentgateway_config_synchronized") == 1
-    with seeded.bed.without_server():
-        seeded.gateway.until_told("ready; ", "cannot be reached")
-        assert seeded.gateway.metric("agentgateway_config_synchronized") == 0
-        assert seeded.post("/mistral").status == 200
-    seeded.bed.kubectl("delete", "httproute", "mistral", "-n", SPACE)
-    until(lambda: seeded.post("/mistral").status == 404, "the change")
-    seeded.gateway.until_ready()
-    assert seeded.gateway.metric("agentgateway_config_synchronized") == 1
+    ready(applied)
+    assert applied.gateway.metric("agentgateway_config_synchronized") == 1
+    with applied.bed.without_server():
+        applied.gateway.until_told("ready; ", "cannot be reached")
+        assert applied.gateway.metric("agentgateway_config_synchronized") == 0
+        assert applied.post("/mistral").status == 200
+    applied.bed.kubectl("delete", "httproute", "mistral", "-n", SPACE)
+    until(lambda: applied.post("/mistral").status == 404, "the change")
+    applied.gateway.until_ready()
+    assert applied.gateway.metric("agentgateway_config_synchronized") == 1
 
 
 def test_least_rights(bed: Bed, gateway: StartGateway) -> None:
@@ -238,32 +241,32 @@ def test_least_rights(bed: Bed, gateway: StartGateway) -> None:
     bed.kubectl("delete", "gatewayclass", "torana")
 
 
-def test_hand_over(seeded: Seeded, gateway: StartGateway) -> None:
+def test_hand_over(applied: Applied, gateway: StartGateway) -> None:
     """Of two gateways one writes statuses; when it ends the other goes on with it."""
-    ready(seeded)
+    ready(applied)
     second = gateway()
     until(second.ready, "the second to answer")
     assert "this process writes statuses" not in second.log
-    seeded.gateway.stop()
+    applied.gateway.stop()
     until(lambda: "this process writes statuses" in second.log, "the hand-over", 10)
-    seeded.bed.kubectl("delete", "backends.gateway.kgateway.dev", "mistral", "-n", SPACE)
-    until(lambda: seeded.route_condition("mistral", "ResolvedRefs")() == ("False", "BackendNotFound"), "the status")
+    applied.bed.kubectl("delete", "backends.gateway.kgateway.dev", "mistral", "-n", SPACE)
+    until(lambda: applied.route_condition("mistral", "ResolvedRefs")() == ("False", "BackendNotFound"), "the status")
 
 
-def test_thousand_routes(seeded: Seeded, capsys: pytest.CaptureFixture[str]) -> None:
+def test_thousand_routes(applied: Applied, capsys: pytest.CaptureFixture[str]) -> None:
     """A thousand routes are served, and each has its status."""
-    ready(seeded)
+    ready(applied)
     manifests = "".join(ROUTE % (number, number) for number in range(1000))
     started = time.monotonic()
-    seeded.bed.kubectl("create", "-f", "-", stdin=manifests)
-    applied = time.monotonic() - started
-    served = seconds_until(lambda: seeded.post("/many/999").status == 200, "the last route")
+    applied.bed.kubectl("create", "-f", "-", stdin=manifests)
+    created = time.monotonic() - started
+    served = seconds_until(lambda: applied.post("/many/999").status == 200, "the last route")
 
     def all_told() -> bool:
         path = 'jsonpath={.items[*].status.parents[*].conditions[?(@.type=="Accepted")].status}'
-        return seeded.bed.kubectl("get", "httproute", "-n", SPACE, "-o", path).split().count("True") >= 1002
+        return applied.bed.kubectl("get", "httproute", "-n", SPACE, "-o", path).split().count("True") >= 1002
 
     told = seconds_until(all_told, "all statuses")
     with capsys.disabled():
-        figures = f"kubectl {applied:.1f} s, then served {served:.2f} s, statuses {told:.1f} s more"
+        figures = f"kubectl {created:.1f} s, then served {served:.2f} s, statuses {told:.1f} s more"
         print(f"\n1,000 routes: {figures}")  # noqa: T201 - asked for

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tests.e2e.harness import Gateway
 
-SEED = Path(__file__).parents[1] / "golden" / "seed" / "kubernetes.txt"
+GUIDE = Path(__file__).parents[1] / "golden" / "guides" / "kubernetes.txt"
 TORANA = f"{shlex.quote(sys.executable)} -m torana"
 
 GATEWAY = """
@@ -32,22 +32,25 @@ spec:
 """
 
 
-class Seed(NamedTuple):
-    """The second seed: its documents, between `<<EOF` and `EOF`, and the sample answers of its two providers."""
+class Guide(NamedTuple):
+    """kgateway's guide to OpenAI-compatible providers on Kubernetes.
+
+    `documents` are those between `<<EOF` and `EOF`, `answers` the sample answers of its two providers.
+    """
 
     documents: list[str]
     answers: list[str]
 
 
-def seed() -> Seed:
-    text = SEED.read_text()
+def guide() -> Guide:
+    text = GUIDE.read_text()
     documents = re.findall(r"kubectl apply -f- <<EOF\n(.*?)\n    EOF", text, re.DOTALL)
     answers = re.findall(r"Example output:\n\n {6}(\{\n.*?\n {4}\})\n", text, re.DOTALL)
-    return Seed([textwrap.dedent(document) for document in documents], [textwrap.dedent("    " + a) for a in answers])
+    return Guide([textwrap.dedent(document) for document in documents], [textwrap.dedent("    " + a) for a in answers])
 
 
 def heredocs(documents: list[str]) -> str:
-    """A shell command that prints the documents, each as the seed has it: the shell fills in the variables."""
+    """A shell command that prints the documents, each as the guide has it: the shell fills in the variables."""
     pieces = (f"cat <<EOF\n{document.strip()}\nEOF" for document in documents)
     return "{\n" + "\necho ---\n".join(pieces) + "\n}"
 

@@ -1,7 +1,7 @@
-"""The second seed on a machine without a cluster: its documents verbatim, piped through the shell, TLS included.
+"""kgateway's guide to OpenAI-compatible providers on a machine without a cluster.
 
-The providers' names lead to stand-ins through `--resolve`; their certificates are by a private CA that SSL_CERT_FILE
-names, so connecting, SNI and the check are real.
+Its documents are piped through the shell verbatim, TLS included. The providers' names lead to stand-ins through
+`--resolve`; their certificates are by a private CA that SSL_CERT_FILE names, so connecting, SNI and the check are real.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.conftest import StartStandIn
 from tests.e2e.harness import environment, replace_text
-from tests.e2e.manifests import GATEWAY, TORANA, ManifestGateway, heredocs, seed
+from tests.e2e.manifests import GATEWAY, TORANA, ManifestGateway, guide, heredocs
 from tests.e2e.stand_in import Script, StandIn
 from tests.e2e.wire import Answer, post
 
@@ -42,7 +42,7 @@ spec:
 
 
 class Provider(NamedTuple):
-    """What the seed promises of one provider."""
+    """What the guide promises of one provider."""
 
     name: str
     host: str
@@ -51,7 +51,7 @@ class Provider(NamedTuple):
     answer: bytes
 
 
-_ANSWERS = [answer.encode() for answer in seed().answers]
+_ANSWERS = [answer.encode() for answer in guide().answers]
 PROVIDERS = [
     Provider("mistral", "api.mistral.ai", "mistral-medium-2505", "sk-of-mistral", _ANSWERS[0]),
     Provider("deepseek", "api.deepseek.com", "deepseek-chat", "sk-of-deepseek", _ANSWERS[1]),
@@ -68,19 +68,19 @@ class Running(NamedTuple):
 def running(
     shared_stand_in: StartStandIn, trust: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
-    """The whole seed and a Gateway, as one would type it: heredocs, a pipe, and the command."""
+    """The whole guide and a Gateway, as one would type it: heredocs, a pipe, and the command."""
     stand_ins = {provider.name: shared_stand_in(provider.host) for provider in PROVIDERS}
-    script = f"{heredocs([*seed().documents, GATEWAY])} | {TORANA} kubernetes --manifests -"
+    script = f"{heredocs([*guide().documents, GATEWAY])} | {TORANA} kubernetes --manifests -"
     resolve = [word for provider in PROVIDERS for word in stand_ins[provider.name].resolve(provider.host, 443)]
-    gateway = ManifestGateway(script, tmp_path_factory.mktemp("seed"), *resolve, env=KEYS | trust)
+    gateway = ManifestGateway(script, tmp_path_factory.mktemp("guide"), *resolve, env=KEYS | trust)
     yield Running(gateway, stand_ins)
     gateway.stop()
     print(f"--- the log:\n{gateway.log}")  # noqa: T201 - pytest shows it when the test has failed
 
 
-def test_the_seed_has_eight_documents() -> None:
-    """Nothing of the seed is left out: four documents for each of its two providers, and an answer each."""
-    found = seed()
+def test_the_guide_has_eight_documents() -> None:
+    """Nothing of the guide is left out: four documents for each of its two providers, and an answer each."""
+    found = guide()
     assert len(found.documents) == 8
     assert len(found.answers) == 2
 
@@ -124,7 +124,7 @@ def mistral(
     """Mistral's documents in a folder, a file each, served with a Gateway that is supplied."""
     folder = tmp_path / "manifests"
     folder.mkdir()
-    for name, document in zip(NAMES, seed().documents[:4], strict=True):
+    for name, document in zip(NAMES, guide().documents[:4], strict=True):
         (folder / f"{name}.yaml").write_text(document.replace("$MISTRAL_API_KEY", "sk-first"))
     provider = stand_in("api.mistral.ai")
     script = f"{TORANA} kubernetes --manifests {folder} --implicit-gateway $GATEWAY_PORT"
@@ -177,7 +177,7 @@ def test_a_folder_that_is_swapped(stand_in: StartStandIn, trust: dict[str, str],
     folder = tmp_path / "mounted"
     for revision, key in (("..1", "sk-first"), ("..2", "sk-second")):
         (folder / revision).mkdir(parents=True)
-        for name, document in zip(NAMES, seed().documents[:4], strict=True):
+        for name, document in zip(NAMES, guide().documents[:4], strict=True):
             (folder / revision / f"{name}.yaml").write_text(document.replace("$MISTRAL_API_KEY", key))
     (folder / "..data").symlink_to("..1")
     for name in NAMES:
@@ -252,9 +252,9 @@ def test_a_service(stand_in: StartStandIn, tmp_path: Path) -> None:
 
 
 def test_validates_for_ci(tmp_path: Path) -> None:
-    """The whole seed is good: a table with every object, and exit code 0; no socket is opened."""
+    """The whole guide is good: a table with every object, and exit code 0; no socket is opened."""
     done = _command(
-        f"{heredocs([*seed().documents, GATEWAY])} | {TORANA} kubernetes --validate-only --manifests -", tmp_path
+        f"{heredocs([*guide().documents, GATEWAY])} | {TORANA} kubernetes --validate-only --manifests -", tmp_path
     )
     assert done.returncode == 0, done
     rows = [line.split()[:4] for line in done.stdout.splitlines()]
@@ -264,7 +264,7 @@ def test_validates_for_ci(tmp_path: Path) -> None:
 
 def test_a_missing_key_fails_in_ci(tmp_path: Path) -> None:
     """With the variable of a key unset the Secret has no value: the Backend is not accepted, and the exit code is 1."""
-    script = f"unset MISTRAL_API_KEY; {heredocs([*seed().documents, GATEWAY])} | {TORANA} status --manifests -"
+    script = f"unset MISTRAL_API_KEY; {heredocs([*guide().documents, GATEWAY])} | {TORANA} status --manifests -"
     done = _command(script, tmp_path)
     assert done.returncode == 1, done
     row = next(line for line in done.stdout.splitlines() if line.split()[:3] == ["Backend", "gloo-system", "mistral"])
@@ -275,7 +275,7 @@ def test_a_missing_key_fails_in_ci(tmp_path: Path) -> None:
 def test_explains(tmp_path: Path) -> None:
     """What would happen to a request is told of manifests too, its key masked."""
     words = "--implicit-gateway 8080 --manifests - -d '{}' http://localhost:8080/mistral"
-    done = _command(f"{heredocs(seed().documents)} | {TORANA} explain {words}", tmp_path)
+    done = _command(f"{heredocs(guide().documents)} | {TORANA} explain {words}", tmp_path)
     assert done.returncode == 0, done
     assert "SNI api.mistral.ai" in done.stdout
     assert "authorization: Bearer ***" in done.stdout

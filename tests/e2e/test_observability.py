@@ -155,7 +155,7 @@ FAMILIES: dict[str, tuple[str, set[str]]] = {
     "gen_ai_server_time_to_first_token": ("histogram", GEN_AI_LABELS),
     "config_synchronized": ("gauge", set()),
 }
-"""Section 4.2 of the reference, for what exists here; a counter's samples end in `_total`."""
+"""agentgateway's metrics that exist here, with kinds and labels; a counter's samples end in `_total`."""
 
 
 @pytest.mark.parametrize("workers", [1, 2])

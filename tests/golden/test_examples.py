@@ -1,4 +1,4 @@
-"""The examples are the configurations of agentgateway's page on OpenAI-compatible providers, and run as they are."""
+"""The examples are the configurations of agentgateway's guide to OpenAI-compatible providers, and load as they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torana.model.codec import dump
 
 _GOLDEN = Path(__file__).parent
 _EXAMPLES = _GOLDEN.parent.parent / "examples"
-_BLOCKS = re.findall(r"```yaml\n(.*?)```", (_GOLDEN / "seed" / "standalone.md").read_text(), re.DOTALL)
+_BLOCKS = re.findall(r"```yaml\n(.*?)```", (_GOLDEN / "guides" / "standalone.md").read_text(), re.DOTALL)
 _NAMES = (
     *("xai", "cohere", "ollama", "together", "groq", "deepseek"),
     *("mistral", "perplexity", "fireworks", "vllm", "lmstudio", "generic"),
@@ -39,7 +39,7 @@ def _variables(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "block"), list(zip(_NAMES, _BLOCKS, strict=True)), ids=_NAMES)
 def test_verbatim(name: str, block: str) -> None:
-    """Every example is its block of the page, to the letter; only the generic one has its placeholders filled in."""
+    """Every example is its block of the guide, to the letter; only the generic one has its placeholders filled in."""
     for placeholder, value in _PLACEHOLDERS.items():
         block = block.replace(placeholder, value)
     assert _example(name) == block

@@ -40,11 +40,11 @@ def test_compiles_to(path: Path, golden: Golden) -> None:
     golden(path.with_suffix(".json"), text)
 
 
-def test_the_seed(golden: Golden) -> None:
-    """The page's documents compile as printed, with a Gateway supplied for the one that the page takes for granted."""
+def test_the_guide(golden: Golden) -> None:
+    """The Kubernetes guide's documents compile as printed, with a Gateway supplied: the guide takes one for granted."""
     documents = [
-        each for path in sorted((_HERE / "seed").glob("*.yaml")) for each in objects(path.read_text(), path.name)
+        each for path in sorted((_HERE / "guide").glob("*.yaml")) for each in objects(path.read_text(), path.name)
     ]
     text = _shown(translate(documents, Options(implicit_gateway=8080)))
     assert "_API_KEY" not in text
-    golden(_HERE / "seed" / "seed.json", text)
+    golden(_HERE / "guide" / "guide.json", text)

@@ -15,7 +15,7 @@ from torana.model.backend import Backend
 from torana.model.config import Config
 from torana.model.route import Route
 
-_SEED = Path(__file__).parent.parent / "golden" / "kubernetes" / "seed"
+_GUIDE = Path(__file__).parent.parent / "golden" / "kubernetes" / "guide"
 _STANDALONE = """
 binds:
 - port: 8080
@@ -67,14 +67,14 @@ def _nameless(backend: Backend) -> Backend:
 
 @pytest.mark.parametrize("provider", ["mistral", "deepseek"])
 def test_same_route(provider: str) -> None:
-    """Mistral and DeepSeek of the two pages are equal routes, apart from names."""
+    """Mistral and DeepSeek of the two guides are equal routes, apart from names."""
     documents = []
-    for path in sorted(_SEED.glob(f"{provider}-*.yaml")):
+    for path in sorted(_GUIDE.glob(f"{provider}-*.yaml")):
         for each in objects(path.read_text()):
             body = {**each.body, "stringData": {"Authorization": "sk-x"}} if each.kind == "Secret" else each.body
             documents.append(from_body(body))
     kubernetes = translate(documents, Options(implicit_gateway=8080)).config
-    standalone = load(_STANDALONE, "same.yaml", {"KEY": "sk-x"}, _SEED).config
+    standalone = load(_STANDALONE, "same.yaml", {"KEY": "sk-x"}, _GUIDE).config
     route = _route(kubernetes, provider)
     assert len(route.backends) == 1
     assert route == _route(standalone, provider)
@@ -216,7 +216,7 @@ def test_same_traffic(manifests: str, file_policies: str) -> None:
     """Groups of providers, retries, timeouts, mirrors and what a backend says of its health are equal routes."""
     kubernetes = translate(objects(manifests), Options(implicit_gateway=8080))
     assert [str(problem) for problem in kubernetes.problems if "is absent" not in problem.what] == []
-    standalone = load(_FILE.replace("POLICIES", file_policies), "same.yaml", {}, _SEED).config
+    standalone = load(_FILE.replace("POLICIES", file_policies), "same.yaml", {}, _GUIDE).config
     route = _route(kubernetes.config, "models")
     assert [len(group) for group in route.backends[0].groups] == [2, 1]
     assert route == _route(standalone, "models")

@@ -17,7 +17,7 @@ _LABELS = {
     "DirectResponse", "NotFound", "NoHealthyBackend", "Internal", "InvalidRequest", "Timeout", "UpstreamFailure",
     "Authorization", "ClientClosed", "RateLimit",
 }  # fmt: skip
-"""Reference 4.2, and ClientClosed for what no answer can reach."""
+"""The values of agentgateway's `reason` label that exist here, and ClientClosed for what no answer can reach."""
 
 
 def test_codes_are_unique() -> None:

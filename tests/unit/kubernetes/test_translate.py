@@ -26,8 +26,8 @@ _OPTIONS = Options(implicit_gateway=8080, class_names=(CLASS_NAME, AGENTGATEWAY_
 _ALL = [each for path in _FAMILIES for each in objects(path.read_text(), path.parent.name)]
 
 
-def _seed(*without: str) -> list[Object]:
-    paths = sorted((_GOLDEN / "seed").glob("*.yaml"))
+def _guide(*without: str) -> list[Object]:
+    paths = sorted((_GOLDEN / "guide").glob("*.yaml"))
     return [each for path in paths if path.stem not in without for each in objects(path.read_text(), path.name)]
 
 
@@ -89,20 +89,20 @@ def test_never_raises_on_junk(kind: tuple[str, str], body: dict[str, Any]) -> No
     translate([Object(version, name, "a", "b", body)], _OPTIONS)
 
 
-# --- The seed -------------------------------------------------------------------------------------------------------
+# --- The Kubernetes guide -------------------------------------------------------------------------------------------
 
 
-def test_the_seed_alone() -> None:
-    """Without its Gateway the page's route is served nowhere, and says so; with the option one is supplied."""
-    made = translate(_seed(), Options())
+def test_the_guide_alone() -> None:
+    """Without its Gateway the guide's route is served nowhere, and says so; with the option one is supplied."""
+    made = translate(_guide(), Options())
     assert made.config.binds == ()
     assert sum("is absent" in problem.what for problem in made.problems) == 2
-    assert translate(_seed(), _OPTIONS).config.binds[0].port == 8080
+    assert translate(_guide(), _OPTIONS).config.binds[0].port == 8080
 
 
 def test_a_missing_secret_fails_closed() -> None:
     """A Backend without its Secret is not accepted; its route is, and its share answers 500, the other's is served."""
-    made = translate(_seed("mistral-secret"), _OPTIONS)
+    made = translate(_guide("mistral-secret"), _OPTIONS)
     accepted = _condition(made, "Backend", "mistral")
     assert (accepted["reason"], accepted["message"]) == (
         "Invalid",
@@ -117,11 +117,11 @@ def test_a_missing_secret_fails_closed() -> None:
 def test_what_may_not_be_read_fails_closed() -> None:
     """Where Secrets or policies may not be read nothing goes out without key or TLS, and the status says why."""
     unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({("", "Secret")}))
-    made = translate(_seed("mistral-secret"), unread)
+    made = translate(_guide("mistral-secret"), unread)
     assert "mistral-secret cannot be read" in _condition(made, "Backend", "mistral")["message"]
     assert not made.config.binds[0].listeners[0].routes[1].backends[0].groups
     unread = msgspec.structs.replace(_OPTIONS, unread=frozenset({(GATEWAY_API, "BackendTLSPolicy")}))
-    made = translate(_seed("mistral-tls", "deepseek-tls"), unread)
+    made = translate(_guide("mistral-tls", "deepseek-tls"), unread)
     assert "list kind BackendTLSPolicy" in _condition(made, "Backend", "mistral")["message"]
     assert not any(route.backends[0].groups for route in made.config.binds[0].listeners[0].routes)
 
@@ -150,8 +150,8 @@ spec: {parentRefs: [{name: main}], rules: [{backendRefs: [{name: chat, port: 80}
 
 
 def test_no_policy_is_plaintext() -> None:
-    """Without a BackendTLSPolicy port 443 is reached in plaintext, as the page says, and the status warns of it."""
-    made = translate(_seed("mistral-tls"), _OPTIONS)
+    """Without a BackendTLSPolicy port 443 is reached in plaintext, as the guide says, and the status warns of it."""
+    made = translate(_guide("mistral-tls"), _OPTIONS)
     backend = made.config.binds[0].listeners[0].routes[1].backends[0].groups[0][0]
     assert backend is not None
     assert backend.tls is None
@@ -166,7 +166,7 @@ def test_forms_of_a_token(written: str) -> None:
     """White space around a token and one leading `Bearer ` make no difference."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mistral-secret", "namespace": "gloo-system"}}
     made = translate(
-        [*_seed("mistral-secret"), from_body({**secret, "stringData": {"Authorization": written}})], _OPTIONS
+        [*_guide("mistral-secret"), from_body({**secret, "stringData": {"Authorization": written}})], _OPTIONS
     )
     backend = made.config.binds[0].listeners[0].routes[1].backends[0].groups[0][0]
     assert backend is not None
@@ -179,19 +179,19 @@ def test_a_token_is_never_shown(written: str) -> None:
     """A token that no header can carry fails closed, and no word of it is in a problem, a status or a dump."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mistral-secret", "namespace": "gloo-system"}}
     made = translate(
-        [*_seed("mistral-secret"), from_body({**secret, "stringData": {"Authorization": written}})], _OPTIONS
+        [*_guide("mistral-secret"), from_body({**secret, "stringData": {"Authorization": written}})], _OPTIONS
     )
     assert "canary" not in f"{made.problems} {made.statuses} {dump(made.config)}"
 
 
 def test_a_slip_sends_no_credential_elsewhere() -> None:
     """An unknown field of a Backend fails closed: with `hots` for `host` the token would go to the default host."""
-    (backend,) = [each for each in _seed() if each.kind == "Backend" and each.name == "mistral"]
+    (backend,) = [each for each in _guide() if each.kind == "Backend" and each.name == "mistral"]
     llm = dict(backend.spec["ai"]["llm"])
     llm["hots"] = llm.pop("host")
     del llm["port"]
     slipped = msgspec.structs.replace(backend, body={**backend.body, "spec": {"type": "AI", "ai": {"llm": llm}}})
-    made = translate([*(each for each in _seed("mistral-backend")), slipped], _OPTIONS)
+    made = translate([*(each for each in _guide("mistral-backend")), slipped], _OPTIONS)
     assert made.config.binds[0].listeners[0].routes[1].backends[0].groups == ()
     assert _condition(made, "Backend", "mistral")["message"] == 'Backend error: "unknown field \\"spec.ai.llm.hots\\""'
 
@@ -215,7 +215,7 @@ def test_addresses() -> None:
 
 def test_an_unknown_version_is_told() -> None:
     """A version that is not known is an error with the one that is, and the object is passed over."""
-    old = [msgspec.structs.replace(each, api_version="gateway.networking.k8s.io/v9") for each in _seed()]
+    old = [msgspec.structs.replace(each, api_version="gateway.networking.k8s.io/v9") for each in _guide()]
     made = translate([each for each in old if each.kind == "HTTPRoute"], _OPTIONS)
     assert {(problem.what, problem.hint) for problem in made.problems} == {
         ('version "v9" is not known', "use gateway.networking.k8s.io/v1")

@@ -252,7 +252,7 @@ _LABELS: dict[str, tuple[str, set[str]]] = {
     "gen_ai_server_time_to_first_token": ("histogram", _GEN_AI),
     "config_synchronized": ("gauge", set()),
 }
-"""Reference 4.2, for what exists."""
+"""agentgateway's metrics that exist here: kinds and labels."""
 
 _Parse = Callable[[str], Iterable[Metric]]
 

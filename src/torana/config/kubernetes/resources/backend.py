@@ -1,4 +1,4 @@
-"""kgateway's Backend, `gateway.kgateway.dev/v1alpha1`: the API of the OpenAI-compatible providers' page."""
+"""kgateway's Backend, `gateway.kgateway.dev/v1alpha1`: the API of its guide to OpenAI-compatible providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# The second seed's eight documents, typed as it prints them.
+# The eight documents of the Kubernetes guide (tests/golden/guides/kubernetes.txt), typed as it prints them.
 kubectl apply -f- <<EOF
 apiVersion: v1
 kind: Secret
