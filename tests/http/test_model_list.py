@@ -59,6 +59,7 @@ async def test_a_merged_list(line: StartLine, upstream: StartUpstream, connect: 
     assert b'{"id":"a","owned_by":"x","new":[1.0]},{"id":"b"}' in got.body
     assert json.loads(got.body)["object"] == "list"
     await started.logged("protocol=llm ")
+    await started.logged("reason=DirectResponse ")
 
 
 async def test_the_form_of_anthropic(line: StartLine, upstream: StartUpstream, connect: Connect) -> None:

@@ -55,7 +55,7 @@ def changed_header_fault(name: str) -> str | None:
     if name.lower() in CONNECTION_HEADERS:
         return "belongs to the connection; the gateway writes it itself"
     if name.lower() == "host":
-        return "is changed by urlRewrite.authority, not by header policies"
+        return "is changed by urlRewrite (authority; of an HTTPRoute, hostname), not by header policies"
     return header_name_fault(name)
 
 

@@ -6,6 +6,7 @@ Names and meanings follow Gateway API's HTTPRoute filters and agentgateway's rou
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 import msgspec
 
@@ -210,6 +211,11 @@ class Conditional(msgspec.Struct, frozen=True):
 
     condition: str | None
     response: DirectResponse
+
+
+LONGEST_KEEPALIVE: Final = 32767
+MOST_PROBES: Final = 127
+"""Seconds and probes; Linux refuses more (tcp(7): MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL, MAX_TCP_KEEPCNT)."""
 
 
 class Keepalive(msgspec.Struct, frozen=True):

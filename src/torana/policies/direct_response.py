@@ -23,8 +23,7 @@ class DirectResponsePolicy:
         if self._body and all(lower != b"content-type" for lower, _, _ in self._fields):
             self._fields.append((b"content-type", b"content-type", b"text/plain; charset=utf-8"))
 
-    def on_request(self, exchange: Exchange) -> LocalReply:
-        exchange.record.reason = "DirectResponse"
+    def on_request(self, _: Exchange) -> LocalReply:
         return LocalReply(self._status, [*self._fields], self._body)
 
 

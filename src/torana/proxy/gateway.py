@@ -365,6 +365,8 @@ def _reply(connection: ServerConnection, exchange: Exchange, route: CompiledRout
         for policy in route.after:
             policy(exchange, reply.fields)
     exchange.record.status = reply.status
+    if exchange.record.reason == "Upstream":  # by which no error has ended it either
+        exchange.record.reason = "DirectResponse"
     connection.respond(render_reply(reply), b"" if exchange.method == b"HEAD" else reply.body)
 
 

@@ -13,7 +13,15 @@ from torana.config.kubernetes.store import Store
 from torana.config.resolve import credential
 from torana.config.syntax import header_name_fault, header_value_fault, host_fault
 from torana.model.backend import ProviderKind
-from torana.model.policy import BackendAuth, BackendTls, CredentialPlace, Eviction, Health, Keepalive
+from torana.model.policy import (
+    LONGEST_KEEPALIVE,
+    BackendAuth,
+    BackendTls,
+    CredentialPlace,
+    Eviction,
+    Health,
+    Keepalive,
+)
 from torana.model.secret import Secret
 from torana.policies.expression import expression_fault
 
@@ -177,8 +185,8 @@ def keepalive(written: schema.Tcp | None) -> Keepalive:
         return Keepalive()
     given = written.keepalive
     idle, interval = _seconds("tcp.keepalive.time", given.time), _seconds("tcp.keepalive.interval", given.interval)
-    if idle is None or interval is None or min(idle, interval) < 1:
-        raise Trouble("policies.tcp.keepalive: time and interval must be at least 1 second")
+    if idle is None or interval is None or min(idle, interval) < 1 or max(idle, interval) > LONGEST_KEEPALIVE:
+        raise Trouble(f"policies.tcp.keepalive: time and interval must be 1 to {LONGEST_KEEPALIVE} seconds")
     return Keepalive(idle, interval, given.retries)
 
 

@@ -10,13 +10,17 @@ from torana.config.syntax import changed_header_fault, header_name_fault, header
 from torana.config.yaml.findings import Findings
 from torana.config.yaml.nodes import Path
 from torana.model.backend import Connecting, ProviderKind
-from torana.model.policy import BackendAuth, BackendTls, CredentialPlace, Keepalive
+from torana.model.policy import (
+    LONGEST_KEEPALIVE,
+    MOST_PROBES,
+    BackendAuth,
+    BackendTls,
+    CredentialPlace,
+    Keepalive,
+)
 from torana.model.secret import Secret
 
 _BEARER = "Bearer "
-_LONGEST_SILENCE = 32767
-_MOST_PROBES = 127
-"""Linux refuses more for a connection (tcp(7): MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL, MAX_TCP_KEEPCNT)."""
 
 
 def connecting(policy: schema.BackendTcp, path: Path, findings: Findings) -> Connecting:
@@ -41,11 +45,11 @@ def _keepalive(given: schema.Keepalives, path: Path, findings: Findings) -> Keep
     if not given.enabled:
         return None
     for name, text in (("time", given.time), ("interval", given.interval)):
-        if not 1 <= seconds(text) <= _LONGEST_SILENCE:
-            hint = f"give it from 1s to {_LONGEST_SILENCE}s, which is about 9 hours"
+        if not 1 <= seconds(text) <= LONGEST_KEEPALIVE:
+            hint = f"give it from 1s to {LONGEST_KEEPALIVE}s, which is about 9 hours"
             findings.error((*path, name), "is more or less than a system counts", hint)
-    if given.retries > _MOST_PROBES:
-        findings.error((*path, "retries"), "is more than a system counts", f"give it up to {_MOST_PROBES}")
+    if given.retries > MOST_PROBES:
+        findings.error((*path, "retries"), "is more than a system counts", f"give it up to {MOST_PROBES}")
     return Keepalive(idle=seconds(given.time), interval=seconds(given.interval), probes=given.retries)
 
 
