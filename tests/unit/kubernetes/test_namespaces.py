@@ -11,6 +11,7 @@ from tests.unit.kubernetes.manifests import from_body
 from torana.config.kubernetes.objects import Object, Options
 from torana.config.kubernetes.translate import translate
 
+_NAME = "kubernetes.io/metadata.name"
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
 _NAMESPACE = from_body({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "apps", "labels": {"team": "a"}}})
 _ROUTE = from_body(
@@ -66,8 +67,18 @@ def test_selectors(selector: dict[str, Any], taken: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "selector", [{}, _asked("restricted", "DoesNotExist"), _asked("team", "NotIn", "b")], ids=["all", "not", "not-in"]
+    ("selector", "taken"),
+    [
+        ({}, True),
+        ({"matchLabels": {_NAME: "apps"}}, True),
+        (_asked(_NAME, "NotIn", "infra"), True),
+        ({"matchLabels": {_NAME: "infra"}}, False),
+        ({"matchLabels": {"team": "a"}}, False),
+        (_asked("restricted", "DoesNotExist"), False),
+        (_asked("team", "NotIn", "b"), False),
+    ],
+    ids=str,
 )
-def test_labels_that_are_not_known(selector: dict[str, Any]) -> None:
-    """No selector takes routes of a namespace whose labels are not known: one it means to keep out might get in."""
-    assert _reason(_gateway(selector), _ROUTE) == "NotAllowedByListeners"
+def test_labels_that_are_not_known(selector: dict[str, Any], taken: bool) -> None:
+    """Of a namespace that is not there the name is known, and no label's absence: one to be kept out might get in."""
+    assert _reason(_gateway(selector), _ROUTE) == ("Accepted" if taken else "NotAllowedByListeners")

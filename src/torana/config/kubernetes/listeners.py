@@ -116,8 +116,7 @@ class ListenerState:
             case "Same":
                 return namespace == self.gateway.namespace
             case "Selector":
-                labels = _labels(namespace, store)
-                return allowed.selector is not None and labels is not None and _selects(allowed.selector, labels)
+                return allowed.selector is not None and _selects(allowed.selector, namespace, store)
             case _:
                 return False
 
@@ -165,17 +164,18 @@ def _kinds(kinds: tuple[schema.RouteKind, ...]) -> tuple[tuple[schema.RouteKind,
     return ((http,) if http in kinds else ()), unknown
 
 
-def _labels(namespace: str, store: Store) -> dict[str, str] | None:
-    """None where they are not known: an operator that asks for a label's absence would else let everybody in."""
+def _selects(selector: schema.LabelSelector, namespace: str, store: Store) -> bool:
+    """Kubernetes, LabelSelector: all parts must hold; NotIn and DoesNotExist hold for a label that is absent.
+
+    Of a namespace that cannot be read the name alone is known; a label that is to be absent might be there.
+    """
     obj = store.get(Key("", "Namespace", "", namespace))
-    return {**obj.labels, NAMESPACE_NAME: namespace} if obj is not None else None
-
-
-def _selects(selector: schema.LabelSelector, labels: dict[str, str]) -> bool:
-    """Kubernetes, LabelSelector: all parts must hold; NotIn and DoesNotExist hold for a label that is absent."""
+    labels = {**(obj.labels if obj is not None else {}), NAMESPACE_NAME: namespace}
     if any(labels.get(name) != value for name, value in selector.match_labels.items()):
         return False
-    return all(_requires(each, labels) for each in selector.match_expressions)
+    return all(
+        _requires(each, labels) and (obj is not None or each.key in labels) for each in selector.match_expressions
+    )
 
 
 def _requires(each: schema.SelectorRequirement, labels: dict[str, str]) -> bool:
